@@ -1,0 +1,25 @@
+# `make demo` and `make test` set up what they need in .venv; a second call reuses it.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: test lint demo clean
+
+$(VENV)/ready: setup.cfg setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet -c constraints.txt torch setuptools wheel
+	$(RUN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,demo]'
+	touch $@
+
+lint: $(VENV)/ready
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+test: $(VENV)/ready
+	$(RUN)/python -m pytest
+
+demo: $(VENV)/ready
+	$(RUN)/python scripts/demo.py
+
+clean:
+	rm -rf results/demo

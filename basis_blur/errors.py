@@ -1,0 +1,25 @@
+"""The one exception type for mistakes a user can mend, and the search for the name she meant.
+
+Commands turn an `InputError` into its sentence on standard error and exit code 2, without a traceback.
+Any other exception is a defect of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A file, an option or an argument is not usable; the message says what was found, expected, and to do."""
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return `' Did you mean "near"?'` for the candidate nearest to `name`, or `''` where none is near.
+
+    Args:
+        name: what was written.
+        candidates: what could have been meant.
+    """
+    near = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.5)
+    return f' Did you mean "{near[0]}"?' if near else ''

@@ -1,0 +1,191 @@
+"""The blur of a photo: basis kernels and the per-pixel coefficients that mix them.
+
+Pixel i's point spread function is  sum_b mixing[b, i] kernels[b]   [C21, Eq. 2].
+
+Convention: `kernels` are convolution kernels (point spread functions): light at a point of the scene is spread in
+    the shape of the kernel as it is drawn, not mirrored. A correlation kernel is flipped along both axes.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basis_blur.errors import InputError
+from basis_blur.files import atomic_path
+
+SUM_TOLERANCE = 1e-3
+
+
+class BlurField:
+    """The blur of a batch of photos of one size.
+
+    Args:
+        kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
+        mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
+
+    Raises:
+        ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
+            further than 0.001 from 1.
+    """
+
+    def __init__(self, kernels: Tensor, mixing: Tensor):
+        _check_shapes(kernels, mixing)
+        _check_values(kernels, mixing)
+        self.kernels = kernels
+        self.mixing = mixing
+
+    @classmethod
+    def unchecked(cls, kernels: Tensor, mixing: Tensor) -> BlurField:
+        """Build a field whose values are known to be valid, such as the output of a softmax.
+
+        Only shapes are checked, so nothing waits for a device and gradients of a training step flow freely.
+
+        Raises:
+            ValueError: shapes, devices or dtypes do not fit together.
+        """
+        _check_shapes(kernels, mixing)
+        field = cls.__new__(cls)
+        field.kernels, field.mixing = kernels, mixing
+        return field
+
+    @property
+    def kernel_size(self) -> int:
+        """K, the side of a kernel in pixels."""
+        return self.kernels.shape[-1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.mixing.shape[-2], self.mixing.shape[-1]
+
+    @property
+    def scene_size(self) -> tuple[int, int]:
+        """(H+K-1, W+K-1): the photo with the border that the blur reaches into."""
+        height, width = self.image_size
+        return height + self.kernel_size - 1, width + self.kernel_size - 1
+
+    def __len__(self) -> int:
+        return self.kernels.shape[0]
+
+    def __getitem__(self, item: int | slice) -> BlurField:
+        """Return the field of one photo (N = 1) or of a slice of the batch."""
+        if isinstance(item, int):
+            item = range(len(self))[item]
+            item = slice(item, item + 1)
+        return BlurField.unchecked(self.kernels[item], self.mixing[item])
+
+    def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
+        """Return the field of a window of the photo; sizes in pixels, the window inside the photo.
+
+        Raises:
+            ValueError: the window reaches outside the photo.
+        """
+        size = self.image_size
+        if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
+            raise ValueError(
+                f'the window at ({top}, {left}) of {height}x{width} reaches outside the {size[0]}x{size[1]} photo; '
+                'give a window inside it.'
+            )
+        return BlurField.unchecked(self.kernels, self.mixing[..., top : top + height, left : left + width])
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the point spread functions of some pixels.
+
+        Args:
+            points: (M, 2) whole numbers; row and column of each pixel.
+
+        Returns:
+            (N, M, K, K); each sums to 1.
+        """
+        weights = self.mixing[:, :, points[:, 0], points[:, 1]]
+        return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
+
+    def to(self, *args, **kwargs) -> BlurField:
+        """Return the field on another device or in another dtype, as `Tensor.to`."""
+        return BlurField.unchecked(self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs))
+
+    def detach(self) -> BlurField:
+        """Return the same numbers without their history of gradients."""
+        return BlurField.unchecked(self.kernels.detach(), self.mixing.detach())
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write `kernels` and `mixing` as they are to a compressed npz file, whole or not at all.
+
+        Args:
+            path: file name; numpy's `load` reads it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with atomic_path(path) as partial, open(partial, 'wb') as file:
+            np.savez_compressed(
+                file, kernels=self.kernels.detach().cpu().numpy(), mixing=self.mixing.detach().cpu().numpy()
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> BlurField:
+        """Read a field that `save` wrote.
+
+        Raises:
+            InputError: the file is not such an npz file, or its numbers are not a blur field.
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as arrays:
+                kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing".'
+            ) from error
+        try:
+            return cls(kernels, mixing)
+        except ValueError as error:
+            raise InputError(f'{path}: {error}') from error
+
+    def __repr__(self) -> str:
+        number, basis, size, _ = self.kernels.shape
+        height, width = self.image_size
+        return f'BlurField({number} x {height}x{width} pixels, {basis} kernels of {size}x{size})'
+
+
+def _check_shapes(kernels: Tensor, mixing: Tensor) -> None:
+    if kernels.ndim != 4 or kernels.shape[2] != kernels.shape[3] or kernels.shape[3] % 2 == 0:
+        raise ValueError(f'kernels have shape {tuple(kernels.shape)}, expected (N, B, K, K) with K odd.')
+    if mixing.ndim != 4 or mixing.shape[:2] != kernels.shape[:2]:
+        raise ValueError(
+            f'mixing has shape {tuple(mixing.shape)}, expected (N, B, H, W) with N and B of the kernels '
+            f'{tuple(kernels.shape)}.'
+        )
+    if kernels.device != mixing.device or kernels.dtype != mixing.dtype:
+        raise ValueError(
+            f'kernels are {kernels.dtype} on {kernels.device} and mixing is {mixing.dtype} on {mixing.device}; '
+            'bring both to one device and dtype.'
+        )
+    if not kernels.is_floating_point():
+        raise ValueError(f'kernels are {kernels.dtype}, expected a floating point dtype.')
+
+
+@torch.no_grad()
+def _check_values(kernels: Tensor, mixing: Tensor) -> None:
+    _check_simplex(kernels.flatten(2), -1, 'kernels', 'kernel', 'divide each kernel by its sum')
+    _check_simplex(mixing, 1, 'mixing', 'pixel', 'apply softmax over dim 1')
+
+
+def _check_simplex(values: Tensor, dim: int, name: str, place: str, remedy: str) -> None:
+    if values.numel() == 0:
+        raise ValueError(f'{name} is empty: shape {tuple(values.shape)}.')
+    smallest = values.min().item()
+    if not smallest >= 0:
+        raise ValueError(f'{name} has the value {smallest:.3g}, expected >= 0; {remedy} before building a BlurField.')
+    sums = values.double().sum(dim)
+    worst = sums.flatten()[(sums - 1).abs().argmax()].item()
+    if not abs(worst - 1) <= SUM_TOLERANCE:
+        raise ValueError(
+            f'{name} sums to {worst:.4f} at its worst {place}, expected 1; {remedy} before building a BlurField.'
+        )
