@@ -1,0 +1,89 @@
+"""Border rules: what a photo does not show of its scene, as linear operators from the image to the scene.
+
+    BasisBlur(field) @ ReflectPad(field)      maps an image to an image of the same size.
+
+Each extends the image by r = (K - 1) / 2 pixels on every side; the transpose folds the border back.
+
+Convention: `ReflectPad` mirrors about the centre of the edge pixel, which is not repeated (c b | a b c);
+    `ReplicatePad` repeats the edge pixel; `ZeroPad` is black outside.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from basis_blur.field import BlurField
+from basis_blur.ops.linear_operator import LinearOperator
+
+
+class _Pad(LinearOperator):
+    """Extend by an index rule: scene row j shows image row `_sources(...)[j]`, or nothing where that is -1.
+
+    Args:
+        field: gives N, the image size and the kernel size.
+    """
+
+    def __init__(self, field: BlurField):
+        super().__init__((len(field), 3, *field.image_size), (len(field), 3, *field.scene_size))
+        self.radius = field.kernel_size // 2
+
+    def _sources(self, size: int, device: torch.device) -> Tensor:
+        raise NotImplementedError
+
+    def _apply(self, x: Tensor) -> Tensor:
+        for dim in (-2, -1):
+            sources = self._sources(x.shape[dim], x.device)
+            extended = x.index_select(dim, sources.clamp_min(0))
+            x = extended * _along(sources >= 0, dim) if (sources < 0).any() else extended
+        return x
+
+    def _apply_transpose(self, y: Tensor) -> Tensor:
+        for dim in (-2, -1):
+            inner = y.shape[dim] - 2 * self.radius
+            sources = self._sources(inner, y.device)
+            border = torch.ones_like(sources, dtype=torch.bool)
+            border[self.radius : self.radius + inner] = False
+            border &= sources >= 0
+            folded = y.narrow(dim, self.radius, inner).clone()
+            y = folded.index_add(dim, sources[border], y.index_select(dim, border.nonzero().flatten()))
+        return y
+
+
+class ZeroPad(_Pad):
+    """Black outside the photo."""
+
+    def _sources(self, size: int, device: torch.device) -> Tensor:
+        index = torch.arange(-self.radius, size + self.radius, device=device)
+        return index.masked_fill((index < 0) | (index >= size), -1)
+
+
+class ReplicatePad(_Pad):
+    """The edge pixel goes on."""
+
+    def _sources(self, size: int, device: torch.device) -> Tensor:
+        return torch.arange(-self.radius, size + self.radius, device=device).clamp(0, size - 1)
+
+
+class ReflectPad(_Pad):
+    """The photo mirrored about its edge pixels.
+
+    Raises:
+        ValueError: the photo is too small to be mirrored: a side is not larger than r = (K - 1) / 2.
+    """
+
+    def __init__(self, field: BlurField):
+        super().__init__(field)
+        if min(field.image_size) <= self.radius:
+            raise ValueError(
+                f'a {field.image_size[0]}x{field.image_size[1]} photo cannot be mirrored by {self.radius} pixels; '
+                'use ReplicatePad for photos this small.'
+            )
+
+    def _sources(self, size: int, device: torch.device) -> Tensor:
+        index = torch.arange(-self.radius, size + self.radius, device=device).abs()
+        return torch.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def _along(values: Tensor, dim: int) -> Tensor:
+    return values.reshape(-1, *([1] * (-dim - 1)))

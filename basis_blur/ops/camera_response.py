@@ -1,0 +1,89 @@
+"""From light to the numbers in a photo and back: gamma, and the sensor's saturation.
+
+    light = srgb ** gamma                                       gamma 2.2 unless told; 1 for linear photos
+    R(x) = x - log(1 + exp(a (x - 1))) / a,     a = 50          [W14, Eq. 9], [C21, Eq. 4]
+
+No other module changes the colour space.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GAMMA = 2.2
+SHARPNESS = 50.0
+
+
+def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
+    """Return linear light, srgb ** gamma.
+
+    Args:
+        srgb: any shape; >= 0, where 1 is white; negative values become 0.
+        gamma: of the photo; 1 leaves it as it is.
+
+    Raises:
+        ValueError: `gamma` is not positive.
+    """
+    _check_gamma(gamma)
+    srgb = srgb.clamp_min(0)
+    return srgb if gamma == 1 else srgb**gamma
+
+
+def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
+    """Return the photo of linear light, light ** (1 / gamma).
+
+    The slope is infinite at 0 for gamma > 1; a loss that is differentiated through this gives a `floor`.
+
+    Args:
+        light: any shape; negative values become 0 (or `floor`).
+        gamma: of the photo; 1 leaves it as it is.
+        floor: light below this is raised to it, and passes no gradient.
+
+    Raises:
+        ValueError: `gamma` is not positive.
+    """
+    _check_gamma(gamma)
+    light = light.clamp_min(floor)
+    return light if gamma == 1 else light ** (1 / gamma)
+
+
+def camera_response(light: Tensor, sharpness: float = SHARPNESS) -> Tensor:
+    """Saturate light the way a sensor does, with a smooth knee at 1: R(x) above.
+
+    It can be slightly below 0 (by log(1 + exp(-a)) / a, about 1e-23) at no light.
+
+    Args:
+        light: any shape; linear light, where 1 is full well.
+        sharpness: a, in 1/light; larger makes a harder knee.
+
+    Raises:
+        ValueError: `sharpness` is not positive.
+    """
+    _check_sharpness(sharpness)
+    return light - F.softplus(sharpness * (light - 1), threshold=40) / sharpness
+
+
+def camera_response_derivative(light: Tensor, sharpness: float = SHARPNESS) -> Tensor:
+    """Return R'(x) = 1 / (1 + exp(a (x - 1))), from 1 in the dark to 0 in saturation.
+
+    Args:
+        light: any shape; linear light, where 1 is full well.
+        sharpness: a, in 1/light.
+
+    Raises:
+        ValueError: `sharpness` is not positive.
+    """
+    _check_sharpness(sharpness)
+    return torch.sigmoid(sharpness * (1 - light))
+
+
+def _check_gamma(gamma: float) -> None:
+    if not gamma > 0:
+        raise ValueError(f'gamma is {gamma}, expected > 0; photos have 2.2, linear data 1.')
+
+
+def _check_sharpness(sharpness: float) -> None:
+    if not sharpness > 0:
+        raise ValueError(f'sharpness is {sharpness}, expected > 0; the default is {SHARPNESS:g}.')
