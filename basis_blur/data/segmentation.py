@@ -1,0 +1,317 @@
+"""Read which pixels of a photo belong to which object, from the annotations of several data sets.
+
+Every form becomes one label map per photo: (H, W) uint8, 0 = background, 1..n the objects from the largest to the
+smallest, at most 255 of them; smaller ones join the background. A photo without annotation has no label map.
+
+| form         | annotations                                                                                        |
+|--------------|----------------------------------------------------------------------------------------------------|
+| labels       | folder of PNG with whole-number labels, of the photos' relative names; 0 = background              |
+| ade20k       | X_seg.png of the full ADE20K: red and green hold the class, blue the object; by default beside X.jpg |
+| ade20k_2016  | scene-parsing challenge: folder of PNG with a class 0..150 per pixel, of the photos' relative names |
+| coco         | instances json: polygons and run lengths (lists and compressed text)                               |
+| none         | nothing: all is background                                                                         |
+
+ade20k: every annotated object counts. ade20k_2016 knows classes only, so an object is a connected region of one
+class, and the classes of SURROUNDINGS_2016 (wall, sky, road...), which do not move by themselves, are background.
+coco: where objects overlap, the smaller one is in front; crowds, which have no motion in common, are background.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from basis_blur.errors import InputError
+
+FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')
+MOST_OBJECTS = 255
+
+# Indices of the 2016 challenge's 150 classes: wall building sky floor tree ceiling road windowpane grass cabinet
+# sidewalk earth door mountain plant curtain water house sea mirror rug field fence rock wardrobe railing base column
+# counter sand skyscraper fireplace grandstand path stairs runway screen-door stairway river bridge bookcase blind hill
+# countertop palm kitchen-island bar hovel tower awning booth dirt-track land bannister escalator stage fountain canopy
+# swimming-pool waterfall step lake hood pier.
+SURROUNDINGS_2016 = (
+    1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 19, 22, 26, 27, 28, 29, 30, 33, 35, 36, 39, 41, 43, 46, 47, 49,
+    50, 52, 53, 54, 55, 59, 60, 61, 62, 63, 64, 69, 71, 73, 74, 78, 80, 85, 87, 89, 92, 95, 97, 98, 103, 106, 108, 111,
+    115, 123, 130, 136, 142,
+)  # fmt: skip
+CLASSES_2016 = 150
+
+
+class Annotation(Protocol):
+    """What is known of one photo; small and ready to be sent to another process."""
+
+    def label_map(self, photo: Path, size: tuple[int, int]) -> np.ndarray:
+        """Return (H, W) uint8 labels for a photo of `size` (H, W); raise InputError where they do not fit it."""
+
+
+class Annotations(Protocol):
+    """The annotations of a data set."""
+
+    def find(self, name: str) -> Annotation | None:
+        """Return what is known of a photo, named relative to the photo folder with '/' between folders."""
+
+
+def open_annotations(form: str, path: str | os.PathLike | None, photos: str | os.PathLike) -> Annotations:
+    """Open the annotations of a photo folder.
+
+    Args:
+        form: one of FORMS.
+        path: the json file for 'coco', else a folder; None means the photo folder for 'ade20k' and is needed
+            for 'none'.
+        photos: the photo folder.
+
+    Raises:
+        InputError: the form is unknown, `path` is missing, superfluous or of the wrong kind, or the json is damaged.
+    """
+    if form not in FORMS:
+        raise InputError(f'the mask format is {form!r}, expected one of {", ".join(FORMS)}.')
+    if form == 'none':
+        if path is not None:
+            raise InputError(
+                f'masks are given ({path}) with the mask format "none"; name their format, one of {FORMS[1:]}.'
+            )
+        return _NoAnnotations()
+    if path is None:
+        if form != 'ade20k':
+            raise InputError(f'the mask format is "{form}" but no masks are given; give their folder or file.')
+        path = photos
+    path = Path(path)
+    if form == 'coco':
+        return _CocoAnnotations(path)
+    if not path.is_dir():
+        raise InputError(f'{path} is not a folder; the mask format "{form}" expects a folder of PNG files.')
+    ending, decode = {
+        'labels': ('.png', _objects_of_labels),
+        'ade20k': ('_seg.png', _objects_of_ade20k),
+        'ade20k_2016': ('.png', _objects_of_classes),
+    }[form]
+    return _FolderAnnotations(path, ending, decode)
+
+
+class _NoAnnotations:
+    def find(self, name: str) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class _FolderAnnotations:
+    folder: Path
+    ending: str
+    decode: Any
+
+    def find(self, name: str) -> Annotation | None:
+        file = self.folder / PurePosixPath(name).with_suffix('').parent / (PurePosixPath(name).stem + self.ending)
+        return _FileAnnotation(file, self.decode) if file.is_file() else None
+
+
+@dataclass(frozen=True)
+class _FileAnnotation:
+    file: Path
+    decode: Any
+
+    def label_map(self, photo: Path, size: tuple[int, int]) -> np.ndarray:
+        try:
+            with Image.open(self.file) as picture:
+                values = np.asarray(picture)
+        except (OSError, SyntaxError) as error:
+            raise InputError(f'{self.file} cannot be read as a picture ({error}); replace or remove it.') from error
+        if values.shape[:2] != tuple(size):
+            raise InputError(
+                f'the mask {self.file} has {_size_text(values.shape)} pixels, but its photo {photo} has '
+                f'{_size_text(size)}; make them agree, or remove one of them.'
+            )
+        try:
+            return _largest_first(self.decode(values))
+        except ValueError as error:
+            raise InputError(f'{self.file}: {error}') from error
+
+
+def _objects_of_labels(values: np.ndarray) -> np.ndarray:
+    if values.ndim != 2 or values.dtype.kind not in 'uib' or values.min() < 0:
+        raise ValueError(
+            f'expected one channel of whole numbers >= 0 in a label map, found shape {values.shape} of {values.dtype}.'
+        )
+    return values.astype(np.int64)
+
+
+def _objects_of_ade20k(values: np.ndarray) -> np.ndarray:
+    if values.ndim != 3 or values.shape[2] < 3 or values.dtype != np.uint8:
+        raise ValueError(
+            f'expected red, green and blue of 8 bit in an ADE20K segmentation, found shape {values.shape} of '
+            f'{values.dtype}; for one class per pixel use the format "ade20k_2016".'
+        )
+    red, green, blue = (values[..., channel].astype(np.int64) for channel in range(3))
+    kind = red // 10 * 256 + green
+    return np.where((kind > 0) & (blue > 0), kind * 256 + blue, 0)
+
+
+def _objects_of_classes(values: np.ndarray) -> np.ndarray:
+    if values.ndim != 2 or values.dtype != np.uint8 or values.max() > CLASSES_2016:
+        raise ValueError(
+            f'expected one channel of 8 bit with classes 0 to {CLASSES_2016}, found shape {values.shape} of '
+            f'{values.dtype} up to {values.max()}; for *_seg.png use the format "ade20k".'
+        )
+    objects = np.zeros(values.shape, np.int64)
+    found = 0
+    for kind in np.setdiff1d(np.unique(values), (0, *SURROUNDINGS_2016)):
+        count, regions = cv2.connectedComponents((values == kind).astype(np.uint8), connectivity=8)
+        objects += np.where(regions > 0, regions + found, 0)
+        found += count - 1
+    return objects
+
+
+def _largest_first(objects: np.ndarray) -> np.ndarray:
+    """Renumber objects 1..n by decreasing size, 0 staying 0; equal sizes keep the order of their numbers."""
+    names, places, sizes = np.unique(objects, return_inverse=True, return_counts=True)
+    sizes[names == 0] = 0
+    order = np.argsort(-sizes, kind='stable')
+    order = order[sizes[order] > 0][:MOST_OBJECTS]
+    numbers = np.zeros(len(names), np.uint8)
+    numbers[order] = np.arange(1, len(order) + 1)
+    return numbers[places.reshape(objects.shape)]
+
+
+class _CocoAnnotations:
+    def __init__(self, path: Path):
+        try:
+            with open(path, 'rb') as file:
+                content = json.load(file)
+            names = {entry['id']: entry['file_name'] for entry in content['images']}
+            sizes = {entry['id']: (entry['height'], entry['width']) for entry in content['images']}
+            shapes: dict[Any, list[Any]] = {identity: [] for identity in names}
+            for entry in content.pop('annotations'):
+                if not entry.get('iscrowd'):
+                    shapes[entry['image_id']].append(_compact(entry['segmentation']))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise InputError(f'{path} is not a file; the mask format "coco" expects an instances json.') from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f'{path} is not a COCO instances json ({type(error).__name__}: {error}); expected "images" with id, '
+                'file_name, height, width and "annotations" with image_id and segmentation.'
+            ) from error
+        self._of_name = {
+            name: _CocoAnnotation(path, sizes[identity], shapes[identity]) for identity, name in names.items()
+        }
+
+    def find(self, name: str) -> Annotation | None:
+        return self._of_name.get(name) or self._of_name.get(PurePosixPath(name).name)
+
+
+@dataclass(frozen=True)
+class _CocoAnnotation:
+    source: Path
+    size: tuple[int, int]
+    shapes: list[Any]
+
+    def label_map(self, photo: Path, size: tuple[int, int]) -> np.ndarray:
+        if tuple(size) != tuple(self.size):
+            raise InputError(
+                f'{self.source} gives {_size_text(self.size)} pixels for {photo}, but the photo has '
+                f'{_size_text(size)}; its masks belong to another version of the photo.'
+            )
+        try:
+            masks = [decode_segmentation(shape, self.size) for shape in self.shapes]
+        except ValueError as error:
+            raise InputError(f'{self.source}: an object of {photo}: {error}') from error
+        objects = np.zeros(self.size, np.int64)
+        for number, mask in enumerate(sorted(masks, key=np.count_nonzero, reverse=True), start=1):
+            objects[mask] = number
+        return _largest_first(objects)
+
+
+def _compact(segmentation: Any) -> Any:
+    """Keep polygons as arrays, which take a tenth of the memory of lists."""
+    if isinstance(segmentation, dict):
+        return {'size': segmentation['size'], 'counts': segmentation['counts']}
+    return [np.asarray(polygon, np.float32).reshape(-1, 2) for polygon in segmentation]
+
+
+def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    """Return the (H, W) bool mask of a COCO segmentation.
+
+    Args:
+        segmentation: polygons, each (M, 2) or a flat list x, y, x, y...; or run lengths down the columns,
+            {'size': [H, W], 'counts': list or compressed text}, beginning with a run outside the object.
+        size: (H, W) of the photo.
+
+    Raises:
+        ValueError: the run lengths are of another size, or do not fill it.
+    """
+    if isinstance(segmentation, dict):
+        return _decode_runs(segmentation, size)
+    mask = np.zeros(size, bool)
+    for polygon in segmentation:
+        _fill(mask, np.asarray(polygon, np.float64).reshape(-1, 2))
+    return mask
+
+
+def _decode_runs(runs: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    counts = runs['counts']
+    if isinstance(counts, (str, bytes)):
+        counts = _decompress(counts)
+    height, width = size
+    if tuple(runs['size']) != tuple(size) or min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError(
+            f'run lengths for {_size_text(runs["size"])} pixels add up to {sum(counts)}, '
+            f'expected {height * width} for {_size_text(size)} pixels.'
+        )
+    inside = np.arange(len(counts)) % 2 == 1
+    return np.repeat(inside, counts).reshape(width, height).T.copy()
+
+
+def _decompress(text: str | bytes) -> list[int]:
+    """Decode COCO's text: 5 bits a character from code 48 on, a sixth for 'more follow'; from the fourth number on
+    each is the difference to the one two before it."""
+    if isinstance(text, str):
+        text = text.encode()
+    counts, number, shift = [], 0, 0
+    for code in text:
+        bits = code - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f'compressed run lengths hold the character {chr(code)!r}.')
+        number |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                number -= 1 << shift
+            counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+            number, shift = 0, 0
+    return counts
+
+
+def _fill(mask: np.ndarray, polygon: np.ndarray) -> None:
+    """Set the pixels whose centre (column + 1/2, row + 1/2) lies inside a polygon, by the even-odd rule.
+
+    Every edge flips all pixels to the right of it in the rows whose centres it crosses.
+    """
+    height, width = mask.shape
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    upward = start[:, 1] > end[:, 1]
+    low, high = np.where(upward[:, None], end, start), np.where(upward[:, None], start, end)
+    first = np.clip(np.ceil(low[:, 1] - 0.5), 0, height).astype(np.int64)
+    last = np.clip(np.ceil(high[:, 1] - 0.5), 0, height).astype(np.int64)
+    lengths = last - first
+    edge = np.repeat(np.arange(len(polygon)), lengths)
+    row = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + first[edge]
+    slope = (high[edge, 0] - low[edge, 0]) / (high[edge, 1] - low[edge, 1])
+    column = np.clip(np.ceil(low[edge, 0] + slope * (row + 0.5 - low[edge, 1]) - 0.5), 0, width).astype(np.int64)
+    if not len(row):
+        return
+    top, bottom, left, right = row.min(), row.max() + 1, column.min(), column.max() + 1
+    flips = np.zeros((bottom - top, right - left), np.int32)
+    np.add.at(flips, (row - top, column - left), 1)
+    inside = np.cumsum(flips, axis=1) % 2 == 1
+    mask[top:bottom, left:right] |= inside[:, : width - left]
+
+
+def _size_text(size: tuple[int, ...]) -> str:
+    return f'{size[1]}x{size[0]}'
