@@ -33,16 +33,18 @@ from basis_blur.errors import InputError
 FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')
 MOST_OBJECTS = 255
 
-# Indices of the 2016 challenge's 150 classes: wall building sky floor tree ceiling road windowpane grass cabinet
-# sidewalk earth door mountain plant curtain water house sea mirror rug field fence rock wardrobe railing base column
-# counter sand skyscraper fireplace grandstand path stairs runway screen-door stairway river bridge bookcase blind hill
-# countertop palm kitchen-island bar hovel tower awning booth dirt-track land bannister escalator stage fountain canopy
-# swimming-pool waterfall step lake hood pier.
-SURROUNDINGS_2016 = (
-    1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 19, 22, 26, 27, 28, 29, 30, 33, 35, 36, 39, 41, 43, 46, 47, 49,
-    50, 52, 53, 54, 55, 59, 60, 61, 62, 63, 64, 69, 71, 73, 74, 78, 80, 85, 87, 89, 92, 95, 97, 98, 103, 106, 108, 111,
-    115, 123, 130, 136, 142,
-)  # fmt: skip
+# By their number among the 150 classes of the 2016 challenge.
+SURROUNDINGS_2016 = {
+    1: 'wall', 2: 'building', 3: 'sky', 4: 'floor', 5: 'tree', 6: 'ceiling', 7: 'road', 9: 'window', 10: 'grass',
+    11: 'cabinet', 12: 'sidewalk', 14: 'earth', 15: 'door', 17: 'mountain', 18: 'plant', 19: 'curtain', 22: 'water',
+    26: 'house', 27: 'sea', 28: 'mirror', 29: 'rug', 30: 'field', 33: 'fence', 35: 'rock', 36: 'wardrobe',
+    39: 'railing', 41: 'base', 43: 'column', 46: 'counter', 47: 'sand', 49: 'skyscraper', 50: 'fireplace',
+    52: 'grandstand', 53: 'path', 54: 'stairs', 55: 'runway', 59: 'screen door', 60: 'stairway', 61: 'river',
+    62: 'bridge', 63: 'bookcase', 64: 'blind', 69: 'hill', 71: 'countertop', 73: 'palm', 74: 'kitchen island',
+    78: 'bar', 80: 'hovel', 85: 'tower', 87: 'awning', 89: 'booth', 92: 'dirt track', 95: 'land', 96: 'bannister',
+    97: 'escalator', 100: 'buffet', 102: 'stage', 105: 'fountain', 107: 'canopy', 110: 'swimming pool',
+    114: 'waterfall', 122: 'step', 129: 'lake', 134: 'hood', 141: 'pier',
+}  # fmt: skip
 CLASSES_2016 = 150
 
 
@@ -162,7 +164,7 @@ def _objects_of_classes(values: np.ndarray) -> np.ndarray:
         )
     objects = np.zeros(values.shape, np.int64)
     found = 0
-    for kind in np.setdiff1d(np.unique(values), (0, *SURROUNDINGS_2016)):
+    for kind in np.setdiff1d(np.unique(values), [0, *SURROUNDINGS_2016]):
         count, regions = cv2.connectedComponents((values == kind).astype(np.uint8), connectivity=8)
         objects += np.where(regions > 0, regions + found, 0)
         found += count - 1
