@@ -1,0 +1,144 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from basis_blur.field import BlurField
+from basis_blur.ops import basis_blur
+from basis_blur.ops.basis_blur import BasisBlur, fast_fft_size
+from basis_blur.ops.boundary import ReplicatePad
+
+
+def make_field(number=2, basis=4, kernel_size=5, size=(9, 7), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    kernels = torch.rand(number, basis, kernel_size**2, generator=generator).softmax(-1)
+    mixing = torch.randn(number, basis, *size, generator=generator).softmax(1)
+    return BlurField(kernels.reshape(number, basis, kernel_size, kernel_size), mixing)
+
+
+def blur_by_definition(field, scene):
+    """H written out: convolve with each basis kernel, then mix."""
+    result = 0
+    for b in range(field.kernels.shape[1]):
+        kernels = field.kernels[:, b].flip(-1, -2)
+        convolved = [F.conv2d(one[:, None], k[None, None])[:, 0] for one, k in zip(scene, kernels, strict=True)]
+        result = result + field.mixing[:, b : b + 1] * torch.stack(convolved)
+    return result
+
+
+def test_it_is_the_sum_of_mixed_convolutions():
+    field, scene = make_field(), torch.rand(2, 3, 13, 11)
+    torch.testing.assert_close(BasisBlur(field)(scene), blur_by_definition(field, scene), rtol=1e-12, atol=1e-14)
+
+
+def test_an_impulse_appears_as_the_kernel_itself():
+    kernel = torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.25, 0.25], [0.0, 0.0, 0.0]])
+    field = BlurField(kernel[None, None], torch.ones(1, 1, 5, 5))
+    scene = torch.zeros(1, 1, 7, 7)
+    scene[0, 0, 3, 3] = 1
+    expected = torch.zeros(5, 5)
+    expected[1, 2], expected[2, 2], expected[2, 3] = 0.5, 0.25, 0.25
+    torch.testing.assert_close(BasisBlur(field)(scene)[0, 0], expected, rtol=0, atol=1e-15)
+
+
+def test_a_delta_is_the_identity():
+    delta = torch.zeros(1, 2, 5, 5)
+    delta[..., 2, 2] = 1
+    field = BlurField(delta, torch.rand(1, 2, 8, 6).softmax(1))
+    scene = torch.rand(1, 3, 12, 10)
+    torch.testing.assert_close(BasisBlur(field)(scene), scene[..., 2:-2, 2:-2], rtol=1e-12, atol=1e-14)
+
+
+def test_equal_kernels_make_the_mixing_irrelevant():
+    field = make_field(number=1)
+    same = BlurField(field.kernels[:, :1].expand(-1, 4, -1, -1), field.mixing)
+    plain = BlurField(field.kernels[:, :1], torch.ones(1, 1, 9, 7))
+    scene = torch.rand(1, 3, 13, 11)
+    torch.testing.assert_close(BasisBlur(same)(scene), BasisBlur(plain)(scene), rtol=1e-12, atol=1e-14)
+
+
+def test_a_flat_scene_stays_flat():
+    field = make_field()
+    blur = BasisBlur(field) @ ReplicatePad(field)
+    torch.testing.assert_close(blur(torch.full((2, 3, 9, 7), 0.3)), torch.full((2, 3, 9, 7), 0.3), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize('chunk', [1, 2, 3, 4, 100])
+def test_chunk_size_does_not_change_the_result(chunk):
+    field, scene = make_field(), torch.rand(2, 3, 13, 11)
+    one, many = BasisBlur(field, chunk=1), BasisBlur(field, chunk=chunk)
+    torch.testing.assert_close(many(scene), one(scene), rtol=1e-12, atol=1e-14)
+    image = torch.rand(2, 3, 9, 7)
+    torch.testing.assert_close(many.T(image), one.T(image), rtol=1e-12, atol=1e-14)
+
+
+def test_tile_size_does_not_change_the_result(monkeypatch):
+    field, scene, image = make_field(), torch.rand(2, 3, 13, 11), torch.rand(2, 3, 9, 7)
+    whole = BasisBlur(field)(scene), BasisBlur(field).T(image)
+    monkeypatch.setattr(basis_blur, 'CPU_TILE', 4)
+    torch.testing.assert_close(BasisBlur(field)(scene), whole[0], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(BasisBlur(field).T(image), whole[1], rtol=1e-12, atol=1e-14)
+
+
+def test_batch_items_do_not_mix():
+    field, scene = make_field(), torch.rand(2, 3, 13, 11)
+    alone = BasisBlur(field[1])(scene[1:])
+    torch.testing.assert_close(BasisBlur(field)(scene)[1:], alone, rtol=1e-12, atol=1e-14)
+
+
+def test_channels_do_not_mix():
+    field, scene = make_field(), torch.rand(2, 3, 13, 11)
+    torch.testing.assert_close(BasisBlur(field)(scene)[:, 1:2], BasisBlur(field)(scene[:, 1:2]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize('tile', [256, 3])
+def test_gradients_are_those_of_finite_differences(tile, monkeypatch):
+    monkeypatch.setattr(basis_blur, 'CPU_TILE', tile)
+    field = make_field(number=1, basis=2, kernel_size=3, size=(4, 5))
+    inputs = [t.clone().requires_grad_() for t in (torch.rand(1, 2, 6, 7), field.kernels, field.mixing)]
+    assert torch.autograd.gradcheck(lambda u, k, m: BasisBlur(BlurField.unchecked(k, m))(u), inputs)
+    inputs[0] = torch.rand(1, 2, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v, k, m: BasisBlur(BlurField.unchecked(k, m)).T(v), inputs)
+
+
+def test_second_derivatives_are_right_too():
+    field = make_field(number=1, basis=2, kernel_size=3, size=(3, 4))
+    inputs = [t.clone().requires_grad_() for t in (torch.rand(1, 1, 5, 6), field.kernels, field.mixing)]
+    assert torch.autograd.gradgradcheck(lambda u, k, m: BasisBlur(BlurField.unchecked(k, m))(u), inputs)
+
+
+def test_float32_is_exact_to_rounding():
+    field, scene = make_field(kernel_size=9, size=(40, 30)), torch.rand(2, 3, 48, 38)
+    coarse = BasisBlur(field.to(torch.float32))(scene.float())
+    assert coarse.dtype == torch.float32
+    torch.testing.assert_close(coarse.double(), BasisBlur(field)(scene), rtol=1e-5, atol=0)
+
+
+def test_half_precision_is_computed_in_float32():
+    field = make_field()
+    image = BasisBlur(field.to(torch.bfloat16))(torch.rand(2, 3, 13, 11, dtype=torch.bfloat16))
+    assert image.dtype == torch.float32
+
+
+def peak_bytes(function):
+    """Most memory that tensors made by `function` hold at any time."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        function()
+    changes = [e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == '[memory]']
+    return max(sum(changes[: i + 1]) for i in range(len(changes)))
+
+
+def test_working_memory_does_not_grow_with_the_number_of_kernels():
+    def working_memory(basis):
+        field, scene = make_field(number=1, basis=basis, size=(64, 64)), torch.rand(1, 3, 68, 68)
+        return peak_bytes(lambda: BasisBlur(field, chunk=1)(scene))
+
+    assert 0 < working_memory(16) <= 1.01 * working_memory(2)
+
+
+def test_a_chunk_of_nothing_is_refused():
+    with pytest.raises(ValueError, match='chunk is 0'):
+        BasisBlur(make_field(), chunk=0)
+
+
+def test_fast_sizes_have_small_prime_factors():
+    assert [fast_fft_size(n) for n in (1, 7, 11, 17, 31, 1056)] == [1, 8, 12, 18, 32, 1080]
