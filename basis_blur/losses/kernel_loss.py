@@ -1,0 +1,143 @@
+"""How far the kernel of every pixel is from the true one [C21, Eq. 6].
+
+    L = sum_i w_i || sum_b m_b^i k_b - sum_p t_p^i q_p ||_p^p,        p = 2 or 1
+
+k, m: predicted kernels and mixing; q, t: the true ones. The kernels of all pixels, K*K x H*W numbers or 285 MB at
+256 x 256 and K = 33, are never held. With A = [k; q], one kernel per row, and a_i = [m^i; -t^i]:
+
+    p = 2:   || A' a_i ||_2^2 = a_i' G a_i,   G = A A';   dL/da_i = 2 w_i G a_i,       dL/dA = 2 (sum_i w_i a_i a_i') A
+    p = 1:   d_i = A' a_i, a few pixels at a time;        dL/da_i = w_i A sign(d_i),   dL/dA = sum_i w_i a_i sign(d_i)'
+
+Close to the truth a' G a is a small difference of large terms; for p = 2 everything is computed in float64, so the
+result is as exact as differences of whole kernels taken in float64.
+
+L is one number, so its gradient is formed beside its value, pixel chunk by pixel chunk, and only scaled in backward:
+as little memory as recomputation in backward, and a quarter less work.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from basis_blur.field import BlurField
+from basis_blur.losses.pixel_weight import check_pixel_weight
+
+
+class KernelLoss(nn.Module):
+    """The distance L above, averaged over the batch, times `loss_weight`.
+
+    Args:
+        p: 2 for squared differences, 1 for absolute ones.
+        loss_weight: factor of the result.
+        chunk_pixels: pixels, of the whole batch together, that are computed at once. Memory grows with it; the
+            result does not depend on it beyond rounding.
+
+    Raises:
+        ValueError: p is neither 1 nor 2, or `chunk_pixels` is smaller than 1.
+    """
+
+    def __init__(self, p: Literal[2, 1] = 2, loss_weight: float = 1.0, chunk_pixels: int = 1024):
+        super().__init__()
+        if p not in (1, 2):
+            raise ValueError(f'p is {p}, expected 2 (squared differences) or 1 (absolute differences).')
+        if chunk_pixels < 1:
+            raise ValueError(f'chunk_pixels is {chunk_pixels}, expected a number of pixels >= 1.')
+        self.p = p
+        self.loss_weight = loss_weight
+        self.chunk_pixels = chunk_pixels
+
+    def forward(self, field: BlurField, true_field: BlurField, weight: Tensor) -> Tensor:
+        """Return the loss, one number in float32 or float64; its gradient flows to `field` only.
+
+        Args:
+            field: the prediction for N photos.
+            true_field: the truth about the same photos; its number of kernels may differ.
+            weight: (N, 1, H, W); w_i >= 0, such as 1 / pixels of i's object.
+
+        Raises:
+            ValueError: the two fields or the weight are of different sizes.
+        """
+        _check_fields(field, true_field)
+        check_pixel_weight(weight, field)
+        with torch.autocast(field.kernels.device.type, enabled=False):
+            total = _Distance.apply(
+                field.kernels, field.mixing, true_field.kernels, true_field.mixing, weight,
+                self.p, max(1, self.chunk_pixels // len(field)),
+            )  # fmt: skip
+        return self.loss_weight / len(field) * total
+
+    def extra_repr(self) -> str:
+        return f'p={self.p}, loss_weight={self.loss_weight}'
+
+
+class _Distance(Function):
+    """L summed over the batch, and its gradient with respect to the first two arguments."""
+
+    @staticmethod
+    def forward(ctx, kernels, mixing, true_kernels, true_mixing, weight, p, chunk):
+        result_dtype = torch.promote_types(kernels.dtype, torch.float32)
+        dtype = torch.float64 if p == 2 else result_dtype
+        basis = kernels.shape[1]
+        rows = torch.cat([kernels.to(dtype), true_kernels.to(dtype)], 1).flatten(2)
+        gram = rows @ rows.mT if p == 2 else None
+
+        wants_kernels, wants_mixing = ctx.needs_input_grad[:2]
+        row_gradient = torch.zeros_like(rows if p == 1 else gram) if wants_kernels else None
+        mixing_gradient = mixing.new_empty(mixing.flatten(2).shape) if wants_mixing else None
+        total = rows.new_zeros(())
+        parts = (each.flatten(2).split(chunk, 2) for each in (mixing, true_mixing, weight))
+        for index, (m, t, w) in enumerate(zip(*parts, strict=True)):
+            a, w = torch.cat([m.to(dtype), -t.to(dtype)], 1), w.to(dtype)
+            if p == 2:
+                slope = gram @ a
+                # Rounding can make a distance of 0 a little negative; the value is clamped, the gradient is not.
+                total += ((a * slope).sum(1, keepdim=True).clamp_min_(0) * w).sum()
+                slope *= 2 * w
+                if wants_kernels:
+                    row_gradient += (2 * w * a) @ a.mT
+            else:
+                difference = rows.mT @ a
+                signs = difference.sign().mul_(w)
+                total += difference.mul_(signs).sum()
+                if wants_mixing:
+                    slope = rows @ signs
+                if wants_kernels:
+                    row_gradient += a @ signs.mT
+            if wants_mixing:
+                mixing_gradient[..., index * chunk : index * chunk + chunk] = slope[:, :basis]
+
+        if wants_kernels:
+            row_gradient = row_gradient @ rows if p == 2 else row_gradient
+            row_gradient = row_gradient[:, :basis].reshape(kernels.shape).to(kernels.dtype)
+        if wants_mixing:
+            mixing_gradient = mixing_gradient.view(mixing.shape)
+        ctx.save_for_backward(row_gradient, mixing_gradient)
+        return total.to(result_dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, factor):
+        gradients = (None if each is None else factor.to(each.dtype) * each for each in ctx.saved_tensors)
+        return *gradients, None, None, None, None, None
+
+
+def _check_fields(field: BlurField, true_field: BlurField) -> None:
+    for name, found, expected in (
+        ('photos', len(field), len(true_field)),
+        ('pixels', field.image_size, true_field.image_size),
+        ('pixels in a kernel', (field.kernel_size,) * 2, (true_field.kernel_size,) * 2),
+    ):
+        if found != expected:
+            raise ValueError(
+                f'the predicted field has {_text(found)} {name} and the true field {_text(expected)}; '
+                'give fields of the same photos with kernels of one size.'
+            )
+
+
+def _text(size: int | tuple[int, int]) -> str:
+    return str(size) if isinstance(size, int) else 'x'.join(map(str, size))

@@ -1,0 +1,87 @@
+"""How well a blur field explains the photo: blur the sharp scene with it and compare [C21, Eq. 5].
+
+    L = sum_i w_i || g(R((H u)_i)) - v_i ||^2,     g(x) = x ** (1 / gamma)        [C21, Eq. 3, 5]
+
+H: the field's operator; u: the scene in linear light; R: the camera response [C21, Eq. 4]; v: the blurred photo,
+sRGB-like; ||.||^2 sums over the colours.
+
+Differs from the paper in that g is a straight line below `DARKEST`, the light of one step of an 8-bit photo. There the
+slope of the power grows without bound, and one black pixel would outweigh the photo or make the gradient infinite.
+The line starts at g(0) = 0 and meets the power at `DARKEST`; in between it is lower by at most 0.0015.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.field import BlurField
+from basis_blur.losses.pixel_weight import check_pixel_weight
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.camera_response import camera_response, to_srgb
+
+DARKEST = 1 / 255
+
+
+class ReblurLoss(nn.Module):
+    """The error L above, averaged over the batch, times `loss_weight`.
+
+    Args:
+        loss_weight: factor of the result.
+        gamma: of the photo; 1 for photos in linear light.
+        saturation: apply R; without it light above 1 is expected above 1 in the photo.
+
+    Raises:
+        ValueError: `gamma` is smaller than 1.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, gamma: float = 2.2, saturation: bool = True):
+        super().__init__()
+        if not gamma >= 1:
+            raise ValueError(f'gamma is {gamma}, expected >= 1; photos have 2.2, linear data 1.')
+        self.loss_weight = loss_weight
+        self.gamma = gamma
+        self.saturation = saturation
+
+    def forward(self, field: BlurField, scene_light: Tensor, blurred_srgb: Tensor, weight: Tensor) -> Tensor:
+        """Return the loss, one number; its gradient flows to the field and the scene.
+
+        Args:
+            field: the prediction for N photos of size H, W.
+            scene_light: (N, C, H+K-1, W+K-1); the sharp scene with its border, linear light >= 0, may exceed 1.
+            blurred_srgb: (N, C, H, W); the photo, sRGB-like in [0, 1].
+            weight: (N, 1, H, W); w_i >= 0, such as 1 / pixels of i's object.
+
+        Raises:
+            ValueError: a size does not fit the field.
+        """
+        check_pixel_weight(weight, field)
+        expected = (*scene_light.shape[:2], *field.image_size)
+        if tuple(blurred_srgb.shape) != expected:
+            raise ValueError(
+                f'blurred_srgb has shape {tuple(blurred_srgb.shape)}, expected {expected}: the photo of '
+                f'scene_light {tuple(scene_light.shape)} without the border.'
+            )
+        with torch.autocast(field.kernels.device.type, enabled=False):
+            light = BasisBlur(field)(scene_light)
+            if self.saturation:
+                light = camera_response(light)
+            error = (photo_of(light, self.gamma) - blurred_srgb) ** 2
+            return self.loss_weight / len(field) * (weight * error).sum()
+
+    def extra_repr(self) -> str:
+        return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'
+
+
+def photo_of(light: Tensor, gamma: float) -> Tensor:
+    """Return g(light): light ** (1 / gamma), and the straight line to 0 below the light of one 8-bit step.
+
+    Args:
+        light: any shape; linear light. Slightly negative light, from rounding, stays on the line.
+        gamma: >= 1.
+    """
+    if gamma == 1:
+        return light
+    darkest = DARKEST**gamma
+    # The power sees no light below `darkest`, or its infinite slope would turn into NaN in the unused branch.
+    return torch.where(light > darkest, to_srgb(light, gamma, floor=darkest), light * (DARKEST / darkest))
