@@ -1,0 +1,88 @@
+"""Let `import basicsr` succeed beside a torchvision that does not suit it.
+
+Two gaps are closed, each only where it is there:
+
+1. torchvision is a build for another torch (a CUDA build beside a CPU torch), so its compiled library does not load.
+   Its import then dies on `operator torchvision::nms does not exist`, although BasicSR uses none of its operators.
+   The schemas of `nms` and `qnms` are declared beforehand; calling them still fails, as it should.
+2. basicsr 1.4.2 imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, which torchvision 0.17
+   removed; the function lives on in `torchvision.transforms.functional`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+
+OLD_MODULE = 'torchvision.transforms.functional_tensor'
+SCHEMAS = (
+    'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+    'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+)
+
+# torch forgets the schemas as soon as the Library object that declared them is collected.
+_declared: torch.library.Library | None = None
+
+
+def install() -> None:
+    """Close the gaps that are there. Does not import torchvision; a second call changes nothing."""
+    spec = importlib.util.find_spec('torchvision')
+    if spec is None or spec.origin is None:
+        return
+    folder = Path(spec.origin).parent
+    if 'torchvision' not in sys.modules and not _operators_load(folder):
+        _declare_operators()
+    if OLD_MODULE not in sys.modules and not (folder / 'transforms' / 'functional_tensor.py').exists():
+        sys.modules[OLD_MODULE] = _old_module()
+
+
+def active() -> list[str]:
+    """Return a sentence about each gap that `install` closed in this process."""
+    sentences = []
+    if _declared is not None:
+        sentences.append('schemas of torchvision::nms declared (the library of torchvision does not fit this torch)')
+    if isinstance(sys.modules.get(OLD_MODULE), _OldModule):
+        sentences.append(f'{OLD_MODULE} provided (this torchvision has it no more)')
+    return sentences
+
+
+def _operators_load(folder: Path) -> bool:
+    if hasattr(torch.ops.torchvision, 'nms'):
+        return True
+    libraries = [folder / f'_C{suffix}' for suffix in EXTENSION_SUFFIXES if (folder / f'_C{suffix}').exists()]
+    if not libraries:
+        return False
+    try:
+        torch.ops.load_library(libraries[0])
+    except OSError:
+        return False
+    return hasattr(torch.ops.torchvision, 'nms')
+
+
+def _declare_operators() -> None:
+    global _declared
+    _declared = torch.library.Library('torchvision', 'FRAGMENT')
+    for schema in SCHEMAS:
+        _declared.define(schema)
+
+
+class _OldModule(types.ModuleType):
+    """A type of its own, by which `active` tells the stand-in from the real module of an old torchvision."""
+
+
+def _old_module() -> types.ModuleType:
+    module = _OldModule(OLD_MODULE, 'Stand-in for a module that torchvision 0.17 removed.')
+
+    def rgb_to_grayscale(img: torch.Tensor, num_output_channels: int = 1) -> torch.Tensor:
+        """Convert RGB to gray as `torchvision.transforms.functional.rgb_to_grayscale` does."""
+        from torchvision.transforms.functional import rgb_to_grayscale
+
+        return rgb_to_grayscale(img, num_output_channels)
+
+    module.rgb_to_grayscale = rgb_to_grayscale
+    return module

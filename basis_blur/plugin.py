@@ -1,0 +1,40 @@
+"""Importing this module registers basis_blur in BasicSR: networks, losses, datasets, models.
+
+An option file loads it by its first line, `plugin: !!python/name:basis_blur.plugin.loaded`; the start-up hook and
+`basis-blur train` import it. What BasicSR itself lacks on this machine is mended in `basis_blur.bridges.basicsr`.
+"""
+
+from __future__ import annotations
+
+from basis_blur.bridges import torchvision_shim
+
+torchvision_shim.install()  # Before the first import of basicsr, which imports torchvision.
+
+import basicsr.utils.registry as registries  # noqa: E402
+
+from basis_blur.archs import ARCHS  # noqa: E402
+
+COMPONENTS = {registries.ARCH_REGISTRY: tuple(ARCHS.values())}
+
+
+def register() -> None:
+    """Put every component into its registry of BasicSR; those that are there already stay.
+
+    Raises:
+        RuntimeError: somebody else's component has the name of one of ours.
+    """
+    for registry, components in COMPONENTS.items():
+        for component in components:
+            name = component.__name__
+            present = dict(iter(registry)).get(name)
+            if present is None:
+                registry.register(component)
+            elif present.__module__ != component.__module__:
+                raise RuntimeError(
+                    f'{component.__module__} cannot register "{name}" in BasicSR: {present.__module__} did so before. '
+                    'Rename or remove that component; one name can mean one thing only.'
+                )
+
+
+register()
+loaded = 'basis_blur is registered'
