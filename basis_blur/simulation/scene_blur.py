@@ -1,0 +1,218 @@
+"""Blur a sharp photo as if its objects and the camera had moved  [C21, Alg. 1, A.3].
+
+A scene has a background, slot 0, and up to P - 1 objects, each with a kernel k_p of its own. With the masks 1_p,
+
+    mixing_p = (k_p conv 1_p + e 1_p) / sum_q (k_q conv 1_q + e 1_q)
+    lq       = to_srgb(clip(sum_p mixing_p * (k_p conv light) + noise, 0, 1)),      light = to_linear(gt)
+
+so the blurred photo is that of a blur field of P kernels. e = 1e-4 is ours: there may be pixels that no object reaches,
+since each moved away from there; they keep the kernel of the object they belong to. e also decides between equal
+shares, so that rounding does not.
+
+Saturation: `illumination` multiplies the value of HSV, which is to multiply red, green and blue alike. The scene `gt`
+may so exceed 1 and is not clipped, since light is; what is clipped is the blurred light, in the sensor. Bright spots
+therefore become streaks of full white, which no unclipped operator explains [W14].
+
+The same ingredients give the same numbers, whether alone or in a batch, in a loader worker or on the training device,
+to rounding: noise is drawn on the CPU from one seed per photo, and masks are mixed in float64.
+
+Convention: the photo is the middle of the scene, (K-1)/2 pixels smaller at each side; labels cover the whole scene.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from basis_blur.field import BlurField
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
+
+MAX_OBJECTS = 3
+MIN_OBJECT_PIXELS = 400
+# e above; far over the rounding of a convolution in float64, far below any share that shows.
+RESIDUAL = 1e-4
+
+
+class Ingredients(TypedDict):
+    """What determines a blurred photo. All of one scene, without N, or all of a batch.
+
+    Args:
+        sharp: (N, 3, H+K-1, W+K-1); sRGB-like, uint8 in [0, 255] or floating point in [0, 1].
+        labels: (N, H+K-1, W+K-1) uint8; 0 is background, 1 to P - 1 are the objects.
+        kernels: (N, P, K, K); convolution kernels, >= 0, each sums to 1; their dtype is that of the result.
+        illumination: (N,); factor on the value of HSV, > 0.
+        noise_std: (N,); standard deviation of the noise in linear light, >= 0.
+        noise_seed: (N,) int64; >= 0.
+    """
+
+    sharp: Tensor
+    labels: Tensor
+    kernels: Tensor
+    illumination: Tensor
+    noise_std: Tensor
+    noise_seed: Tensor
+
+
+class BlurredScene(TypedDict):
+    """A training sample, with N where its ingredients had it.
+
+    Args:
+        lq: (N, 3, H, W); the blurred photo, sRGB-like in [0, 1].
+        gt: (N, 3, H+K-1, W+K-1); the scene, sRGB-like, >= 0; over 1 where the illumination is beyond white.
+        kernels: (N, P, K, K); as given.
+        mixing: (N, P, H, W); >= 0, sums to 1 over P; 0 in slots without object.
+        weight: (N, 1, H, W); 1 / number of pixels of the object that the pixel belongs to, which is the one with the
+            largest mixing. The weights of a photo sum to the number of its visible objects, background included.
+    """
+
+    lq: Tensor
+    gt: Tensor
+    kernels: Tensor
+    mixing: Tensor
+    weight: Tensor
+
+
+def blur_scene(ingredients: Ingredients, gamma: float = GAMMA) -> BlurredScene:
+    """Blur one scene or a batch; the formula is above.
+
+    Args:
+        ingredients: on any device; not modified. Further entries are ignored.
+        gamma: light = srgb ** gamma.
+
+    Returns:
+        The sample, on the device and in the dtype of the kernels.
+
+    Raises:
+        ValueError: an ingredient has the wrong shape, a label has no kernel, or `gamma` is not positive.
+    """
+    if ingredients['sharp'].ndim == 3:
+        batch = {name: torch.as_tensor(ingredients[name])[None] for name in Ingredients.__annotations__}
+        return {name: value[0] for name, value in blur_scene(batch, gamma).items()}
+    _check(ingredients)
+    kernels = ingredients['kernels']
+    sharp = ingredients['sharp']
+    sharp = sharp.to(kernels.dtype) / 255 if sharp.dtype == torch.uint8 else sharp.to(kernels.dtype)
+    gt = sharp * ingredients['illumination'].to(kernels)[:, None, None, None]
+    masks = _mixed_masks(ingredients['labels'], kernels)
+    mixing = masks.to(kernels.dtype)
+    light = BasisBlur(BlurField.unchecked(kernels, mixing))(to_linear(gt, gamma))
+    light = light + _noise(ingredients, light)
+    return {
+        'lq': to_srgb(light.clamp(0, 1), gamma),
+        'gt': gt,
+        'kernels': kernels,
+        'mixing': mixing,
+        'weight': _object_weight(masks).to(kernels.dtype),
+    }
+
+
+def choose_objects(
+    labels: np.ndarray,
+    generator: np.random.Generator,
+    max_objects: int = MAX_OBJECTS,
+    min_pixels: int = MIN_OBJECT_PIXELS,
+) -> np.ndarray:
+    """Keep a random few of the objects of a scene that are large enough, and number them from 1.
+
+    Args:
+        labels: (H, W) whole numbers; 0 is background, any other number an object.
+        generator: draws which ones, each object with equal chance.
+        max_objects: number kept at most, 0 to 255.
+        min_pixels: an object with fewer pixels within `labels` becomes background.
+
+    Returns:
+        (H, W) uint8; 0 and 1 to n, n <= max_objects.
+
+    Raises:
+        ValueError: `max_objects` does not fit into uint8.
+    """
+    if not 0 <= max_objects <= 255:
+        raise ValueError(f'max_objects is {max_objects}, expected 0 to 255.')
+    values, where, pixels = np.unique(labels, return_inverse=True, return_counts=True)
+    large = np.flatnonzero((pixels >= min_pixels) & (values != 0))
+    chosen = generator.permutation(large)[:max_objects]
+    number = np.zeros(len(values), np.uint8)
+    number[chosen] = np.arange(1, len(chosen) + 1)
+    return number[where].reshape(labels.shape)
+
+
+def fill_slots(kernels: Tensor, slots: int = MAX_OBJECTS + 1) -> Tensor:
+    """Append delta kernels, for slots without object, until there are as many as `slots`.
+
+    Args:
+        kernels: (n, K, K), n <= slots; background first.
+        slots: P.
+
+    Returns:
+        (P, K, K).
+
+    Raises:
+        ValueError: there are more kernels than slots.
+    """
+    missing = slots - len(kernels)
+    if missing < 0:
+        raise ValueError(f'{len(kernels)} kernels are given for {slots} slots; give at most one for each.')
+    filled = F.pad(kernels, (0, 0, 0, 0, 0, missing))
+    middle = kernels.shape[-1] // 2
+    filled[len(kernels) :, middle, middle] = 1
+    return filled
+
+
+def _check(ingredients: Ingredients) -> None:
+    sharp, labels, kernels = (ingredients[name] for name in ('sharp', 'labels', 'kernels'))
+    if kernels.ndim != 4 or kernels.shape[0] != len(sharp) or kernels.shape[2] != kernels.shape[3]:
+        raise ValueError(f'kernels have shape {tuple(kernels.shape)}, expected ({len(sharp)}, P, K, K).')
+    number, slots, size, _ = kernels.shape
+    if sharp.ndim != 4 or sharp.shape[1] != 3 or min(sharp.shape[2:]) < size:
+        raise ValueError(f'sharp has shape {tuple(sharp.shape)}, expected (N, 3, H+{size - 1}, W+{size - 1}).')
+    if labels.shape != (number, *sharp.shape[2:]):
+        raise ValueError(
+            f'labels have shape {tuple(labels.shape)}, expected {(number, *sharp.shape[2:])}; they cover the whole '
+            'scene, border included.'
+        )
+    for name in ('illumination', 'noise_std', 'noise_seed'):
+        if ingredients[name].shape != (number,):
+            raise ValueError(f'{name} has shape {tuple(ingredients[name].shape)}, expected one number a scene.')
+    if int(labels.max()) >= slots:
+        raise ValueError(f'labels reach {int(labels.max())}, but there are kernels for 0 to {slots - 1} only.')
+
+
+def _mixed_masks(labels: Tensor, kernels: Tensor) -> Tensor:
+    """Return the shares (N, P, H, W), in float64, that the blurred objects have in each pixel."""
+    number, slots, size, _ = kernels.shape
+    height, width = (side - size + 1 for side in labels.shape[-2:])
+    numbers = torch.arange(slots, device=labels.device)[:, None, None]
+    masks = (labels[:, None] == numbers).double()
+    # Each slot by itself is a photo blurred everywhere by one kernel.
+    alone = BlurField.unchecked(
+        kernels.double().flatten(0, 1)[:, None], masks.new_ones(number * slots, 1, height, width)
+    )
+    blurred = BasisBlur(alone)(masks.flatten(0, 1)[:, None]).view(number, slots, height, width)
+    radius = size // 2
+    shares = blurred.clamp_min(0) + RESIDUAL * masks[:, :, radius : radius + height, radius : radius + width]
+    return shares / shares.sum(1, keepdim=True)
+
+
+def _object_weight(masks: Tensor) -> Tensor:
+    """Return 1 / number of pixels of the object (N, 1, H, W) that has the largest share in the pixel."""
+    owner = masks.argmax(1).flatten(1)
+    ones = masks.new_ones(owner.shape)
+    pixels = masks.new_zeros(masks.shape[:2]).scatter_add(1, owner, ones)
+    return (1 / pixels.gather(1, owner)).view(len(masks), 1, *masks.shape[2:])
+
+
+def _noise(ingredients: Ingredients, light: Tensor) -> Tensor | float:
+    deviations = ingredients['noise_std'].tolist()
+    if not any(deviations):
+        return 0.0
+    noise = torch.zeros(light.shape, dtype=torch.float32)
+    for item, (deviation, seed) in enumerate(zip(deviations, ingredients['noise_seed'].tolist(), strict=True)):
+        if deviation:
+            generator = torch.Generator().manual_seed(seed)
+            noise[item] = deviation * torch.randn(light.shape[1:], generator=generator, dtype=torch.float32)
+    return noise.to(light)
