@@ -173,11 +173,15 @@ def _objects_of_classes(values: np.ndarray) -> np.ndarray:
 
 def _largest_first(objects: np.ndarray) -> np.ndarray:
     """Renumber objects 1..n by decreasing size, 0 staying 0; equal sizes keep the order of their numbers."""
-    names, places, sizes = np.unique(objects, return_inverse=True, return_counts=True)
-    sizes[names == 0] = 0
+    if objects.max() < 2**16:  # counting is ten times faster than the sorting of `unique`
+        sizes, places = np.bincount(objects.ravel()), objects
+        sizes[0] = 0
+    else:
+        names, places, sizes = np.unique(objects, return_inverse=True, return_counts=True)
+        sizes[names == 0] = 0
     order = np.argsort(-sizes, kind='stable')
     order = order[sizes[order] > 0][:MOST_OBJECTS]
-    numbers = np.zeros(len(names), np.uint8)
+    numbers = np.zeros(len(sizes), np.uint8)
     numbers[order] = np.arange(1, len(order) + 1)
     return numbers[places.reshape(objects.shape)]
 

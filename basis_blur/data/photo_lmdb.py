@@ -1,0 +1,349 @@
+"""Turn a folder of photos, with their objects, into the LMDBs that training reads.
+
+OUT/photos.lmdb holds the photos as they were encoded (8-bit gray or colour JPEG and PNG, byte for byte) or as PNG
+(all else), OUT/masks.lmdb under equal keys their label maps as PNG: 0 = background, 1..n the objects, see
+`segmentation`. Memory stays flat: a bounded number of photos is under way at any time. Each photo is decoded once
+to prove that it can be.
+
+Convention: a photo is upright as its EXIF orientation says, and so is its label map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from pathlib import Path
+from threading import Thread
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from basis_blur.data.lmdb_store import LmdbWriter
+from basis_blur.data.segmentation import Annotation, open_annotations
+from basis_blur.errors import InputError
+
+PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+LONGEST_KEY = 200
+ENTRIES_CHECKED = 100
+UNDER_WAY_PER_WORKER = 4
+PNG_LEVEL = 1
+PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
+ORIENTATION_TAG = 0x0112  # of EXIF; above 4 the sides change places
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Where photos and their annotations come from.
+
+    Args:
+        photos: a folder, searched with its sub-folders.
+        masks: the annotations, as `segmentation.open_annotations` takes them, or None.
+        mask_format: one of `segmentation.FORMS`.
+        min_size: pixels; photos whose shorter side is less are left out.
+    """
+
+    photos: Path
+    masks: Path | None = None
+    mask_format: str = 'none'
+    min_size: int = 1
+
+
+@dataclass
+class Preparation:
+    """What `prepare_photos` did: `photos` in the LMDB, of them `unmasked` new ones without annotation, `objects` in
+    the new ones, `resumed` that were there before, `too_small` and unusable (`bad`: name -> reason) ones left out."""
+
+    photos: int = 0
+    unmasked: int = 0
+    objects: int = 0
+    resumed: int = 0
+    too_small: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    was_finished: bool = False
+
+
+def prepare_photos(
+    source: PhotoSource,
+    out: str | os.PathLike,
+    workers: int = 0,
+    skip_bad: bool = False,
+    watch: Callable[[Iterable, int, int], Iterable] = lambda steps, total, done: steps,
+) -> Preparation:
+    """Write OUT/photos.lmdb and, where there are masks, OUT/masks.lmdb, or finish what an earlier call left.
+
+    Args:
+        source: the photos and masks.
+        out: a folder, made if missing.
+        workers: processes that read and check photos; 0 does it in this one. As always with processes, a script that
+            asks for them needs `if __name__ == "__main__":`.
+        skip_bad: leave out photos that cannot be used; otherwise the first of them ends the work, and what was done
+            is kept for the next call.
+        watch: is handed the iterator over the remaining photos, the number of all and of those done, and returns
+            an iterator; for progress bars.
+
+    Raises:
+        InputError: there are no photos, none has an annotation, one cannot be used, or `out` was prepared
+            with other parameters.
+        OSError: the disk is full or cannot be written.
+    """
+    photos = list_photos(source)
+    annotations = open_annotations(source.mask_format, source.masks, source.photos)
+    jobs = [
+        _Job(key, source.photos / name, annotations.find(name), source.min_size)
+        for key, name in zip(make_keys(photos), photos, strict=True)
+    ]
+    masked = source.mask_format != 'none'
+    if masked and not any(job.annotation for job in jobs):
+        raise InputError(
+            f'none of the {len(jobs)} photos in {source.photos} has a mask in {source.masks or source.photos}; the '
+            f'format "{source.mask_format}" expects equal names, such as the one for {photos[0]}.'
+        )
+    parameters = {
+        'photos': str(Path(source.photos).resolve()),
+        'masks': str(Path(source.masks).resolve()) if source.masks else None,
+        'mask_format': source.mask_format,
+        'min_size': source.min_size,
+    }
+    with ExitStack() as stack:
+        pool = stack.enter_context(_Pool(workers)) if workers else None
+        stores = [stack.enter_context(LmdbWriter(Path(out) / 'photos.lmdb', parameters))]
+        if masked:
+            stores.append(stack.enter_context(LmdbWriter(Path(out) / 'masks.lmdb', parameters)))
+        result = _fill(stores, jobs, pool, skip_bad, watch)
+        if not result.was_finished:
+            _check(stores)
+            for store in reversed(stores):  # photos.lmdb appears last, and with it the whole is finished
+                store.finish()
+    return result
+
+
+def list_photos(source: PhotoSource) -> list[str]:
+    """Return the photos' names relative to their folder, with '/' between folders, sorted.
+
+    Hidden files and folders are left out, and what lies in a mask folder below the photo folder. For 'ade20k' only
+    JPEG files are photos, the PNG files beside them being masks.
+
+    Raises:
+        InputError: the folder is missing or has no photo.
+    """
+    folder = Path(source.photos)
+    if not folder.is_dir():
+        raise InputError(f'{folder} is not a folder; expected a folder of photos.')
+    suffixes = ('.jpg', '.jpeg') if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
+    masks = Path(source.masks).resolve() if source.masks else None
+    names = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith('.') and (Path(place) / name).resolve() != masks]
+        names += [
+            (Path(place) / name).relative_to(folder).as_posix()
+            for name in files
+            if name.lower().endswith(suffixes) and not name.startswith('.')
+        ]
+    if not names:
+        raise InputError(f'{folder} has no photo ({", ".join(suffixes)}), also not in its sub-folders.')
+    return sorted(names)
+
+
+def make_keys(names: list[str]) -> list[str]:
+    """Return for each name a key that BasicSR can use: unique, ASCII, without '.', '/' and space.
+
+    A key is the name without its suffix, '/' written as '__' and other special characters as '_'. Where that is long
+    or would not be unique, the beginning of the name's SHA-256 sum is added.
+    """
+    plain = [re.sub(r'[^A-Za-z0-9_-]', '_', name.rpartition('.')[0].replace('/', '__')) for name in names]
+    counts: dict[str, int] = {}
+    for key in plain:
+        counts[key.lower()] = counts.get(key.lower(), 0) + 1
+    return [
+        key
+        if counts[key.lower()] == 1 and len(key) <= LONGEST_KEY
+        else f'{key[:LONGEST_KEY]}_{hashlib.sha256(name.encode()).hexdigest()[:10]}'
+        for key, name in zip(plain, names, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Job:
+    key: str
+    photo: Path
+    annotation: Annotation | None
+    min_size: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A photo and its label map, encoded; without bytes where the photo is too small."""
+
+    photo: bytes = b''
+    photo_line: str = ''
+    mask: bytes = b''
+    mask_line: str = ''
+    objects: int = 0
+
+
+def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: _Pool | None, skip_bad: bool, watch) -> Preparation:
+    if stores[0].finished:
+        return Preparation(photos=len(stores[0]), was_finished=True)
+    if stores[-1].finished:  # an earlier call ended between the two last steps
+        return Preparation(photos=len(stores[0]), resumed=len(stores[0]))
+    _discard_strangers(stores, {job.key.encode() for job in jobs})
+    todo = [job for job in jobs if not all(job.key.encode() in store for store in stores)]
+    result = Preparation(resumed=len(jobs) - len(todo))
+    outcomes = pool.run(todo) if pool else ((job, _attempt(job)) for job in todo)
+    for job, outcome in watch(outcomes, len(jobs), result.resumed):
+        if isinstance(outcome, InputError):
+            if not skip_bad:
+                raise outcome
+            result.bad[str(job.photo)] = str(outcome)
+        elif not outcome.photo:
+            result.too_small += 1
+        else:
+            stores[0].put(job.key.encode(), outcome.photo, outcome.photo_line)
+            for store in stores[1:]:
+                store.put(job.key.encode(), outcome.mask, outcome.mask_line)
+            result.objects += outcome.objects
+            result.unmasked += job.annotation is None
+    for store in stores:
+        store.commit()
+    result.photos = len(stores[0])
+    if not result.photos:
+        raise InputError(f'no photo is left: {result.too_small} are too small and {len(result.bad)} unusable.')
+    return result
+
+
+def _discard_strangers(stores: list[LmdbWriter], keys: set[bytes]) -> None:
+    """Remove photos that were prepared earlier and have left the folder since."""
+    for store in stores:
+        for key in [key for key in store.keys() if key not in keys]:  # noqa: SIM118, a store is no dictionary
+            store.discard(key)
+
+
+def _attempt(job: _Job) -> _Entry | InputError:
+    try:
+        return _encode(job)
+    except InputError as error:
+        return error
+
+
+def _encode(job: _Job) -> _Entry:
+    content, suffix, size, channels, level = _read_photo(job.photo)
+    if min(size) < job.min_size:
+        return _Entry()
+    labels = np.zeros(size, np.uint8) if job.annotation is None else job.annotation.label_map(job.photo, size)
+    return _Entry(
+        content,
+        f'{job.key}{suffix} ({size[0]},{size[1]},{channels}) {level}',
+        _encode_png(labels),
+        f'{job.key}.png ({size[0]},{size[1]},1) {PNG_LEVEL}',
+        int(labels.max()),
+    )
+
+
+def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
+    """Return the bytes to store, their suffix, (H, W), the number of channels, and the PNG level (0 as it was)."""
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as picture:
+            kind, mode = picture.format, picture.mode
+            picture.load()
+            width, height = picture.size
+            if picture.getexif().get(ORIENTATION_TAG, 1) > 4:
+                width, height = height, width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f'{path} cannot be read as a photo ({error}); replace it, or leave it out.') from error
+    if mode in ('CMYK', 'LAB', 'F', 'I') and kind != 'PNG':
+        raise InputError(
+            f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, or leave it out.'
+        )
+    channels = 1 if mode in ('1', 'L', 'I') or mode.startswith('I;16') else 3
+    if kind == 'JPEG' or (kind == 'PNG' and mode in ('1', 'L', 'P', 'RGB') and content[PNG_DEPTH] <= 8):
+        return content, '.jpg' if kind == 'JPEG' else '.png', (height, width), channels, 0
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise InputError(f'{path} ({kind}, {mode}) cannot be decoded; convert it to PNG, or leave it out.')
+    return _encode_png(pixels), '.png', pixels.shape[:2], channels, PNG_LEVEL
+
+
+def _encode_png(pixels: np.ndarray) -> bytes:
+    done, content = cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    if not done:
+        raise RuntimeError(f'a picture of shape {pixels.shape} and {pixels.dtype} cannot be encoded as PNG.')
+    return content.tobytes()
+
+
+def _check(stores: list[LmdbWriter]) -> None:
+    """Compare keys, and decode a sample of photos and masks, before the LMDBs get their final names."""
+    counts = [len(store) for store in stores]
+    if len(set(counts)) > 1:
+        raise RuntimeError(f'there are {counts[0]} photos but {counts[1]} masks.')
+    step = max(1, counts[0] // ENTRIES_CHECKED)
+    for number, keys in enumerate(zip(*(store.keys() for store in stores), strict=True)):
+        if len(set(keys)) > 1:
+            raise RuntimeError(f'photo {keys[0]!r} stands beside mask {keys[1]!r}.')
+        if number % step == 0:
+            sizes = []
+            for store, key in zip(stores, keys, strict=True):
+                pixels = cv2.imdecode(np.frombuffer(store.get(key), np.uint8), cv2.IMREAD_COLOR)
+                if pixels is None:
+                    raise RuntimeError(f'the entry {key!r} of {store.path} cannot be decoded.')
+                sizes.append(pixels.shape[:2])
+            if len(set(sizes)) > 1:
+                raise RuntimeError(f'photo {keys[0]!r} has size {sizes[0]}, but its mask {sizes[1]}.')
+
+
+class _Pool:
+    """Worker processes with a bounded number of photos under way; results come in the order of the jobs."""
+
+    def __init__(self, workers: int):
+        self._bound = workers * UNDER_WAY_PER_WORKER
+        # A forked worker can hang in the thread pools that OpenCV or torch began here; a server process has none.
+        context = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn')
+        if context.get_start_method() == 'forkserver':
+            context.set_forkserver_preload([__name__])
+        self._executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *reason) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def run(self, jobs: list[_Job]) -> Iterator[tuple[_Job, _Entry | InputError]]:
+        under_way: deque[tuple[_Job, Future]] = deque()
+        try:
+            for job in jobs:
+                under_way.append((job, self._executor.submit(_attempt, job)))
+                if len(under_way) >= self._bound:
+                    job, future = under_way.popleft()
+                    yield job, future.result()
+            while under_way:
+                job, future = under_way.popleft()
+                yield job, future.result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                'a worker process died, as happens when memory runs out; call again with fewer --workers, '
+                'what was done is kept.'
+            ) from error
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
+    cv2.setNumThreads(1)
+    # A pool does not notice that its parent was killed; without this its workers would wait for ever.
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
