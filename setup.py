@@ -41,8 +41,5 @@ class BuildHook(Command):
         return [str(HOOK_SOURCE)]
 
 
-class Build(build):
-    sub_commands = [*build.sub_commands, ('build_hook', None)]
-
-
-setup(cmdclass={'build': Build, 'build_hook': BuildHook})
+build.sub_commands.append(('build_hook', None))
+setup(cmdclass={'build_hook': BuildHook})

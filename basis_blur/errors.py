@@ -23,3 +23,19 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.5)
     return f' Did you mean "{near[0]}"?' if near else ''
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what a person needs to read of a mistake of hers or of her machine.
+
+    Args:
+        error: an `InputError` or an `OSError`. One that a loader's worker process raised carries that process's
+            traceback in its text; only its last line, the message, is returned.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        place = f'{error.filename}: ' if error.filename is not None else ''
+        return f'{place}{error.strerror}.'
+    text = str(error)
+    if text.startswith('Caught '):
+        text = text.rstrip().rsplit('\n', 1)[-1].split(': ', 1)[-1]
+    return text

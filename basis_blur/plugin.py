@@ -13,8 +13,13 @@ torchvision_shim.install()  # Before the first import of basicsr, which imports 
 import basicsr.utils.registry as registries  # noqa: E402
 
 from basis_blur.archs import ARCHS  # noqa: E402
+from basis_blur.bridges import basicsr as compatibility  # noqa: E402
+from basis_blur.losses import KernelLoss, ReblurLoss  # noqa: E402
 
-COMPONENTS = {registries.ARCH_REGISTRY: tuple(ARCHS.values())}
+COMPONENTS = {
+    registries.ARCH_REGISTRY: tuple(ARCHS.values()),
+    registries.LOSS_REGISTRY: (ReblurLoss, KernelLoss),
+}
 
 
 def register() -> None:
@@ -36,5 +41,6 @@ def register() -> None:
                 )
 
 
+compatibility.apply()
 register()
 loaded = 'basis_blur is registered'

@@ -1,0 +1,271 @@
+"""Mend what BasicSR lacks on this machine, and have its options checked before a run leaves any trace.
+
+BasicSR's own modules are changed at the few places below, each where the comment says why, and only attributes that
+BasicSR looks up by name at run time. It works the same for basicsr 1.4.2 and for the git master, whichever way the
+plugin was loaded:
+
+- The start-up hook loads it when `import basicsr` has just finished: everything is in time.
+- `basis-blur train` and `test` load it before BasicSR's pipeline starts: everything is in time.
+- The `plugin:` line of an option file loads it inside BasicSR's `parse_options`, which is running already. What that
+  function calls next is in time; the options are checked by the script's next step instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import pickle
+import sys
+import types
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import basicsr.data.prefetch_dataloader as prefetch
+import basicsr.test
+import basicsr.train
+import basicsr.utils.dist_util as dist_util
+import basicsr.utils.options as reader
+import torch
+import yaml
+from basicsr.utils import check_resume
+
+from basis_blur.bridges.basicsr_options import (
+    apply_overrides,
+    check_options,
+    convert_number_texts,
+    read_option_file,
+    value_of_text,
+)
+from basis_blur.errors import InputError, sentence_of
+
+OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
+
+
+def apply() -> None:
+    """Make every change of this module that this process needs; a second call changes nothing."""
+    if hasattr(reader, '_postprocess_yml_value'):
+        reader._postprocess_yml_value = value_of_text
+    _replace(dist_util, 'init_dist', _init_dist)
+    _replace(reader, 'init_dist', _init_dist)
+    _replace(reader, 'parse_options', _parse_options)
+    _replace(prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors)
+    _replace(prefetch.PrefetchGenerator, '__next__', _next_or_raise)
+    for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
+        _mend_script(script)
+
+
+def active() -> list[str]:
+    """Return a sentence about each change that is in force in this process."""
+    sentences = {
+        'options are checked before a run': reader.parse_options,
+        'resuming works without a GPU and from any folder': basicsr.train.load_resume_state,
+        'distributed training works without a GPU (gloo)': reader.init_dist,
+        'an error of a data set ends a run with prefetch_mode "cpu"': prefetch.PrefetchGenerator.run,
+    }
+    return [sentence for sentence, function in sentences.items() if hasattr(function, OURS)]
+
+
+def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None:
+    """Put `make(original)` in the place of `owner.name`, unless it is there."""
+    original = getattr(owner, name)
+    if not hasattr(original, OURS):
+        replacement = functools.wraps(original)(make(original))
+        setattr(replacement, OURS, original)
+        setattr(owner, name, replacement)
+
+
+def stop(error: BaseException) -> NoReturn:
+    """End the process with the sentence of a user's mistake and exit code 2; of several processes one speaks."""
+    if os.environ.get('RANK', '0') == '0':
+        print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
+    raise SystemExit(2)
+
+
+def prepare(opt: dict[str, Any], is_train: bool) -> None:
+    """Check what BasicSR's reader returned and turn number texts into numbers; end the process on a mistake."""
+    try:
+        check_options(opt, is_train)
+    except InputError as error:
+        stop(error)
+    convert_number_texts(opt)
+
+
+# Why parse_options: here the options are complete and no folder has been made yet. Its own errors on a broken file
+# (KeyError: 'num_gpu') tell nothing, so the file is read once more, by a reader that does.
+def _parse_options(original: Callable) -> Callable:
+    def parse_options(root_path, is_train=True):
+        _mend_script(sys.modules.get('__main__'))  # a script that has come to its end of imports since `apply`
+        try:
+            opt, args = original(root_path, is_train=is_train)
+        except InputError as error:  # of a value of --force_yml
+            stop(error)
+        except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            _blame_option_file(sys.argv, is_train)
+            raise
+        prepare(opt, is_train)
+        return opt, args
+
+    return parse_options
+
+
+def _blame_option_file(arguments: list[str], is_train: bool) -> None:
+    """End the process if it is the option file on the command line that BasicSR could not take."""
+    words = dict(itertools.pairwise(arguments))
+    path = words.get('-opt') or words.get('--opt')
+    if path is None:
+        return
+    overrides = []
+    if '--force_yml' in arguments:
+        for word in arguments[arguments.index('--force_yml') + 1 :]:
+            if word.startswith('-'):
+                break
+            overrides.append(word)
+    try:
+        opt = read_option_file(path)
+        apply_overrides(opt, overrides)
+        check_options(opt, is_train)
+    except (InputError, OSError) as error:
+        stop(error)
+
+
+# Why init_dist: the original counts GPUs and divides by their number, and asks for NCCL, which CPUs do not have.
+# With a GPU only the check of the environment is added.
+def _init_dist(original: Callable) -> Callable:
+    def init_dist(launcher, backend='nccl', **kwargs):
+        if launcher == 'pytorch' and 'RANK' not in os.environ:
+            stop(
+                InputError(
+                    'the launcher "pytorch" finds no RANK in the environment; start the training by '
+                    '"torchrun --nproc_per_node=2 ...", or leave --launcher away for a single process.'
+                )
+            )
+        if torch.cuda.is_available():
+            original(launcher, backend=backend, **kwargs)
+        elif launcher == 'pytorch':
+            torch.distributed.init_process_group(backend='gloo', **kwargs)
+        else:
+            stop(InputError(f'the launcher "{launcher}" needs GPUs and torch finds none; on CPUs use "pytorch".'))
+
+    return init_dist
+
+
+# Why load_resume_state: the original asks for the current GPU, and with --auto_resume it looks in "experiments" of the
+# current folder, wherever the run keeps its files. A state is plain tensors and numbers, so it is read as such.
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the training state to resume from, None to start afresh; names its networks in `opt['path']`.
+
+    Args:
+        opt: options as BasicSR's `parse_options` returns them. With `auto_resume` the newest state of the run's folder
+            is taken, else `path: resume_state`.
+
+    Raises:
+        InputError: the state is missing, is not one, or its networks are not beside it.
+    """
+    newest = _newest_state(Path(opt['path']['training_states'])) if opt['auto_resume'] else None
+    path = newest if opt['auto_resume'] else opt['path'].get('resume_state')
+    if path is None:
+        return None
+    opt['path']['resume_state'] = str(path)
+    state = _read_state(path)
+    check_resume(opt, state['iter'])
+    for key, network in opt['path'].items():
+        if key.startswith('pretrain_network') and network is not None and not Path(network).is_file():
+            raise InputError(
+                f'the training state {path} belongs to {network}, which does not exist; resume under the name of the '
+                f'run that wrote it, or start afresh with "path: {key}".'
+            )
+    return state
+
+
+def _newest_state(folder: Path) -> Path | None:
+    states = [path for path in folder.glob('*.state') if path.stem.isdigit()]
+    return max(states, key=lambda path: int(path.stem), default=None)
+
+
+def _read_state(path: str | Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f'the training state {path} does not exist; correct "path: resume_state".') from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        reason = (str(error).strip().splitlines() or ['it is empty'])[0]
+        raise InputError(f'{path} cannot be read as a training state ({reason}); resume from an older one.') from error
+    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
+        raise InputError(f'{path} is not a training state; name an ITERATION.state from the folder training_states.')
+    return state
+
+
+# Why these two: the original thread dies of an error in the data and the training waits for ever for its next batch.
+class _Failure:
+    def __init__(self, error: BaseException):
+        self.error = error
+
+
+def _run_and_hand_over_errors(original: Callable) -> Callable:
+    def run(self):
+        try:
+            original(self)
+        except BaseException as error:
+            self.queue.put(_Failure(error))
+
+    return run
+
+
+def _next_or_raise(original: Callable) -> Callable:
+    def following(self):
+        item = original(self)
+        if isinstance(item, _Failure):
+            raise item.error
+        return item
+
+    return following
+
+
+# Why the scripts: `python basicsr/train.py` runs as __main__ with functions of its own, beside those of the module
+# basicsr.train, and looks them up when it needs them.
+def _mend_script(script: types.ModuleType | None) -> None:
+    """Change the functions of BasicSR's train.py or test.py that run before the first folder is made."""
+    if script is None or Path(getattr(script, '__file__', None) or '').parts[-2:] not in (
+        ('basicsr', 'train.py'),
+        ('basicsr', 'test.py'),
+    ):
+        return
+    if hasattr(script, 'load_resume_state'):
+        _replace(script, 'load_resume_state', _check_and_load_state)
+    if hasattr(script, 'test_pipeline') and hasattr(script, 'make_exp_dirs'):
+        _replace(script, 'make_exp_dirs', _check_and_make_folders)
+    if script.__name__ == '__main__' and not hasattr(sys.excepthook, OURS):
+        _replace(sys, 'excepthook', _say_user_mistakes)
+
+
+def _check_and_load_state(original: Callable) -> Callable:
+    def load_and_check(opt):
+        prepare(opt, is_train=True)
+        try:
+            return load_resume_state(opt)
+        except InputError as error:
+            stop(error)
+
+    return load_and_check
+
+
+def _check_and_make_folders(original: Callable) -> Callable:
+    def check_and_make_folders(opt):
+        prepare(opt, is_train=False)
+        original(opt)
+
+    return check_and_make_folders
+
+
+# Why the excepthook: what only shows during a run, such as a corrupt image or a NaN, is raised deep inside BasicSR.
+def _say_user_mistakes(original: Callable) -> Callable:
+    def hook(kind, error, traceback):
+        if isinstance(error, InputError):
+            print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
+            raise SystemExit(2)  # Python takes this as the exit code of the process.
+        original(kind, error, traceback)
+
+    return hook

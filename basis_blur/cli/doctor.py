@@ -1,0 +1,113 @@
+"""basis-blur doctor: tell what is installed, what is registered in BasicSR, and what had to be mended.
+
+The last line says whether training will work; the exit code is 0 if so and 2 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+
+from basis_blur import __version__
+
+DISTRIBUTIONS = {
+    'torchvision': ('torchvision',),
+    'numpy': ('numpy',),
+    'opencv': ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
+    'lmdb': ('lmdb',),
+    'pillow': ('pillow',),
+    'safetensors': ('safetensors',),
+    'mmengine': ('mmengine', 'mmengine-lite'),
+    'deepinv': ('deepinv',),
+}
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser('doctor', description=__doc__.split(': ', 1)[1].split('\n')[0])
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report."""
+    _print_machine()
+    mistake = _print_basicsr()
+    _print_hook()
+    if mistake:
+        print(f'\nNot well: {mistake}')
+        return 2
+    print('\nAll is well.')
+    return 0
+
+
+def _line(name: str, text: str) -> None:
+    print(f'{name:<14} {text}')
+
+
+def _print_machine() -> None:
+    import torch
+
+    import basis_blur
+
+    _line('basis_blur', f'{__version__}  {Path(basis_blur.__file__).parent}')
+    _line('python', f'{platform.python_version()}  {sys.executable}')
+    _line('torch', f'{torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores')
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    _line('GPU', ', '.join(gpus) or 'none that torch can use; everything runs on the CPU')
+    for name, distributions in DISTRIBUTIONS.items():
+        _line(name, _version(distributions) or 'not installed')
+
+
+def _version(distributions: tuple[str, ...]) -> str | None:
+    for distribution in distributions:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _print_basicsr() -> str | None:
+    """Print the state of BasicSR; return what is wrong with it, if something is."""
+    spec = importlib.util.find_spec('basicsr')
+    if spec is None:
+        _line('basicsr', 'not installed')
+        return 'BasicSR is missing; "pip install basicsr" brings it.'
+    try:
+        plugin = importlib.import_module('basis_blur.plugin')
+        registry = importlib.import_module('basicsr.utils.registry')
+        version = importlib.import_module('basicsr.version').__version__
+    except Exception as error:  # whatever it is, telling it is what this command is for
+        _line('basicsr', f'cannot be used  {spec.origin}')
+        return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}'
+    from basis_blur.bridges import basicsr as compatibility
+    from basis_blur.bridges import torchvision_shim
+
+    _line('basicsr', f'{version}  {Path(spec.origin).parent}')
+    print(f'\nRegistered in BasicSR ({plugin.loaded}):')
+    for kind in ('arch', 'loss', 'dataset', 'model', 'metric'):
+        known = dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY')))
+        own = sorted(name for name, component in known.items() if component.__module__.startswith('basis_blur.'))
+        _line(f'  {kind}', ', '.join(own) or '-')
+    print('\nMended in this process:')
+    for sentence in [*torchvision_shim.active(), *compatibility.active()]:
+        print(f'  {sentence}')
+    return None
+
+
+def _print_hook() -> None:
+    spec = importlib.util.find_spec('_basis_blur_hook')
+    if spec is None:
+        state = 'not installed; BasicSR\'s own scripts need the "plugin:" line, or install basis_blur by pip'
+    elif '_basis_blur_hook' not in sys.modules:
+        state = f'installed, but switched off (BASIS_BLUR_HOOK=off)  {spec.origin}'
+    else:
+        state = f'installed  {spec.origin}'
+    print()
+    _line('start-up hook', state)

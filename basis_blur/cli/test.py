@@ -1,0 +1,33 @@
+"""basis-blur test: run BasicSR's test with the current folder as its root."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from basis_blur.cli.train import add_arguments, check_option_file, set_basicsr_arguments
+
+DESCRIPTION = """Test a network on data sets from an option file, by BasicSR.
+
+The log with the scores and the pictures go to results/NAME in the current folder."""
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser('test', description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Test.
+
+    Raises:
+        InputError, OSError: of the option file or of what it names.
+    """
+    check_option_file(args, is_train=False)
+    from basicsr.test import test_pipeline
+
+    set_basicsr_arguments(args, [])
+    test_pipeline(os.getcwd())
+    return 0

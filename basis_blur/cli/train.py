@@ -1,0 +1,90 @@
+"""basis-blur train: run BasicSR's training with the current folder as its root.
+
+BasicSR's own pipeline does the work; before it starts, the option file is read without executing anything in it and
+checked, and basis_blur is registered. So no start-up hook and no `plugin` line are needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from basis_blur.errors import InputError
+
+DESCRIPTION = """Train a network from an option file, by BasicSR.
+
+Checkpoints, the log and validation pictures go to experiments/NAME in the current folder, curves to tb_logger/NAME.
+On several GPUs or CPU processes: torchrun --nproc_per_node=2 -m basis_blur train FILE --launcher pytorch"""
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser('train', description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument('--auto_resume', action='store_true', help="go on from the newest state in the run's folder")
+    parser.set_defaults(run=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that BasicSR's train.py and test.py share, under the names that they have there."""
+    parser.add_argument('file', metavar='FILE', nargs='?', help='option file (YAML)')
+    parser.add_argument('-opt', '--opt', metavar='FILE', help="the same, written as for BasicSR's scripts")
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm'),
+        default='none',
+        help='who started the processes; pytorch: torchrun (default: none, a single process)',
+    )
+    parser.add_argument('--debug', action='store_true', help='log every iteration; save and validate every 8')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--force_yml',
+        metavar='KEY=VALUE',
+        nargs='+',
+        help='change options of the file, such as train:optim_g:lr=1e-4',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train.
+
+    Raises:
+        InputError, OSError: of the option file or of what it names.
+    """
+    check_option_file(args, is_train=True)
+    from basicsr.train import train_pipeline
+
+    set_basicsr_arguments(args, ['--auto_resume'] if args.auto_resume else [])
+    train_pipeline(os.getcwd())
+    return 0
+
+
+def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
+    """Register basis_blur in BasicSR and return the options after checking them.
+
+    Raises:
+        InputError, OSError: see `read_option_file` and `check_options`.
+    """
+    from basis_blur.bridges.basicsr_options import apply_overrides, check_options, read_option_file
+
+    if (args.file is None) == (args.opt is None):
+        raise InputError('give one option file, either by its name alone or after -opt.')
+    args.opt = args.opt or args.file
+    opt = read_option_file(args.opt)
+    apply_overrides(opt, args.force_yml)
+    opt['auto_resume'] = getattr(args, 'auto_resume', False)
+    import basis_blur.plugin  # noqa: F401  Here, because a broken file is told sooner without BasicSR's seconds.
+
+    check_options(opt, is_train)
+    return opt
+
+
+def set_basicsr_arguments(args: argparse.Namespace, more: list[str]) -> None:
+    """Set the command line of the process to what BasicSR's pipeline, which reads it itself, understands."""
+    sys.argv = [sys.argv[0], '-opt', args.opt, '--launcher', args.launcher, '--local_rank', str(args.local_rank), *more]
+    if args.debug:
+        sys.argv.append('--debug')
+    if args.force_yml:
+        sys.argv += ['--force_yml', *args.force_yml]
