@@ -1,0 +1,74 @@
+"""Worker processes for preparations: few jobs under way at a time, results in order, no orphans."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
+from threading import Thread
+from typing import TypeVar
+
+Job = TypeVar('Job')
+Result = TypeVar('Result')
+
+UNDER_WAY_PER_WORKER = 4
+
+
+class WorkerPool:
+    """Processes that begin at once, so that they inherit no file that is opened afterwards.
+
+    Args:
+        workers: number of processes; 0 works in this one.
+    """
+
+    def __init__(self, workers: int):
+        self._bound = workers * UNDER_WAY_PER_WORKER
+        self._executor = None
+        if workers:
+            self._executor = ProcessPoolExecutor(workers, initializer=_begin_worker)
+            self._executor.submit(int).result()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *reason) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yield work(job) in the order of the jobs; memory does not grow with their number.
+
+        Raises:
+            OSError: a worker process died. What `work` raises is raised here.
+        """
+        if self._executor is None:
+            yield from map(work, jobs)
+            return
+        under_way: deque[Future] = deque()
+        try:
+            for job in jobs:
+                under_way.append(self._executor.submit(work, job))
+                if len(under_way) >= self._bound:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                'a worker process died, as happens when memory runs out; call again with fewer --workers, '
+                'what was done is kept.'
+            ) from error
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
+    # A pool does not notice that its parent was killed; without this its workers would wait for ever.
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
