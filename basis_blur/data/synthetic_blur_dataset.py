@@ -1,0 +1,350 @@
+"""Training samples for non-uniform blur: photos whose objects and camera moved  [C21, Alg. 1, A.3].
+
+A sample is drawn so: a random window of the photo, of patch_size + K - 1 pixels a side, with its label map; mirrored
+and turned; up to `max_objects` of its objects; a kernel for the background and one for each object; an illumination
+and a noise level. `simulation.scene_blur` turns these ingredients into lq, gt, kernels, mixing and weight, either
+here (`synthesis: worker`) or later, in batch, on the training device (`synthesis: device`); the numbers are the same.
+
+Seeds: sample number `index` of a validation depends on (seed, index) only. A training sample depends on
+(seed, torch.initial_seed(), number of samples drawn before, index): torch's seed differs between workers, ranks and,
+where workers are started anew, epochs; the count does so where they are not. The same `manual_seed` gives the same run.
+
+Differs from the usual data sets of BasicSR in that it uses no global generator: its `worker_init_fn` repeats the same
+numpy seeds in every epoch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar, Protocol
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from basis_blur.data.kernel_lmdb import KernelLmdb
+from basis_blur.data.lmdb_store import LmdbReader
+from basis_blur.data.photo_lmdb import PhotoSource, list_photos
+from basis_blur.data.segmentation import FORMS, open_annotations
+from basis_blur.errors import InputError
+from basis_blur.options import Option, OptionError, read_options
+from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
+from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots
+
+# What BasicSR itself reads in a data set's section.
+BASICSR_KEYS = (
+    'name', 'type', 'phase', 'scale', 'num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio',
+    'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers',
+)  # fmt: skip
+# The chance that a kernel drawn on the fly for an object is motion along a line or arc, not camera shake.
+MOTION_SHARE = 0.5
+
+
+class SyntheticBlurDataset(Dataset):
+    """Synthetic blurred photos with their true blur.
+
+    Args:
+        opt: a section of an option file. `dataroot_gt`: photo folder, or photos.lmdb with `io_backend: {type: lmdb}`;
+            `dataroot_masks`, `mask_format`: see `segmentation`, or masks.lmdb; `dataroot_kernels`: LMDB of
+            prep-kernels, ~ draws kernels on the fly; `patch_size` (pixels of lq), `kernel_size` (K);
+            `max_objects`, `min_object_pixels` (within the window); `gamma`; `illumination`, `noise_std`: ranges of
+            the factor on the HSV value and of the noise in linear light; `use_hflip`, `use_rot` (training only);
+            `synthesis`: worker or device; `seed`; `samples_per_epoch` (~: one per photo; else a random photo each).
+
+    Photos smaller than the window are enlarged to it, with a warning.
+
+    Raises:
+        OptionError: an option is unknown or has a wrong value.
+        InputError: the photos, masks or kernels cannot be read or do not fit together.
+    """
+
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        'dataroot_gt': Option((str,), is_path=True),
+        'dataroot_masks': Option((str, NoneType), None, is_path=True),
+        'mask_format': Option((str, NoneType), None, choices=FORMS),
+        'dataroot_kernels': Option((str, NoneType), None, is_path=True),
+        'io_backend': Option((dict,), {'type': 'disk'}),
+        'kernel_size': Option((int,), 33),
+        'patch_size': Option((int,), 256),
+        'max_objects': Option((int,), MAX_OBJECTS),
+        'min_object_pixels': Option((int,), MIN_OBJECT_PIXELS),
+        'gamma': Option((float,), 2.2),
+        'illumination': Option((list,), [0.5, 1.5]),
+        'noise_std': Option((list,), [0.0, 0.0]),
+        'use_hflip': Option((bool,), True),
+        'use_rot': Option((bool,), True),
+        'synthesis': Option((str,), 'worker', choices=('worker', 'device')),
+        'seed': Option((int, NoneType), None),
+        'samples_per_epoch': Option((int, NoneType), None),
+    }
+
+    def __init__(self, opt: Mapping[str, Any]):
+        super().__init__()
+        phase = opt.get('phase', 'train')
+        where = f'datasets: {phase}'
+        self.opt = _read(opt, where)
+        self.is_train = phase == 'train'
+        self._seed = self.opt['seed'] or 0
+        self._side = self.opt['patch_size'] + self.opt['kernel_size'] - 1
+        self._drawn = 0
+        # Loader workers are forked, and would wait for ever for the threads that OpenCV has begun in this process.
+        cv2.setNumThreads(0)
+        self._photos = _open_photos(self.opt, where)
+        self._kernels = _open_kernels(self.opt, where)
+        _warn_of_small(self._photos.sizes(), self._side, where)
+
+    def __len__(self) -> int:
+        return self.opt['samples_per_epoch'] or len(self._photos)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a sample: what `blur_scene` returns, or its ingredients, and the photo's name as `key` and `lq_path`.
+
+        Raises:
+            InputError: a photo or its mask is damaged or they differ in size.
+        """
+        index = range(len(self))[index]
+        generator = self._generator(index)
+        key, photo, labels = self._photos.read(self._number_of_photo(index, generator))
+        sharp, labels = self._window(photo, labels, generator)
+        labels = choose_objects(labels, generator, self.opt['max_objects'], self.opt['min_object_pixels'])
+        ingredients = {
+            'sharp': torch.from_numpy(np.ascontiguousarray(sharp[..., ::-1].transpose(2, 0, 1))),
+            'labels': torch.from_numpy(labels),
+            'kernels': self._draw_kernels(int(labels.max()), generator),
+            'illumination': torch.tensor(generator.uniform(*self.opt['illumination']), dtype=torch.float32),
+            'noise_std': torch.tensor(generator.uniform(*self.opt['noise_std']), dtype=torch.float32),
+            'noise_seed': torch.tensor(int(generator.integers(2**62)), dtype=torch.int64),
+        }
+        sample = ingredients if self.opt['synthesis'] == 'device' else blur_scene(ingredients, self.opt['gamma'])
+        return {**sample, 'key': key, 'lq_path': key}
+
+    def _generator(self, index: int) -> np.random.Generator:
+        if self.is_train:
+            # With sign and over 64 bits, torch's seed is no valid entropy as it is.
+            entropy = (self._seed, torch.initial_seed() % 2**64, self._drawn, index)
+            self._drawn += 1
+        else:
+            entropy = (self._seed, index)
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
+
+    def _number_of_photo(self, index: int, generator: np.random.Generator) -> int:
+        if self.opt['samples_per_epoch'] is None:
+            return index
+        if self.is_train:
+            return int(generator.integers(len(self._photos)))
+        return index * len(self._photos) // len(self) if len(self) < len(self._photos) else index % len(self._photos)
+
+    def _window(
+        self, photo: np.ndarray, labels: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cut a random window out of photo and labels, mirrored and turned; enlarge them before if they are small."""
+        photo, labels = _enlarge(photo, labels, self._side)
+        top, left = (int(generator.integers(size - self._side + 1)) for size in labels.shape)
+        window = np.s_[top : top + self._side, left : left + self._side]
+        photo, labels = photo[window], labels[window]
+        mirror, upset, transpose = generator.random(3) < 0.5
+        if self.is_train:
+            if self.opt['use_hflip'] and mirror:
+                photo, labels = photo[:, ::-1], labels[:, ::-1]
+            if self.opt['use_rot'] and upset:
+                photo, labels = photo[::-1], labels[::-1]
+            if self.opt['use_rot'] and transpose:
+                photo, labels = photo.swapaxes(0, 1), labels.swapaxes(0, 1)
+        return photo, labels
+
+    def _draw_kernels(self, objects: int, generator: np.random.Generator) -> torch.Tensor:
+        if self._kernels is not None:
+            kernels = [self._kernels[int(generator.integers(len(self._kernels)))] for _ in range(objects + 1)]
+        else:
+            kernels = [shake_kernel(generator, self.opt['kernel_size'])]
+            for _ in range(objects):
+                draw = motion_kernel if generator.random() < MOTION_SHARE else shake_kernel
+                kernels.append(draw(generator, self.opt['kernel_size']))
+        return fill_slots(torch.from_numpy(np.stack(kernels)), self.opt['max_objects'] + 1)
+
+
+class _Photos(Protocol):
+    """Sharp photos with their label maps."""
+
+    def __len__(self) -> int: ...
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return (H, W) of every photo."""
+
+    def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
+        """Return its name, (H, W, 3) uint8 in the order blue, green, red, and (H, W) uint8 labels."""
+
+
+class _LmdbPhotos:
+    def __init__(self, photos: str, masks: str | None):
+        self._photos = LmdbReader(photos)
+        self._masks = LmdbReader(masks) if masks else None
+        if self._masks and self._masks.keys != self._photos.keys:
+            strange = sorted(set(self._masks.keys) ^ set(self._photos.keys))
+            raise InputError(
+                f'{photos} has {len(self._photos)} photos and {masks} has {len(self._masks)} masks, and "{strange[0]}" '
+                'is in one of them only; use two that were prepared together.'
+            )
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        try:
+            shapes = [line.split('(')[1].split(')')[0].split(',') for line in self._photos.lines]
+            return [(int(shape[0]), int(shape[1])) for shape in shapes]
+        except (IndexError, ValueError) as error:
+            raise InputError(
+                f'{self._photos.path}: meta_info.txt has a line not of the form "name.jpg (h,w,c) 0"; prepare it anew.'
+            ) from error
+
+    def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
+        key = self._photos.keys[number]
+        photo = _decode_photo(self._photos[key], f'the entry "{key}" of {self._photos.path}')
+        if self._masks is None:
+            return key, photo, np.zeros(photo.shape[:2], np.uint8)
+        labels = cv2.imdecode(np.frombuffer(self._masks[key], np.uint8), cv2.IMREAD_UNCHANGED)
+        if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+            raise InputError(f'the entry "{key}" of {self._masks.path} is no gray PNG of 8 bit; prepare it anew.')
+        if labels.shape != photo.shape[:2]:
+            raise InputError(
+                f'the mask "{key}" of {self._masks.path} has {_size_text(labels)} pixels, but its photo in '
+                f'{self._photos.path} has {_size_text(photo)}; use two LMDBs that were prepared together.'
+            )
+        return key, photo, labels
+
+
+class _FolderPhotos:
+    def __init__(self, photos: str, masks: str | None, mask_format: str):
+        self._folder = Path(photos).expanduser()
+        source = PhotoSource(self._folder, Path(masks).expanduser() if masks else None, mask_format)
+        self._names = list_photos(source)
+        annotations = open_annotations(mask_format, source.masks, self._folder)
+        self._annotations = [annotations.find(name) for name in self._names]
+        if mask_format != 'none' and not any(self._annotations):
+            raise InputError(
+                f'none of the {len(self._names)} photos in {photos} has a mask in {masks or photos}; the format '
+                f'"{mask_format}" expects equal names, such as the one for {self._names[0]}.'
+            )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        return [self._size(self._folder / name) for name in self._names]
+
+    def _size(self, path: Path) -> tuple[int, int]:
+        try:
+            with Image.open(path) as picture:
+                return picture.size[::-1]
+        except OSError as error:
+            raise InputError(f'{path} cannot be read as a photo ({error}); replace or remove it.') from error
+
+    def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
+        name = self._names[number]
+        path = self._folder / name
+        photo = _decode_photo(path.read_bytes(), str(path))
+        annotation = self._annotations[number]
+        if annotation is None:
+            return name, photo, np.zeros(photo.shape[:2], np.uint8)
+        return name, photo, annotation.label_map(path, photo.shape[:2])
+
+
+def _decode_photo(content: bytes, source: str) -> np.ndarray:
+    photo = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if photo is None:
+        raise InputError(f'{source} cannot be read as a photo; replace or remove it.')
+    return photo
+
+
+def _size_text(pixels: np.ndarray) -> str:
+    return f'{pixels.shape[1]}x{pixels.shape[0]}'
+
+
+def _enlarge(photo: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = labels.shape
+    factor = side / min(height, width)
+    if factor <= 1:
+        return photo, labels
+    size = (max(side, round(width * factor)), max(side, round(height * factor)))
+    return (
+        cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC),
+        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def _warn_of_small(sizes: Sequence[tuple[int, int]], side: int, where: str) -> None:
+    small = sum(min(size) < side for size in sizes)
+    if small:
+        warnings.warn(
+            f'{where}: {small} of {len(sizes)} photos have less than the {side} pixels that a sample takes, and are '
+            'enlarged; they are blurred to begin with. Prepare the photos with --min-size to leave them out.',
+            stacklevel=3,
+        )
+
+
+def _open_photos(opt: Mapping[str, Any], where: str) -> _Photos:
+    backend = opt['io_backend'].get('type')
+    if backend == 'lmdb':
+        if opt['mask_format'] not in (None, 'none' if opt['dataroot_masks'] is None else 'labels'):
+            raise OptionError(
+                f'{where}: "mask_format" is {opt["mask_format"]!r}, but an LMDB holds label maps; leave it out.'
+            )
+        return _LmdbPhotos(opt['dataroot_gt'], opt['dataroot_masks'])
+    if backend == 'disk':
+        return _FolderPhotos(opt['dataroot_gt'], opt['dataroot_masks'], opt['mask_format'] or 'none')
+    raise OptionError(f'{where}: "io_backend" has the type {backend!r}, expected disk or lmdb.')
+
+
+def _open_kernels(opt: Mapping[str, Any], where: str) -> KernelLmdb | None:
+    if opt['dataroot_kernels'] is None:
+        return None
+    kernels = KernelLmdb(opt['dataroot_kernels'])
+    if kernels.kernel_size != opt['kernel_size']:
+        raise OptionError(
+            f'{where}: "kernel_size" is {opt["kernel_size"]}, but the kernels in {opt["dataroot_kernels"]} have '
+            f'{kernels.kernel_size} pixels a side; make them agree.'
+        )
+    return kernels
+
+
+def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
+    values = read_options(opt, SyntheticBlurDataset.OPTIONS, where, BASICSR_KEYS)
+    least = {
+        'patch_size': 1,
+        'kernel_size': 5,
+        'max_objects': 0,
+        'min_object_pixels': 1,
+        'samples_per_epoch': 1,
+        'seed': 0,
+    }
+    for key, smallest in least.items():
+        if values[key] is not None and values[key] < smallest:
+            raise OptionError(f'{where}: "{key}" is {values[key]}, expected at least {smallest}.')
+    if values['kernel_size'] % 2 == 0:
+        raise OptionError(f'{where}: "kernel_size" is {values["kernel_size"]}, expected an odd number.')
+    if values['gamma'] <= 0:
+        raise OptionError(f'{where}: "gamma" is {values["gamma"]}, expected > 0.')
+    if values['max_objects'] > 255:
+        raise OptionError(f'{where}: "max_objects" is {values["max_objects"]}, expected at most 255.')
+    for key, lowest in (('illumination', np.nextafter(0, 1)), ('noise_std', 0)):
+        values[key] = _read_range(values[key], key, lowest, where)
+    return values
+
+
+def _read_range(value: Sequence[Any], key: str, lowest: float, where: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not lowest <= low <= high < np.inf:
+        raise OptionError(
+            f'{where}: "{key}" is {value!r}, expected two numbers [low, high] with {"0 <" if lowest else "0 <="} low '
+            '<= high.'
+        )
+    return low, high
