@@ -30,7 +30,9 @@ import basicsr.utils.dist_util as dist_util
 import basicsr.utils.options as reader
 import torch
 import yaml
+from basicsr.models.base_model import BaseModel
 from basicsr.utils import check_resume
+from torch.nn.parallel import DistributedDataParallel
 
 from basis_blur.bridges.basicsr_options import (
     apply_overrides,
@@ -51,6 +53,7 @@ def apply() -> None:
     _replace(dist_util, 'init_dist', _init_dist)
     _replace(reader, 'init_dist', _init_dist)
     _replace(reader, 'parse_options', _parse_options)
+    _replace(BaseModel, 'model_to_device', _model_to_device)
     _replace(prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors)
     _replace(prefetch.PrefetchGenerator, '__next__', _next_or_raise)
     for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
@@ -150,6 +153,16 @@ def _init_dist(original: Callable) -> Callable:
             stop(InputError(f'the launcher "{launcher}" needs GPUs and torch finds none; on CPUs use "pytorch".'))
 
     return init_dist
+
+
+# Why model_to_device: the original gives every copy of a network the current GPU.
+def _model_to_device(original: Callable) -> Callable:
+    def model_to_device(self, net):
+        if not self.opt['dist'] or torch.cuda.is_available():
+            return original(self, net)
+        return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+    return model_to_device
 
 
 # Why load_resume_state: the original asks for the current GPU, and with --auto_resume it looks in "experiments" of the
@@ -260,10 +273,11 @@ def _check_and_make_folders(original: Callable) -> Callable:
     return check_and_make_folders
 
 
-# Why the excepthook: what only shows during a run, such as a corrupt image or a NaN, is raised deep inside BasicSR.
+# Why the excepthook: what only shows during a run, such as a corrupt image, a NaN or a full disk, is raised deep inside
+# BasicSR, which would show it as a traceback.
 def _say_user_mistakes(original: Callable) -> Callable:
     def hook(kind, error, traceback):
-        if isinstance(error, InputError):
+        if isinstance(error, (InputError, OSError)):
             print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
             raise SystemExit(2)  # Python takes this as the exit code of the process.
         original(kind, error, traceback)

@@ -228,6 +228,8 @@ def check_options(opt: Mapping[str, Any], is_train: bool) -> None:
         _check_top_level(opt, is_train, model)
     networks = [key for key in opt if key.startswith('network_')]
     for key in networks:
+        if not ours and not (isinstance(opt[key], Mapping) and 'type' in opt[key]):
+            continue
         _check_component('arch', opt[key], key, registries)
     datasets = opt.get('datasets')
     if isinstance(datasets, Mapping):
@@ -260,13 +262,15 @@ def _is_ours(component: Any) -> bool:
 def _component(kind: str, section: Mapping[str, Any], key: str, where: str, registries: Mapping) -> Any:
     name = section.get(key)
     if not isinstance(name, str):
-        raise OptionError(f'{where} has no "{key}" that names a {kind}; add a line "{key}: ...".')
+        raise OptionError(f'{where} lacks the key "{key}", the name of the {kind}; add a line "{key}: ...".')
     known = registries[kind]
     # BasicSR also finds a component under its name with this suffix.
     found = known.get(name, known.get(f'{name}_basicsr'))
     if found is None:
         own = sorted(other for other, component in known.items() if _is_ours(component))
-        hint = did_you_mean(name, known) or (f' Of basis_blur there are: {", ".join(own)}.' if own else '')
+        hint = did_you_mean(name, [other.removesuffix('_basicsr') for other in known]) or (
+            f' Of basis_blur there are: {", ".join(own)}.' if own else ''
+        )
         raise OptionError(f'{where}: "{key}" is "{name}", but no {kind} of this name is registered.{hint}')
     return found
 

@@ -1,0 +1,134 @@
+"""The start-up hook: built into both kinds of wheel, without weight, harmless when the plugin is broken."""
+
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from basis_blur.bridges import basicsr_hook
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a Python that has the hook, a tiny `basicsr` and whatever `basis_blur` is asked for; run code in it."""
+
+    def start(plugin, code, **environment):
+        site = tmp_path / 'site'
+        for name, text in {
+            '_basis_blur_hook.py': Path(basicsr_hook.__file__).read_text(),
+            'basis_blur/__init__.py': '',
+            'basis_blur/bridges/__init__.py': '',
+            'basis_blur/bridges/torchvision_shim.py': 'def install(): print("shim")',
+            'basis_blur/plugin.py': plugin,
+            'basicsr/__init__.py': 'print("basicsr")',
+            'basicsr/train.py': '',
+        }.items():
+            (site / name).parent.mkdir(parents=True, exist_ok=True)
+            (site / name).write_text(text)
+        code = f'import sys; sys.path.insert(0, {str(site)!r}); import _basis_blur_hook\n' + textwrap.dedent(code)
+        return subprocess.run(
+            [sys.executable, '-c', code],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, 'BASIS_BLUR_HOOK': 'off', **environment},
+        )
+
+    return start
+
+
+def test_the_plugin_comes_with_basicsr_once_and_in_order(start):
+    done = start('print("plugin")', 'import basicsr.train\nimport basicsr')
+    assert done.stdout.split() == ['shim', 'basicsr', 'plugin']
+    assert not done.stderr
+
+
+def test_without_basicsr_nothing_is_loaded(start):
+    done = start('', 'import json\nprint([name for name in sys.modules if name.startswith("basis_blur")])')
+    assert done.stdout == '[]\n'
+
+
+def test_looking_for_basicsr_does_not_load_it(start):
+    code = 'import importlib.util\nprint(importlib.util.find_spec("basicsr").name, "basis_blur" in sys.modules)'
+    assert start('', code).stdout.split() == ['basicsr', 'False']
+
+
+def test_a_missing_basicsr_is_missing_as_ever(start):
+    done = start('', 'sys.path[:] = []\nimport basicsr')
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'basicsr'\n")
+
+
+@pytest.mark.parametrize('plugin', ['raise ValueError("out of order")', 'syntax error here'])
+def test_a_broken_plugin_is_a_warning(start, plugin):
+    done = start(plugin, 'import basicsr\nprint("goes on")')
+    assert done.returncode == 0
+    assert done.stdout.split('\n')[-2] == 'goes on'
+    assert 'RuntimeWarning: basis_blur is not registered in BasicSR' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_plugin_that_imports_basicsr_first_is_registered_once(start):
+    done = start('import basicsr\nprint("plugin")', 'import basis_blur.plugin')
+    assert done.stdout.split() == ['shim', 'basicsr', 'plugin']
+    assert not done.stderr
+
+
+@pytest.fixture(scope='module')
+def wheels(tmp_path_factory):
+    """The files of the wheel and of the editable wheel that setup.py builds, unpacked."""
+    if not (REPOSITORY / 'setup.py').is_file():
+        pytest.skip('the tests run on an installed package, without its setup.py')
+    source = tmp_path_factory.mktemp('source')
+    for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
+        shutil.copy(REPOSITORY / name, source)
+    for name in ('__init__.py', 'bridges/__init__.py', 'bridges/basicsr_hook.py'):
+        (source / 'basis_blur' / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / 'basis_blur' / name, source / 'basis_blur' / name)
+    code = 'from setuptools import build_meta as b; b.build_wheel("wheel"); b.build_editable("editable")'
+    subprocess.run([sys.executable, '-c', code], cwd=source, check=True, capture_output=True)
+    folders = {}
+    for kind in ('wheel', 'editable'):
+        folders[kind] = source / f'site_{kind}'
+        (wheel,) = (source / kind).glob('*.whl')
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folders[kind])
+    return folders
+
+
+@pytest.mark.parametrize('kind', ['wheel', 'editable'])
+def test_both_kinds_of_wheel_start_the_hook(wheels, kind):
+    folder = wheels[kind]
+    (record,) = folder.glob('*.dist-info/RECORD')
+    assert {'_basis_blur_hook.py', 'basis_blur_hook.pth'} <= {line.split(',')[0] for line in record.open()}
+    code = f'import site, sys; site.addsitedir({str(folder)!r}); print(sys.meta_path)'
+    for switch, there in (('on', True), ('off', False)):
+        environment = {**os.environ, 'BASIS_BLUR_HOOK': switch}
+        done = subprocess.run(
+            [sys.executable, '-S', '-c', code], capture_output=True, text=True, check=True, env=environment
+        )
+        assert ('BasicSRFinder' in done.stdout) is there
+        assert not done.stderr
+
+
+def test_start_up_costs_less_than_a_millisecond(tmp_path):
+    """What importing the hook takes of the processor, at best of ten starts; 0.1 ms where it was written."""
+    shutil.copy(basicsr_hook.__file__, tmp_path / '_basis_blur_hook.py')
+    py_compile.compile(tmp_path / '_basis_blur_hook.py')  # as pip does
+    code = (
+        f'import sys, time; sys.path.insert(0, {str(tmp_path)!r}); t = time.process_time(); '
+        'import _basis_blur_hook; print(time.process_time() - t)'
+    )
+    environment = {**os.environ, 'BASIS_BLUR_HOOK': 'off'}
+    times = [
+        float(subprocess.run([sys.executable, '-c', code], capture_output=True, check=True, env=environment).stdout)
+        for _ in range(10)
+    ]
+    assert min(times) < 1e-3
