@@ -10,14 +10,13 @@ the operator. Default size: 1024 x 1024 x 3, B = 25, K = 33, float32; seed 0. Ti
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from measure import print_table, report_claims, time_alternately, write_json
+from measure import peak_mib, print_table, report_claims, time_alternately, write_json
 from torch import Tensor
 
 from basis_blur.field import BlurField
@@ -72,19 +71,9 @@ def print_own_peak(size: int, basis: int, kernel_size: int) -> None:
     BasisBlur(small)(torch.rand(1, 3, *small.scene_size))  # loads the FFT library
     field = random_field(size, basis, kernel_size)
     scene = torch.rand(1, 3, *field.scene_size)
-    before = _peak_mib()
+    before = peak_mib()
     BasisBlur(field)(scene)
-    print(_peak_mib() - before)
-
-
-def _peak_mib() -> float:
-    """Peak resident memory of this process. On Linux from /proc: getrusage there starts at the parent's peak."""
-    status = Path('/proc/self/status')
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
-        return int(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == 'darwin' else peak / 2**10
+    print(peak_mib() - before)
 
 
 def main() -> int:

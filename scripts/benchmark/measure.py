@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import platform
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +68,19 @@ def environment() -> dict:
         'machine': platform.machine(),
         'system': platform.system(),
     }
+
+
+def peak_mib() -> float:
+    """Return the peak resident memory of this process in MiB.
+
+    On Linux from /proc: getrusage there starts at the parent's peak.
+    """
+    status = Path('/proc/self/status')
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+        return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == 'darwin' else peak / 2**10
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
