@@ -14,16 +14,10 @@ import hashlib
 import io
 import os
 import re
-import signal
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
-from threading import Thread
 
 import cv2
 import numpy as np
@@ -31,12 +25,12 @@ from PIL import Image
 
 from basis_blur.data.lmdb_store import LmdbWriter
 from basis_blur.data.segmentation import Annotation, open_annotations
+from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.errors import InputError
 
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
-UNDER_WAY_PER_WORKER = 4
 PNG_LEVEL = 1
 PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
 ORIENTATION_TAG = 0x0112  # of EXIF; above 4 the sides change places
@@ -85,8 +79,7 @@ def prepare_photos(
     Args:
         source: the photos and masks.
         out: a folder, made if missing.
-        workers: processes that read and check photos; 0 does it in this one. As always with processes, a script that
-            asks for them needs `if __name__ == "__main__":`.
+        workers: processes that read and check photos, see `WorkerPool`; 0 does it in this one.
         skip_bad: leave out photos that cannot be used; otherwise the first of them ends the work, and what was done
             is kept for the next call.
         watch: is handed the iterator over the remaining photos, the number of all and of those done, and returns
@@ -116,7 +109,7 @@ def prepare_photos(
         'min_size': source.min_size,
     }
     with ExitStack() as stack:
-        pool = stack.enter_context(_Pool(workers)) if workers else None
+        pool = stack.enter_context(WorkerPool(workers))
         stores = [stack.enter_context(LmdbWriter(Path(out) / 'photos.lmdb', parameters))]
         if masked:
             stores.append(stack.enter_context(LmdbWriter(Path(out) / 'masks.lmdb', parameters)))
@@ -192,7 +185,7 @@ class _Entry:
     objects: int = 0
 
 
-def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: _Pool | None, skip_bad: bool, watch) -> Preparation:
+def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad: bool, watch) -> Preparation:
     if stores[0].finished:
         return Preparation(photos=len(stores[0]), was_finished=True)
     if stores[-1].finished:  # an earlier call ended between the two last steps
@@ -200,8 +193,8 @@ def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: _Pool | None, skip_b
     _discard_strangers(stores, {job.key.encode() for job in jobs})
     todo = [job for job in jobs if not all(job.key.encode() in store for store in stores)]
     result = Preparation(resumed=len(jobs) - len(todo))
-    outcomes = pool.run(todo) if pool else ((job, _attempt(job)) for job in todo)
-    for job, outcome in watch(outcomes, len(jobs), result.resumed):
+    outcomes = pool.map(_attempt, todo)
+    for job, outcome in zip(todo, watch(outcomes, len(jobs), result.resumed), strict=True):
         if isinstance(outcome, InputError):
             if not skip_bad:
                 raise outcome
@@ -300,50 +293,3 @@ def _check(stores: list[LmdbWriter]) -> None:
                 sizes.append(pixels.shape[:2])
             if len(set(sizes)) > 1:
                 raise RuntimeError(f'photo {keys[0]!r} has size {sizes[0]}, but its mask {sizes[1]}.')
-
-
-class _Pool:
-    """Worker processes with a bounded number of photos under way; results come in the order of the jobs."""
-
-    def __init__(self, workers: int):
-        self._bound = workers * UNDER_WAY_PER_WORKER
-        # A forked worker can hang in the thread pools that OpenCV or torch began here; a server process has none.
-        context = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn')
-        if context.get_start_method() == 'forkserver':
-            context.set_forkserver_preload([__name__])
-        self._executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
-
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, *reason) -> None:
-        self._executor.shutdown(cancel_futures=True)
-
-    def run(self, jobs: list[_Job]) -> Iterator[tuple[_Job, _Entry | InputError]]:
-        under_way: deque[tuple[_Job, Future]] = deque()
-        try:
-            for job in jobs:
-                under_way.append((job, self._executor.submit(_attempt, job)))
-                if len(under_way) >= self._bound:
-                    job, future = under_way.popleft()
-                    yield job, future.result()
-            while under_way:
-                job, future = under_way.popleft()
-                yield job, future.result()
-        except BrokenProcessPool as error:
-            raise OSError(
-                'a worker process died, as happens when memory runs out; call again with fewer --workers, '
-                'what was done is kept.'
-            ) from error
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
-    cv2.setNumThreads(1)
-    # A pool does not notice that its parent was killed; without this its workers would wait for ever.
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent_process().join()
-    os._exit(1)

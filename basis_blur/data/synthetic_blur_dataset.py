@@ -92,8 +92,6 @@ class SyntheticBlurDataset(Dataset):
         self._seed = self.opt['seed'] or 0
         self._side = self.opt['patch_size'] + self.opt['kernel_size'] - 1
         self._drawn = 0
-        # Loader workers are forked, and would wait for ever for the threads that OpenCV has begun in this process.
-        cv2.setNumThreads(0)
         self._photos = _open_photos(self.opt, where)
         self._kernels = _open_kernels(self.opt, where)
         _warn_of_small(self._photos.sizes(), self._side, where)

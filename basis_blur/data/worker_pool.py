@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
+
+import cv2
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
@@ -19,18 +21,22 @@ UNDER_WAY_PER_WORKER = 4
 
 
 class WorkerPool:
-    """Processes that begin at once, so that they inherit no file that is opened afterwards.
+    """Processes that are not forked from this one, and so inherit neither its files nor its locks.
 
     Args:
-        workers: number of processes; 0 works in this one.
+        workers: number of processes; 0 works in this one. As always with processes, a script that asks for them
+            needs `if __name__ == '__main__':`.
     """
 
     def __init__(self, workers: int):
         self._bound = workers * UNDER_WAY_PER_WORKER
         self._executor = None
         if workers:
-            self._executor = ProcessPoolExecutor(workers, initializer=_begin_worker)
-            self._executor.submit(int).result()
+            # A forked worker inherits the locks that threads of this process hold, and can wait for them for ever.
+            context = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn')
+            if context.get_start_method() == 'forkserver':
+                context.set_forkserver_preload([__name__])
+            self._executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -65,6 +71,7 @@ class WorkerPool:
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
+    cv2.setNumThreads(0)  # there is a worker for every core already
     # A pool does not notice that its parent was killed; without this its workers would wait for ever.
     Thread(target=_end_with_parent, daemon=True).start()
 

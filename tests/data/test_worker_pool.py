@@ -1,5 +1,6 @@
 """Results come in order, failures are told, and no worker outlives its parent."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -48,6 +49,16 @@ def test_jobs_are_taken_as_results_are_wanted():
 def test_a_worker_that_dies_is_an_error():
     with WorkerPool(1) as pool, pytest.raises(OSError, match='a worker process died'):
         list(pool.map(die, range(3)))
+
+
+def parent(number):
+    return os.getppid()
+
+
+@pytest.mark.skipif('forkserver' not in multiprocessing.get_all_start_methods(), reason='no process forks here')
+def test_workers_are_not_forked_from_this_process():
+    with WorkerPool(1) as pool:
+        assert list(pool.map(parent, [0])) != [os.getpid()]
 
 
 def test_workers_end_when_their_parent_is_killed():
