@@ -84,7 +84,6 @@ def prepare_kernels(
         InputError: `path` was begun or finished with another recipe, or is being written by another process.
         OSError: the disk is full or cannot be written.
     """
-    # The workers begin before the LMDB is open, so that they inherit none of its files.
     with WorkerPool(workers) as pool, LmdbWriter(path, {'kind': 'camera shake', **asdict(recipe)}) as writer:
         resumed = len(writer)
         if writer.finished:
