@@ -23,7 +23,7 @@ CELLS = 12  # kernels along the longer side of a photo, at most
 INK = np.array([255, 214, 92], np.float32)
 PAPER = np.array([24, 26, 30], np.uint8)
 TEXT = (225, 225, 225)
-DIMMED = 0.45
+DIMMED = 0.6
 
 
 def draw_kernel_grid(photo: Tensor, field: BlurField, cells: int = CELLS) -> np.ndarray:
@@ -183,7 +183,7 @@ def _stamp(canvas: np.ndarray, kernel: np.ndarray, row: int, column: int, size: 
     rows, columns = slice(max(0, top), top + size), slice(max(0, left), left + size)
     window = canvas[rows, columns]
     ink = ink[rows.start - top :, columns.start - left :][: window.shape[0], : window.shape[1]]
-    window[:] = (window * 0.55 * (1 - ink) + INK * ink).astype(np.uint8)
+    window[:] = (window * 0.8 * (1 - ink) + INK * ink).astype(np.uint8)
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
