@@ -1,0 +1,512 @@
+"""What every training stage shares between BasicSR and one network: the optimiser's step, checkpoints, validation.
+
+BasicSR's train.py drives a model: feed_data, optimize_parameters, save, validation. `NetworkModel` fills in what does
+not depend on the task, and a stage adds its batch, its losses and its scores. Differs from BasicSR's own models in:
+
+1. A checkpoint is written whole or not at all, and a failed save ends the run; there it is a warning.
+2. A loss or a gradient that is NaN or infinite ends the run before it reaches the weights, and names the batch.
+3. The exponential moving average (EMA) also follows buffers, such as the statistics of a batch normalisation.
+4. A training state also holds the random generators, the gradient scaler and the best scores, so that given the same
+   batches a resumed run computes what an uninterrupted one does. Which batches come is BasicSR's matter: it resumes at
+   the first batch of the epoch that was interrupted, so it meets the rest of that epoch in another order.
+5. Distributed validation is shared out among the processes; there the first does it all while the others wait.
+6. Any optimiser of torch.optim, with BasicSR 1.4.2 too; options are read and never taken out.
+
+Checkpoint: {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ..., ...}}, which `load_network` reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import random
+import zipfile
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from basicsr.archs import build_network
+from basicsr.models import lr_scheduler
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, default_collate
+from tqdm import tqdm
+
+from basis_blur.errors import InputError, did_you_mean
+from basis_blur.files import atomic_path
+from basis_blur.options import Option, OptionError, read_options
+from basis_blur.weights import load_network
+
+AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+SCHEDULERS = {
+    'MultiStepLR': lr_scheduler.MultiStepRestartLR,
+    'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
+    'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR,
+}
+
+
+class NetworkModel(BaseModel):
+    """Train or test one network, `network_g`, through BasicSR.
+
+    A stage implements `feed_data`, `optimize_parameters` (which ends in `descend`) and `validate`.
+
+    Args:
+        opt: BasicSR's options, after its `parse_options`; not modified by us.
+
+    Raises:
+        OptionError: an option of ours is of the wrong type, or names nothing that exists.
+        InputError: the file of `pretrain_network_g` is not a checkpoint of this network.
+    """
+
+    # What is read here, by section; '' is the top level. `check_options` adds the keys that BasicSR itself reads.
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        '': {'network_g': Option((dict,))},
+        'train': {
+            'optim_g': Option((dict,)),
+            'scheduler': Option((dict,)),
+            'ema_decay': Option((float,), 0.0),
+            'amp': Option((str, NoneType), None, choices=tuple(AMP_TYPES)),
+            'grad_clip_norm': Option((float, NoneType), None),
+        },
+        'val': {},
+        'path': {},
+        'logger': {},
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if opt['num_gpu'] > 1 and not opt['dist']:
+            raise OptionError(
+                f'num_gpu is {opt["num_gpu"]} in a single process; start one process for each GPU by '
+                '"torchrun --nproc_per_node=... --launcher pytorch", or set num_gpu: 1.'
+            )
+        self.val_options = self.read_section('val') if opt.get('val') else {}
+        net = build_network(opt['network_g']).to(self.device)
+        self.print_network(net)
+        self.net_g_ema: nn.Module | None = None
+        self.best_metric_results: dict[str, dict[str, dict]] = {}
+        self.batch_name = 'no batch yet'
+        path, strict = opt['path'].get('pretrain_network_g'), opt['path'].get('strict_load_g', True)
+        if path is not None:
+            self.load_network(net, path, strict, opt['path'].get('param_key_g', self.default_param_key))
+        if self.is_train:
+            self.train_options = self.read_section('train')
+            self.ema_decay = self.train_options['ema_decay']
+            if self.ema_decay > 0:
+                self.net_g_ema = deepcopy(net).eval().requires_grad_(False)
+                if path is not None:
+                    self.load_network(self.net_g_ema, path, strict, 'params_ema')
+            self.net_g = self.model_to_device(net).train()
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.train_options['amp'] == 'fp16')
+            self.setup_optimizers()
+            self.setup_schedulers()
+        else:
+            self.net_g = net.eval()
+
+    @property
+    def default_param_key(self) -> str:
+        """Which weights of a checkpoint are loaded where the options do not say: a test wants the averaged ones."""
+        return 'params' if self.is_train else 'params_ema'
+
+    @property
+    def best_net(self) -> nn.Module:
+        """The network to be judged: the averaged one where there is one, without wrapper."""
+        return self.net_g_ema if self.net_g_ema is not None else self.get_bare_model(self.net_g)
+
+    def read_section(self, section: str) -> dict[str, Any]:
+        """Return our options of a section, with their defaults; `check_options` has judged the other keys.
+
+        Raises:
+            OptionError: an option is missing or of the wrong type.
+        """
+        values = self.opt[section] if section else self.opt
+        return read_options(values, self.OPTIONS[section], section or 'the option file', others=values)
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Move a network to the device and wrap it for distributed training, on GPUs or the CPU."""
+        net = net.to(self.device)
+        if not self.opt['dist']:
+            return net
+        devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
+        return DistributedDataParallel(
+            net, device_ids=devices, find_unused_parameters=self.opt.get('find_unused_parameters', False)
+        )
+
+    @master_only
+    def print_network(self, net: nn.Module) -> None:
+        """Log the name, hyper-parameters and size of a network in one line."""
+        settings = ', '.join(f'{key} {value}' for key, value in getattr(net, 'hyper_parameters', {}).items())
+        millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
+        get_root_logger().info(f'Network {type(net).__name__} ({settings}): {millions:.2f} M parameters.')
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
+        """Load weights into a network that has been built from the options.
+
+        Args:
+            net: a network, perhaps wrapped; its weights are replaced.
+            load_path: a checkpoint of BasicSR, or any file that `basis_blur.load_network` reads.
+            strict: whether every weight must be there and fit; if not, those that fit are loaded.
+            param_key: of a BasicSR checkpoint; 'params' is taken where it is not there.
+
+        Raises:
+            InputError: the file is damaged, or holds another architecture.
+        """
+        net = self.get_bare_model(net)
+        state, key = _read_weights(load_path, param_key)
+        state = {name.removeprefix('module.'): value for name, value in state.items()}
+        own = net.state_dict()
+        complaints = _differences(own, state)
+        if complaints and strict:
+            settings = ', '.join(f'{name}: {value}' for name, value in self.opt['network_g'].items())
+            raise InputError(
+                f'{load_path} is not a checkpoint of network_g ({settings}): {"; ".join(complaints)}. '
+                'Correct network_g or "path: pretrain_network_g", or set "strict_load_g: false" to load what fits.'
+            )
+        if complaints:
+            get_root_logger().warning(f'{load_path} is loaded in part: {"; ".join(complaints)}.')
+            state = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+        net.load_state_dict(state, strict=strict)
+        get_root_logger().info(f'{type(net).__name__} has the weights of {load_path}{f" ({key})" if key else ""}.')
+
+    def setup_optimizers(self) -> None:
+        """Build the optimiser of `train: optim_g` for the parameters that learn."""
+        learning = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
+        options = dict(self.train_options['optim_g'])
+        name = options.pop('type', None)
+        if 'lr' not in options:
+            raise OptionError('train: optim_g lacks the key "lr"; add the learning rate, such as "lr: 0.0001".')
+        self.optimizer_g = self.get_optimizer(name, learning, **options)
+        self.optimizers.append(self.optimizer_g)
+
+    def get_optimizer(self, optim_type: str, params: list[Tensor], lr: float, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build any optimiser of torch.optim by its name.
+
+        Raises:
+            OptionError: there is none of this name, or it does not take these options.
+        """
+        known = {
+            name: kind
+            for name, kind in vars(torch.optim).items()
+            if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+        }
+        if optim_type not in known:
+            raise OptionError(
+                f'train: optim_g: "type" is {optim_type!r}, which is no optimiser of torch.optim.'
+                f'{did_you_mean(optim_type, known)} There are: {", ".join(sorted(known))}.'
+            )
+        if optim_type == 'LBFGS':
+            raise OptionError('train: optim_g: LBFGS evaluates a batch many times; take another, such as AdamW.')
+        taken = [name for name in inspect.signature(known[optim_type]).parameters if name != 'params']
+        for name in kwargs:
+            if name not in taken:
+                raise OptionError(
+                    f'train: optim_g has the unknown key "{name}".{did_you_mean(name, taken)} '
+                    f'{optim_type} takes {", ".join(taken)}.'
+                )
+        try:
+            return known[optim_type](params, lr=float(lr), **kwargs)
+        except (TypeError, ValueError) as error:
+            raise OptionError(f'train: optim_g: {optim_type} cannot be built: {error}') from error
+
+    def setup_schedulers(self) -> None:
+        """Build the learning-rate scheduler of `train: scheduler`."""
+        options = dict(self.train_options['scheduler'])
+        name = options.pop('type', None)
+        if name not in SCHEDULERS:
+            raise OptionError(
+                f'train: scheduler: "type" is {name!r}, which is no scheduler of BasicSR.'
+                f'{did_you_mean(name, SCHEDULERS)} There are: {", ".join(SCHEDULERS)}.'
+            )
+        total = int(self.opt['train']['total_iter'])
+        if name == 'CosineAnnealingRestartLR' and sum(options.get('periods', ())) < total:
+            raise OptionError(
+                f'train: scheduler: the periods {options.get("periods")} end before total_iter {total}; '
+                'make their sum at least as large.'
+            )
+        try:
+            self.schedulers.extend(SCHEDULERS[name](optimizer, **options) for optimizer in self.optimizers)
+        except (TypeError, AssertionError) as error:
+            raise OptionError(f'train: scheduler: {name} cannot be built: {error}') from error
+
+    def name_batch(self, data: Mapping[str, Any]) -> None:
+        """Remember which photos a batch has, for messages."""
+        paths = data.get('lq_path', data.get('gt_path', ()))
+        self.batch_name = ', '.join([paths] if isinstance(paths, str) else map(str, paths)) or 'a batch without names'
+
+    def autocast(self) -> AbstractContextManager:
+        """The context in which the network computes: mixed precision if `train: amp` wants it."""
+        kind = self.train_options['amp'] if self.is_train else None
+        return torch.autocast(self.device.type, AMP_TYPES.get(kind), enabled=kind is not None)
+
+    def descend(self, losses: Mapping[str, Tensor], current_iter: int) -> None:
+        """Take one step that lowers the sum of the losses: backward, clip, optimise, average, log.
+
+        Args:
+            losses: by name, `l_...`; each one number.
+            current_iter: counted from 1.
+
+        Raises:
+            InputError: a loss or the gradient is not finite; the weights are as they were before.
+        """
+        total = torch.stack(list(losses.values())).sum()
+        if not total.isfinite():
+            self._stop(', '.join(f'{name} is {value.item():g}' for name, value in losses.items()), current_iter)
+        self.optimizer_g.zero_grad(set_to_none=True)
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimizer_g)
+        limit = self.train_options['grad_clip_norm']
+        norm = nn.utils.clip_grad_norm_(self.net_g.parameters(), float('inf') if limit is None else limit)
+        # The scaler skips a step whose float16 gradients overflow, and lowers its scale; that is its way to find it.
+        if not self.scaler.is_enabled() and not norm.isfinite():
+            self._stop(f'the norm of the gradient is {norm.item():g}', current_iter)
+        self.scaler.step(self.optimizer_g)
+        self.scaler.update()
+        if self.net_g_ema is not None:
+            self.model_ema(self.ema_decay)
+        self.log_dict = self.reduce_loss_dict({name: value.detach() for name, value in losses.items()})
+        self.log_dict['grad_norm'] = norm.item()
+
+    def _stop(self, finding: str, current_iter: int) -> None:
+        raise InputError(
+            f'training stops at iteration {current_iter}, because {finding}; nothing is saved from it. The batch was: '
+            f'{self.batch_name}. Look at these photos; if they are sound, lower the learning rate or set '
+            '"train: grad_clip_norm".'
+        )
+
+    @torch.no_grad()
+    def model_ema(self, decay: float = 0.999) -> None:
+        """Move the averaged weights towards the trained ones, a <- decay a + (1 - decay) b, and copy the buffers."""
+        net = self.get_bare_model(self.net_g)
+        for average, parameter in zip(self.net_g_ema.parameters(), net.parameters(), strict=True):
+            average.lerp_(parameter, 1 - decay)
+        for average, buffer in zip(self.net_g_ema.buffers(), net.buffers(), strict=True):
+            average.copy_(buffer)
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write net_g_ITERATION.pth and ITERATION.state; -1 is the end of the training, 'latest', without a state.
+
+        Raises:
+            OSError: a file cannot be written; no half of it is left.
+        """
+        averaged = [self.net_g_ema] if self.net_g_ema is not None else []
+        self.save_network([self.net_g, *averaged], 'net_g', current_iter, ['params', 'params_ema'][: 1 + len(averaged)])
+        self.save_training_state(epoch, current_iter)
+
+    @master_only
+    def save_network(
+        self,
+        net: nn.Module | list[nn.Module],
+        net_label: str,
+        current_iter: int,
+        param_key: str | list[str] = 'params',
+    ) -> None:
+        """Write a checkpoint of one network, or of one and its average, as BasicSR names them.
+
+        Raises:
+            OSError: the file cannot be written; no half of it is left.
+        """
+        nets = [self.get_bare_model(each) for each in (net if isinstance(net, list) else [net])]
+        keys = param_key if isinstance(param_key, list) else [param_key]
+        checkpoint: dict[str, Any] = {
+            key: {name: value.cpu() for name, value in each.state_dict().items()}
+            for key, each in zip(keys, nets, strict=True)
+        }
+        if hasattr(nets[0], 'hyper_parameters'):
+            checkpoint['hyper_parameters'] = {'type': type(nets[0]).__name__, **nets[0].hyper_parameters}
+        label = 'latest' if current_iter == -1 else current_iter
+        _write(checkpoint, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write what a resumed run needs beside the network.
+
+        Raises:
+            OSError: the file cannot be written; no half of it is left.
+        """
+        if current_iter == -1:
+            return
+        state = {
+            'epoch': epoch,
+            'iter': current_iter,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'scaler': self.scaler.state_dict(),
+            'random': _random_state(self.device),
+            'best_metric_results': self.best_metric_results,
+        }
+        _write(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Go on from a training state; the networks have been loaded as BasicSR's `check_resume` tells.
+
+        A state that another model of BasicSR wrote will do, without what is ours.
+
+        Raises:
+            InputError: the state is of a run with another optimiser.
+        """
+        try:
+            super().resume_training(resume_state)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise InputError(
+                f'the training state does not fit "train: optim_g" and "scheduler" ({error}); '
+                'resume with the options of the run that wrote it.'
+            ) from error
+        if self.scaler.is_enabled() and resume_state.get('scaler'):
+            self.scaler.load_state_dict(resume_state['scaler'])
+        self.best_metric_results = resume_state.get('best_metric_results', {})
+        if 'random' in resume_state:
+            _set_random_state(resume_state['random'], self.device, self.opt['rank'])
+
+    def validate(self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool):
+        """Judge `best_net` on some samples of a data set; a stage implements it.
+
+        Args:
+            samples: batches of one, as the data set's loader returns them.
+            dataset: the data set; its options are in `dataset.opt`.
+            current_iter: the iteration, or the name of the test.
+            tb_logger: a SummaryWriter, or None.
+            save_img: whether to write pictures.
+
+        Returns:
+            Scores of each sample: a list of dicts of numbers, all with the same names.
+        """
+        raise NotImplementedError
+
+    def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
+        """Validate in one process; BasicSR calls this."""
+        scores = self.validate(iter(dataloader), dataloader.dataset, current_iter, tb_logger, save_img)
+        self._conclude(scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
+        """Validate in several processes, each on its share; BasicSR calls this in every process."""
+        dataset = dataloader.dataset
+        share = range(self.opt['rank'], len(dataset), self.opt['world_size'])
+        samples = (default_collate([dataset[index]]) for index in share)
+        scores = self.validate(samples, dataset, current_iter, tb_logger, save_img)
+        gathered: list[Any] = [None] * self.opt['world_size']
+        torch.distributed.all_gather_object(gathered, scores)
+        self._conclude([score for part in gathered for score in part], dataset.opt['name'], current_iter, tb_logger)
+
+    def progress(self, samples: Iterable[dict], total: int) -> Iterable[dict]:
+        """Return the samples with a progress bar, in the first process and unless `val: pbar` is false."""
+        quiet = self.opt['rank'] != 0 or not self.opt['val'].get('pbar', True)
+        share = len(range(self.opt['rank'], total, self.opt['world_size']))
+        return tqdm(samples, total=share, desc='Validation' if self.is_train else 'Test', unit='photo', disable=quiet)
+
+    def lower_is_better(self, metric: str) -> bool:
+        """Whether a score is an error; of those that the options name, the options say it."""
+        named = ((self.opt.get('val') or {}).get('metrics') or {}).get(metric)
+        return (named.get('better', 'higher') == 'lower') if named else False
+
+    def _conclude(self, scores: list[dict[str, float]], name: str, current_iter: int | str, tb_logger: Any) -> None:
+        """Average the scores, keep the best, and log both in one line."""
+        if not scores or not scores[0]:
+            return
+        self.metric_results = {key: float(np.mean([each[key] for each in scores])) for key in scores[0]}
+        best = self.best_metric_results.setdefault(name, {})
+        words = []
+        for key, value in self.metric_results.items():
+            better = 'lower' if self.lower_is_better(key) else 'higher'
+            record = best.get(key)
+            if record is None or (value <= record['val'] if better == 'lower' else value >= record['val']):
+                best[key] = {'better': better, 'val': value, 'iter': current_iter}
+            words.append(
+                f'{key} {value:.4g}'
+                + (f' (best {best[key]["val"]:.4g} @ {best[key]["iter"]})' if self.is_train else '')
+            )
+            if tb_logger is not None:
+                tb_logger.add_scalar(f'metrics/{name}/{key}', value, current_iter)
+        get_root_logger().info(f'Validation of {name}, {len(scores)} photos: {", ".join(words)}')
+
+    def picture_path(self, name: str, dataset_name: str, current_iter: int | str) -> Path:
+        """Where BasicSR's habit puts a picture: by photo and iteration in training, by data set in a test.
+
+        Args:
+            name: of the photo, without suffix.
+            dataset_name: as the options name it.
+            current_iter: the iteration; in a test `val: suffix`, or the name of the test, is used.
+
+        Returns:
+            A path that ends with .png.
+        """
+        folder = Path(self.opt['path']['visualization'])
+        if self.is_train:
+            return folder / name / f'{name}_{current_iter}.png'
+        return folder / dataset_name / f'{name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
+
+
+def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
+    """Return a state dict, and the key it was under in a BasicSR checkpoint."""
+    if zipfile.is_zipfile(path):
+        try:
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
+            checkpoint = None  # load_network below says what is wrong with it
+        for key in (param_key, 'params'):
+            if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
+                return checkpoint[key], key
+    return load_network(path).state_dict(), ''
+
+
+def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor], most: int = 3) -> list[str]:
+    def listing(names: list[str]) -> str:
+        return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+    complaints = []
+    if missing := [key for key in own if key not in found]:
+        complaints.append(f'it lacks {listing(missing)}')
+    if unexpected := [key for key in found if key not in own]:
+        complaints.append(f'it has the unexpected {listing(unexpected)}')
+    if misshapen := [
+        f'{key} of shape {tuple(found[key].shape)} instead of {tuple(value.shape)}'
+        for key, value in own.items()
+        if key in found and found[key].shape != value.shape
+    ]:
+        complaints.append(f'it has {listing(misshapen)}')
+    return complaints
+
+
+def _write(content: Any, path: Path) -> None:
+    try:
+        with atomic_path(path) as partial, open(partial, 'wb') as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:  # torch's writer turns some errors of the disk into RuntimeErrors
+        reason = str(error).splitlines()[0]
+        raise OSError(
+            f'{path} could not be saved ({reason}); the training stops here. Make room or correct "path", and resume '
+            'from the last training state.'
+        ) from error
+
+
+def _random_state(device: torch.device) -> dict[str, Any]:
+    """The states of the generators that a training may draw from, as tensors and numbers only."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (BasicSR's augmentations draw from it)
+    return {
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state(device) if device.type == 'cuda' else None,
+        'python': random.getstate(),
+        'numpy': (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+    }
+
+
+def _set_random_state(state: Mapping[str, Any], device: torch.device, rank: int) -> None:
+    """Continue the generators; the first process saved its own, the others derive theirs from it."""
+    torch.set_rng_state(state['torch'].cpu())
+    if device.type == 'cuda' and state['cuda'] is not None:
+        torch.cuda.set_rng_state(state['cuda'].cpu(), device)
+    random.setstate(state['python'])
+    name, keys, *rest = state['numpy']
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    if rank:
+        seed = (int(torch.randint(1 << 31, ())) + rank) % (1 << 32)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
