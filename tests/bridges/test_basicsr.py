@@ -119,6 +119,20 @@ def test_a_running_train_script_gets_our_load_resume_state(script, run_options, 
     assert 'Did you mean "SRModel"?' in capsys.readouterr().err
 
 
+def test_a_running_test_script_checks_its_options_before_it_makes_folders(script, capsys):
+    made = []
+    script.__file__ = script.__file__.replace('train.py', 'test.py')
+    del script.load_resume_state
+    script.test_pipeline, script.make_exp_dirs = None, made.append
+    compatibility.apply()
+    good, bad = {'model_type': 'SRModel'}, {'model_type': 'SRModell'}
+    script.make_exp_dirs(good)
+    with pytest.raises(SystemExit):
+        script.make_exp_dirs(bad)
+    assert made == [good]
+    assert 'Did you mean "SRModel"?' in capsys.readouterr().err
+
+
 def test_other_scripts_stay_as_they_are(script):
     script.__file__ = '/somewhere/my_own_train.py'
     before = script.load_resume_state

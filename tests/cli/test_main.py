@@ -1,0 +1,104 @@
+"""The command line: quick help, one sentence for a mistake, exit codes."""
+
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+import basis_blur
+from basis_blur.cli import main as command_line
+from basis_blur.errors import InputError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Install a command `doctor` that does what it is told; return a function that runs it."""
+
+    def run_command(action):
+        module = types.ModuleType('basis_blur.cli.doctor')
+        module.add_parser = lambda subparsers: subparsers.add_parser('doctor').set_defaults(run=action)
+        monkeypatch.setitem(sys.modules, 'basis_blur.cli.doctor', module)
+        return command_line.main(['doctor'])
+
+    return run_command
+
+
+def raising(error):
+    def action(args):
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ('error', 'sentence'),
+    [
+        (InputError('the photo is too small.'), 'the photo is too small.'),
+        (FileNotFoundError(2, 'No such file or directory', 'x.png'), 'x.png: No such file or directory.'),
+        (OSError(28, 'No space left on device'), 'No space left on device.'),
+        (
+            InputError('Caught InputError in worker.\nTraceback:\n  line\nbasis_blur.errors.InputError: x is cut off.'),
+            'x is cut off.',
+        ),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_code_2(command, capsys, error, sentence):
+    assert command(raising(error)) == 2
+    assert capsys.readouterr().err == f'basis-blur doctor: {sentence}\n'
+
+
+def test_a_defect_keeps_its_traceback(command):
+    with pytest.raises(ZeroDivisionError):
+        command(raising(ZeroDivisionError()))
+
+
+def test_ctrl_c_ends_without_a_traceback(command, capsys):
+    assert command(raising(KeyboardInterrupt())) == 130
+    assert 'interrupted' in capsys.readouterr().err
+
+
+def test_the_commands_own_exit_code_is_passed_on(command):
+    assert command(lambda args: 0) == 0
+    assert command(lambda args: 2) == 2
+
+
+@pytest.mark.parametrize('arguments', [[], ['deblurr'], ['doctor', '--no-such-option']])
+def test_a_wrong_command_line_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(arguments)
+    assert stop.value.code == 2
+    assert 'usage: basis-blur' in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(['--version'])
+    assert stop.value.code == 0
+    assert basis_blur.__version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('command', [[], *([name] for name in command_line.COMMANDS)], ids=str)
+def test_help_of_every_command_comes_without_torch(command):
+    """Loading torch alone would take seconds."""
+    code = (
+        'import sys\nfrom basis_blur.cli.main import main\n'
+        f'try: main({[*command, "--help"]})\n'
+        'finally: print("torch" in sys.modules, file=sys.stderr)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(' '.join(['usage: basis-blur', *command]))
+    assert done.stderr == 'False\n'
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = 'import sys\nfrom basis_blur.cli.doctor import _line\nfrom basis_blur.cli import main, doctor\n'
+    code += (
+        'doctor.run = lambda args: [_line("x", "y" * 9999) for _ in range(99)] and 0\nsys.exit(main.main(["doctor"]))'
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, '-c', code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, '')

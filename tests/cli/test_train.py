@@ -1,0 +1,86 @@
+"""basis-blur train and test: the option file is judged before BasicSR is handed the command line it understands."""
+
+import sys
+
+import pytest
+
+import basis_blur.plugin  # noqa: F401
+from basis_blur.cli.main import main
+
+FILE = """
+plugin: !!python/name:basis_blur.plugin.loaded
+name: a_run
+model_type: SRModel
+num_gpu: 0
+manual_seed: 0
+datasets: {}
+network_g: {type: SRVGGNetCompact}
+path: {}
+train: {optim_g: {lr: 1}}
+logger: {}
+"""
+
+
+@pytest.fixture
+def pipelines(tmp_path, monkeypatch):
+    """Replace the pipelines of BasicSR by ones that tell how they were called, in a folder with an option file."""
+    import basicsr.test
+    import basicsr.train
+
+    calls = []
+    monkeypatch.setattr(basicsr.train, 'train_pipeline', lambda root: calls.append(('train', root, sys.argv[1:])))
+    monkeypatch.setattr(basicsr.test, 'test_pipeline', lambda root: calls.append(('test', root, sys.argv[1:])))
+    monkeypatch.setattr(sys, 'argv', ['basis-blur'])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'o.yml').write_text(FILE)
+    return calls
+
+
+COMMON = ['-opt', 'o.yml', '--launcher', 'none', '--local_rank', '0']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'handed_over'),
+    [
+        (['train', 'o.yml'], COMMON),
+        (['train', '-opt', 'o.yml'], COMMON),
+        (['test', 'o.yml'], COMMON),
+        (['train', 'o.yml', '--auto_resume', '--debug'], [*COMMON, '--auto_resume', '--debug']),
+        (
+            ['train', '--force_yml', 'train:x=1', 'name=y', '-opt', 'o.yml'],
+            [*COMMON, '--force_yml', 'train:x=1', 'name=y'],
+        ),
+        (
+            ['test', 'o.yml', '--launcher', 'pytorch', '--local-rank', '1'],
+            ['-opt', 'o.yml', '--launcher', 'pytorch', '--local_rank', '1'],
+        ),
+    ],
+)
+def test_basicsr_runs_in_the_current_folder_with_the_same_arguments(pipelines, tmp_path, arguments, handed_over):
+    assert main(arguments) == 0
+    assert pipelines == [(arguments[0], str(tmp_path), handed_over)]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'found'),
+    [
+        (['train'], 'give one option file'),
+        (['train', 'o.yml', '-opt', 'o.yml'], 'give one option file'),
+        (['train', 'p.yml'], 'p.yml: No such file'),
+        (['train', 'o.yml', '--force_yml', 'network_g:type=SRVGNetCompact'], 'Did you mean "SRVGGNetCompact"'),
+        (['test', 'o.yml', '--force_yml', 'model_type=SRModle'], 'Did you mean "SRModel"'),
+        (['train', 'o.yml', '--force_yml', 'trian:x=1'], 'Did you mean "train"'),
+    ],
+)
+def test_a_mistake_is_told_before_basicsr_starts(pipelines, capsys, arguments, found):
+    assert main(arguments) == 2
+    assert found in capsys.readouterr().err
+    assert pipelines == []
+
+
+def test_a_file_with_foreign_python_never_reaches_basicsr(pipelines, tmp_path, capsys):
+    (tmp_path / 'o.yml').write_text(FILE + 'x: !!python/object/apply:os.mkdir [executed]\n')
+    assert main(['train', 'o.yml']) == 2
+    assert 'is refused' in capsys.readouterr().err
+    assert pipelines == []
+    assert not (tmp_path / 'executed').exists()
