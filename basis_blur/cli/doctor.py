@@ -102,11 +102,15 @@ def _print_basicsr() -> str | None:
 
 
 def _print_hook() -> None:
+    from basis_blur.bridges import basicsr_hook
+
     spec = importlib.util.find_spec('_basis_blur_hook')
     if spec is None:
         state = 'not installed; BasicSR\'s own scripts need the "plugin:" line, or install basis_blur by pip'
     elif '_basis_blur_hook' not in sys.modules:
         state = f'installed, but switched off (BASIS_BLUR_HOOK=off)  {spec.origin}'
+    elif Path(spec.origin).read_text() != Path(basicsr_hook.__file__).read_text():
+        state = f'installed, but by another version; install basis_blur once more  {spec.origin}'
     else:
         state = f'installed  {spec.origin}'
     print()
