@@ -246,6 +246,8 @@ def _mend_script(script: types.ModuleType | None) -> None:
         ('basicsr', 'test.py'),
     ):
         return
+    if hasattr(script, 'parse_options'):
+        _replace(script, 'parse_options', _parse_options)
     if hasattr(script, 'load_resume_state'):
         _replace(script, 'load_resume_state', _check_and_load_state)
     if hasattr(script, 'test_pipeline') and hasattr(script, 'make_exp_dirs'):
