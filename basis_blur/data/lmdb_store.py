@@ -112,8 +112,7 @@ class LmdbWriter:
 
     def __exit__(self, kind, error, trace) -> None:
         try:
-            if not isinstance(error, OSError):  # after a full disk a further attempt to write only hides the reason
-                self.commit()
+            self.commit()
         finally:
             self.close()
 

@@ -83,6 +83,29 @@ def test_entries_committed_before_a_kill_are_there_for_the_next_writer(tmp_path)
     assert LmdbReader(tmp_path / 'a.lmdb').lines == ['0.png (1,1,1) 0']
 
 
+def test_no_value_is_without_its_line_wherever_a_commit_ends(tmp_path, monkeypatch):
+    whole = lmdb_store._GrowingStore.put_all
+    for last in (1, 2):
+        calls = []
+
+        def put_all(store, entries, last=last, calls=calls):
+            calls.append(store)
+            if len(calls) == last:
+                raise KeyboardInterrupt
+            whole(store, entries)
+
+        with LmdbWriter(tmp_path / 'a.lmdb', PARAMETERS) as writer, monkeypatch.context() as patch:
+            patch.setattr(lmdb_store._GrowingStore, 'put_all', put_all)
+            writer.put(*entry(last))
+            with pytest.raises(KeyboardInterrupt):
+                writer.commit()
+            writer._pending.clear()
+    with LmdbWriter(tmp_path / 'a.lmdb', PARAMETERS) as writer:
+        writer.put(*entry(0))
+        writer.finish()
+    assert LmdbReader(tmp_path / 'a.lmdb').keys == ['00000000']
+
+
 def test_the_map_grows_with_its_contents(tmp_path, monkeypatch):
     monkeypatch.setattr(lmdb_store, 'FIRST_MAP_SIZE', 2**16)
     with LmdbWriter(tmp_path / 'a.lmdb', PARAMETERS) as writer:
@@ -179,9 +202,10 @@ def test_a_reader_opens_its_files_anew_in_every_process(tmp_path):
     fill(tmp_path / 'a.lmdb', [0])
     reader = LmdbReader(tmp_path / 'a.lmdb')
     assert reader['00000000'] == pickle.loads(pickle.dumps(reader))['00000000']
+    inherited = reader._store
     child = os.fork()
     if not child:
-        os._exit(0 if reader['00000000'] == entry(0)[1] else 1)
+        os._exit(0 if reader['00000000'] == entry(0)[1] and reader._store is not inherited else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -86,6 +86,12 @@ def test_ade20k_classes_part_objects_by_connection_and_leave_surroundings(tmp_pa
     np.testing.assert_array_equal(label_map('ade20k_2016', tmp_path / 'masks', tmp_path), expected)
 
 
+def test_pixels_that_touch_at_a_corner_are_one_object(tmp_path):
+    save(tmp_path / 'masks/day/a.png', np.diag([13, 13, 13]).astype(np.uint8))
+    labels = label_map('ade20k_2016', tmp_path / 'masks', tmp_path, size=(3, 3))
+    np.testing.assert_array_equal(labels, np.eye(3))
+
+
 @pytest.mark.parametrize('compress', [False, True])
 def test_coco_run_lengths_go_down_the_columns(tmp_path, compress):
     shapes = [runs_of(number == LABELS, compress) for number in (2, 1)]

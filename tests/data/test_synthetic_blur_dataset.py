@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, default_collate
 
+from basis_blur.data import synthetic_blur_dataset
 from basis_blur.data.kernel_lmdb import KernelLmdb, KernelRecipe, prepare_kernels
 from basis_blur.data.lmdb_store import LmdbWriter
 from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos
@@ -143,6 +144,19 @@ def test_kernels_are_drawn_where_there_is_no_lmdb(folder):
     assert len(kernels.flatten(1).unique(dim=0)) > 1
 
 
+def test_half_of_the_objects_move_by_themselves(folder, monkeypatch):
+    still = np.zeros((KERNEL, KERNEL), np.float32)
+    still[0, 0] = 1
+    monkeypatch.setattr(synthetic_blur_dataset, 'motion_kernel', lambda generator, size: still)
+    data = ingredients(folder, dataroot_kernels=None)
+    corners = []
+    for index in range(40):
+        sample = data[index % PHOTOS]
+        corners += sample['kernels'][1 : int(sample['labels'].max()) + 1, 0, 0].tolist()
+        assert sample['kernels'][0, 0, 0] == 0
+    assert 0.35 < np.mean(corners) < 0.65
+
+
 def test_illumination_and_noise_stay_in_their_ranges(folder):
     data = ingredients(folder, illumination=[0.7, 0.8], noise_std=['1e-2', 0.02])
     for name, low, high in (('illumination', 0.7, 0.8), ('noise_std', 0.01, 0.02)):
@@ -165,14 +179,14 @@ def digest(batches):
     return [(tuple(batch['key']), *batch['noise_seed'].tolist()) for batch in batches]
 
 
-def run(folder, workers, epochs=2, seed=7, persistent=False, **changes):
+def run(folder, workers, epochs=2, manual_seed=7, persistent=False, **changes):
     """What the epochs of a training hold, with the worker seeds that BasicSR gives."""
 
     def as_basicsr_does(worker):
         np.random.seed(worker)  # noqa: NPY002, these are the generators that BasicSR seeds
         random.seed(worker)
 
-    torch.manual_seed(seed)
+    torch.manual_seed(manual_seed)
     data = ingredients(folder, **changes)
     loader = DataLoader(
         data, 1, num_workers=workers, worker_init_fn=as_basicsr_does, persistent_workers=persistent, shuffle=False
@@ -188,17 +202,24 @@ def test_epochs_differ_and_runs_agree(folder, workers, persistent):
     assert run(folder, workers, persistent=persistent) == first
 
 
-@pytest.mark.parametrize('change', [{'seed': 8}, {'changes': {'seed': 1}}])
+@pytest.mark.parametrize('change', [{'manual_seed': 8}, {'seed': 1}])
 def test_ranks_and_sets_of_another_seed_differ(folder, change):
-    other = run(folder, 0, 1, **({'seed': 8} if 'seed' in change else change['changes']))
-    here = run(folder, 0, 1)
+    other, here = run(folder, 0, 1, **change), run(folder, 0, 1)
     assert not {seed for _, seed in other[0]} & {seed for _, seed in here[0]}
+
+
+def test_a_resumed_training_does_not_begin_with_the_same_draws(folder):
+    seeds = []
+    for index in range(2):
+        torch.manual_seed(7)
+        seeds.append(ingredients(folder)[index]['noise_seed'])
+    assert seeds[0] != seeds[1]
 
 
 def test_validation_is_the_same_every_time(folder):
     first, second = run(folder, 0, phase='val')
     assert first == second
-    assert run(folder, 0, seed=99, phase='val') == [first, first]
+    assert run(folder, 0, manual_seed=99, phase='val') == [first, first]
     assert run(folder, 2, phase='val')[0] == first
     assert digest([default_collate([ingredients(folder, phase='val')[3]])]) == first[3:4]
 
@@ -227,14 +248,29 @@ def test_the_length_of_an_epoch_can_be_chosen(folder):
 def test_small_photos_are_enlarged_with_a_warning(folder):
     with pytest.warns(UserWarning, match='5 of 5 photos have less than the 68 pixels'):
         data = ingredients(folder, patch_size=60)
-    sample = data[0]
-    assert sample['sharp'].shape == (3, 68, 68)
-    blue = sample['sharp'][2].int()
-    inside = (blue - 30 * torch.round(blue / 30)).abs() <= 1  # away from the edges, which are smoothed
-    assert inside.float().mean() > 0.7
-    pairs = torch.stack([torch.round(blue[inside] / 30).int(), sample['labels'][inside].int()], dim=1)
-    pairs, counts = pairs.unique(dim=0, return_counts=True)
-    assert counts.topk(min(6, len(counts))).values.sum() > 0.95 * counts.sum()
+    assert data[0]['sharp'].shape == (3, 68, 68)
+
+
+def test_labels_are_enlarged_with_their_photo(tmp_path):
+    labels = np.zeros((20, 30), np.uint8)
+    labels[3:9, 2:7] = 9
+    for name, values in (('photos/a.png', np.dstack([labels * 20] * 3)), ('masks/a.png', labels)):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(values).save(tmp_path / name)
+    with pytest.warns(UserWarning, match='enlarged'):
+        data = ingredients(tmp_path, **on_disk(tmp_path), patch_size=60, dataroot_kernels=None)
+    while not (sample := data[0])['labels'].any():  # the window may miss the object
+        pass
+    assert sample['labels'].max() == 1
+    assert ((sample['sharp'][0] > 90) == (sample['labels'] == 1)).float().mean() > 0.99
+
+
+def test_enlarging_makes_no_new_labels():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[3:9, 2:7] = 9
+    photo, enlarged = synthetic_blur_dataset._enlarge(np.dstack([labels] * 3), labels, 68)
+    assert photo.shape == (68, 102, 3)
+    assert set(np.unique(enlarged)) == {0, 9}
 
 
 def test_no_warning_where_photos_are_large_enough(folder):
