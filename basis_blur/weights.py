@@ -16,7 +16,6 @@ Convention: the weights of [C21] predict correlation kernels, see `_turn_kernel_
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -195,7 +194,8 @@ def _read_safetensors(path: Path) -> _Content:
     return _Content(state, facts['arch'], hyper_parameters)
 
 
-# What torch.load is known to raise for bytes that are no checkpoint; found by damaging some at random.
+# What torch.load is known to raise for bytes that are no checkpoint; found by damaging some at random. The OSError is
+# a seek to a place that does not exist.
 _DAMAGED = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
     AssertionError, OverflowError, OSError, struct.error,
@@ -203,9 +203,8 @@ _DAMAGED = (
 
 
 def _read_pickle(path: Path) -> _Content:
-    content = path.read_bytes()  # an OSError after this is not the disk's, but comes of damage
     try:
-        checkpoint = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except _DAMAGED as error:
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code:

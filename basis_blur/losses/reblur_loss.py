@@ -62,12 +62,11 @@ class ReblurLoss(nn.Module):
                 f'blurred_srgb has shape {tuple(blurred_srgb.shape)}, expected {expected}: the photo of '
                 f'scene_light {tuple(scene_light.shape)} without the border.'
             )
-        with torch.autocast(field.kernels.device.type, enabled=False):
-            light = BasisBlur(field)(scene_light)
-            if self.saturation:
-                light = camera_response(light)
-            error = (photo_of(light, self.gamma) - blurred_srgb) ** 2
-            return self.loss_weight / len(field) * (weight * error).sum()
+        light = BasisBlur(field)(scene_light)
+        if self.saturation:
+            light = camera_response(light)
+        error = (photo_of(light, self.gamma) - blurred_srgb) ** 2
+        return self.loss_weight / len(field) * (weight * error).sum()
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'

@@ -71,12 +71,14 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(loss, inputs)
 
 
+@pytest.mark.parametrize('saturation', [True, False])
 @pytest.mark.parametrize('darkness', [0.0, 1e-12, -1e-12])
-def test_gradient_is_finite_in_the_dark(darkness):
+def test_gradient_is_finite_in_the_dark(darkness, saturation):
     field = random_field()
     scene = torch.full((2, 3, *field.scene_size), darkness, requires_grad=True)
     mixing = field.mixing.requires_grad_()
-    ReblurLoss()(field, scene, torch.rand(2, 3, 6, 7), torch.ones(2, 1, 6, 7)).backward()
+    loss = ReblurLoss(saturation=saturation)
+    loss(field, scene, torch.rand(2, 3, 6, 7), torch.ones(2, 1, 6, 7)).backward()
     assert scene.grad.isfinite().all()
     assert mixing.grad.isfinite().all()
     assert scene.grad.abs().sum() > 0, 'darkness where the photo is bright must be pushed up'
