@@ -1,0 +1,72 @@
+"""basis-blur kernels: estimate the blur of a photo, as numbers and as pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from basis_blur.cli import estimation
+from basis_blur.cli.deblur import check_writable
+from basis_blur.errors import InputError
+
+DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
+
+OUT.npz holds "kernels" (1, B, K, K) and "mixing" (1, B, H, W): the blur kernel of a pixel is the sum of the kernels
+weighted by its mixing. In Python: field = basis_blur.BlurField.load('OUT.npz')."""
+
+COMMAND = 'kernels'
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser(
+        COMMAND,
+        help='estimate the blur of a photo and save it, as numbers and pictures',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('input', metavar='IMG', type=Path, help='a photo')
+    parser.add_argument('-o', '--output', metavar='OUT.npz', type=Path, required=True, help='file to write')
+    estimation.add_arguments(parser)
+    parser.add_argument('--picture', metavar='PNG', type=Path, help='also draw the kernels over the photo')
+    parser.add_argument('--montage', metavar='PNG', type=Path, help='also draw the basis kernels and their mixing')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and say what came out.
+
+    Raises:
+        InputError: the photo or the weights cannot be used, or an output has a wrong suffix or exists.
+        OSError: a file does not exist, cannot be read, or cannot be written.
+    """
+    if args.output.suffix != '.npz':
+        raise InputError(f'{args.output} ends in "{args.output.suffix}", expected ".npz"; name the output so.')
+    pictures = [path for path in (args.picture, args.montage) if path is not None]
+    for path in pictures:
+        if path.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
+            raise InputError(f'{path} ends in "{path.suffix}", expected .png or .jpg; name the picture so.')
+    outputs = [args.output, *pictures]
+    for index, path in enumerate(outputs):
+        if path.resolve() == args.input.resolve() or path in outputs[:index]:
+            raise InputError(f'{path} is given twice; give every file a name of its own.')
+        if path.exists() and not args.overwrite:
+            raise InputError(f'{path} already exists; add --overwrite to replace it.')
+        check_writable(path)
+
+    from basis_blur.image_io import read_photo
+    from basis_blur.visualize import draw_basis_montage, draw_kernel_grid, write_picture
+
+    with estimation.plain_warnings(COMMAND):
+        photo = read_photo(args.input)
+        field = estimation.estimator(args)(args.input, photo)
+    field.save(args.output)
+    if args.picture is not None:
+        write_picture(args.picture, draw_kernel_grid(photo.pixels, field))
+    if args.montage is not None:
+        write_picture(args.montage, draw_basis_montage(field))
+    height, width = field.image_size
+    number, side = field.kernels.shape[1], field.kernel_size
+    print(f'{args.input} -> {", ".join(map(str, outputs))} ({width}x{height}, {number} kernels of {side}x{side})')
+    return 0

@@ -1,0 +1,271 @@
+"""basis-blur deblur: which file becomes which, what is kept, and what is refused before work begins."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from basis_blur import pipeline
+from basis_blur.archs import ARCHS
+from basis_blur.cli.main import main
+from basis_blur.field import BlurField
+from basis_blur.image_io import Photo, read_photo, write_photo
+from basis_blur.weights import save_network
+
+KERNEL_SIZE = 33
+
+
+@pytest.fixture
+def negatives(monkeypatch):
+    """Let the solver return the negative of the photo; the list tells what it was called with."""
+    calls = []
+
+    def deblur(photo, field, gamma=2.2, callback=None, **settings):
+        calls.append({'photo': photo, 'field': field, 'gamma': gamma, **settings})
+        for iteration in range(1, 4):
+            callback(iteration)
+        return 1 - photo
+
+    monkeypatch.setattr(pipeline, 'deblur', deblur, raising=False)
+    return calls
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
+    torch.manual_seed(0)
+    save_network(ARCHS['BasisKPN'](num_feat=4, num_kernels=3, kernel_size=KERNEL_SIZE).float(), path)
+    return str(path)
+
+
+def save_photo(path, height=40, width=48, channels=3, **metadata):
+    levels = torch.randint(0, 256, (1, channels, height, width)) / 255
+    photo = Photo(levels, **metadata)
+    write_photo(path, photo.pixels, photo)
+    return photo.pixels.float()
+
+
+def save_field(path, height=40, width=48, count=1, size=5):
+    kernels = torch.zeros(count, 1, size, size)
+    kernels[..., size // 2, size // 2] = 1
+    BlurField(kernels, torch.ones(count, 1, height, width)).save(path)
+    return str(path)
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
+
+
+def complaint(capsys):
+    return capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------- what is written
+
+
+def test_a_photo_becomes_a_photo(tmp_path, negatives, weights, capsys):
+    pixels = save_photo(tmp_path / 'a.png')
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]) == 0
+    torch.testing.assert_close(read_photo(tmp_path / 'b.png').pixels, 1 - pixels)
+    assert 'b.png (48x40, ' in capsys.readouterr().out
+    assert files_in(tmp_path) == ['a.png', 'b.png']
+
+
+@pytest.mark.parametrize('output', ['new/', 'new', 'there'])
+def test_a_folder_as_output_keeps_the_name(tmp_path, negatives, weights, output):
+    save_photo(tmp_path / 'a.png')
+    (tmp_path / 'there').mkdir()
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', f'{tmp_path}/{output}', '--weights', weights]) == 0
+    assert (tmp_path / output / 'a.png').is_file()
+
+
+def test_bits_alpha_profile_and_exif_pass_through(tmp_path, negatives, weights):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = 'A maker', 6
+    alpha = torch.randint(0, 65536, (1, 1, 40, 48)) / 65535
+    save_photo(tmp_path / 'a.png', alpha=alpha, bits=16, icc=b'a profile' * 20, exif=exif.tobytes())
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.tif'), '--weights', weights]) == 0
+    before, after = read_photo(tmp_path / 'a.png'), read_photo(tmp_path / 'b.tif')
+    assert (after.bits, after.icc, after.exif) == (16, before.icc, before.exif)
+    assert torch.equal(after.alpha, before.alpha)
+    assert after.pixels.shape == (1, 3, 48, 40)  # upright
+
+
+def test_gray_stays_gray(tmp_path, negatives, weights):
+    save_photo(tmp_path / 'a.png', channels=1)
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]) == 0
+    assert read_photo(tmp_path / 'b.png').pixels.shape == (1, 1, 40, 48)
+
+
+def test_gamma_and_iterations_reach_the_solver(tmp_path, negatives, weights):
+    save_photo(tmp_path / 'a.png')
+    arguments = ['deblur', str(tmp_path / 'a.png'), '--weights', weights]
+    assert main([*arguments, '-o', str(tmp_path / 'b.png')]) == 0
+    assert main([*arguments, '-o', str(tmp_path / 'c.png'), '--gamma', '1', '--iterations', '7']) == 0
+    assert [call['gamma'] for call in negatives] == [2.2, 1]
+    assert 'iterations' not in negatives[0]
+    assert negatives[1]['iterations'] == 7
+    mixing = [call['field'].mixing for call in negatives]
+    assert not torch.equal(*mixing)  # the estimate depends on gamma
+
+
+def test_saved_kernels_are_those_that_were_used_and_give_the_same_again(tmp_path, negatives, weights):
+    save_photo(tmp_path / 'a.jpg')
+    arguments = ['deblur', str(tmp_path / 'a.jpg')]
+    assert main([*arguments, '-o', str(tmp_path / 'b.jpg'), '--weights', weights, '--save-kernels']) == 0
+    assert files_in(tmp_path) == ['a.jpg', 'b.jpg', 'b_kernels.npz', 'b_kernels.png']
+    assert Image.open(tmp_path / 'b_kernels.png').mode == 'RGB'
+    saved = str(tmp_path / 'b_kernels.npz')
+    assert main([*arguments, '-o', str(tmp_path / 'c.jpg'), '--kernels', saved]) == 0
+    assert torch.equal(negatives[0]['field'].mixing, negatives[1]['field'].mixing)
+    assert torch.equal(negatives[0]['field'].kernels, negatives[1]['field'].kernels)
+
+
+def test_a_folder_is_done_in_the_order_of_names_and_other_files_are_left_alone(tmp_path, negatives, capsys):
+    source = tmp_path / 'in'
+    source.mkdir()
+    for name in ('b.PNG', 'a.tif', 'c.jpg'):
+        save_photo(source / name)
+    (source / 'notes.txt').write_text('not a photo')
+    (source / 'deeper').mkdir()
+    save_photo(source / 'deeper' / 'd.png')
+    field = save_field(tmp_path / 'field.npz')
+    assert main(['deblur', str(source), '-o', str(tmp_path / 'out'), '--kernels', field]) == 0
+    assert files_in(tmp_path / 'out') == ['a.tif', 'b.PNG', 'c.jpg']
+    assert re.findall(r'-> \S+/(\S+) ', capsys.readouterr().out) == ['a.tif', 'b.PNG', 'c.jpg']
+
+
+def test_a_bad_photo_in_a_folder_does_not_keep_the_others_from_being_done(tmp_path, negatives, weights, capsys):
+    source = tmp_path / 'in'
+    source.mkdir()
+    (source / 'a.png').write_bytes(b'\x89PNG\r\n')
+    save_photo(source / 'b.png', height=20)
+    save_photo(source / 'c.png')
+    assert main(['deblur', str(source), '-o', str(tmp_path / 'out'), '--weights', weights]) == 2
+    assert files_in(tmp_path / 'out') == ['c.png']
+    said = complaint(capsys)
+    assert re.search(r'a\.png is damaged', said)
+    assert re.search(r'b\.png: the photo is 48x20 pixels .* expected at least 33', said)
+    assert said.endswith('2 of 3 photos could not be used.\n')
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ('photo', 'output', 'words'),
+    [
+        ('none.png', 'b.png', r'no photo or folder .*none\.png'),
+        ('empty', 'out', r'holds no photo, expected files ending in \.png'),
+        ('a.png', 'b.webp', r'ends in "\.webp", expected one of'),
+        ('a.png', 'a.png', 'would replace a photo'),
+        ('a.png', '.', 'would replace a photo'),
+        ('a.png', 'there.png', 'already exists; add --overwrite'),
+        ('a.png', 'there.png/', 'already exists|Not a folder'),
+        ('folder', 'b.png', 'is a folder and .* a file'),
+        ('folder', 'there.png', 'is a folder and .* a file'),
+        ('clear.png', 'b.jpg', 'has alpha, which .* cannot hold; write PNG or TIFF'),
+        ('small.png', 'b.png', r'small\.png: .* at least 33'),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_nothing_written(tmp_path, negatives, weights, capsys, photo, output, words):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'folder').mkdir()
+    for name in ('a.png', 'there.png', 'folder/c.png'):
+        save_photo(tmp_path / name)
+    save_photo(tmp_path / 'clear.png', alpha=torch.rand(1, 1, 40, 48))
+    save_photo(tmp_path / 'small.png', height=32)
+    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
+    assert main(['deblur', str(tmp_path / photo), '-o', f'{tmp_path}/{output}', '--weights', weights]) == 2
+    assert re.search(words, complaint(capsys))
+    assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before
+
+
+def test_overwrite_replaces_results_but_never_the_photo(tmp_path, negatives, weights, capsys):
+    save_photo(tmp_path / 'a.png')
+    (tmp_path / 'b.png').write_text('old')
+    arguments = ['deblur', str(tmp_path / 'a.png'), '--weights', weights, '--overwrite', '-o']
+    assert main([*arguments, str(tmp_path / 'b.png')]) == 0
+    assert read_photo(tmp_path / 'b.png').pixels.shape == (1, 3, 40, 48)
+    assert main([*arguments, str(tmp_path / 'a.png')]) == 2
+    assert 'would replace a photo' in complaint(capsys)
+
+
+def test_photos_whose_kernels_would_have_one_name_are_refused(tmp_path, negatives, weights, capsys):
+    (tmp_path / 'in').mkdir()
+    save_photo(tmp_path / 'in' / 'a.png')
+    save_photo(tmp_path / 'in' / 'a.jpg')
+    arguments = ['deblur', str(tmp_path / 'in'), '-o', str(tmp_path / 'out'), '--weights', weights]
+    assert main([*arguments, '--save-kernels']) == 2
+    assert re.search(r'would both write .*a_kernels\.npz', complaint(capsys))
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'height': 39}, r'a\.png has 48x40 pixels and the field .* 48x39'),
+        ({'count': 2}, 'the fields of 2 photos, expected one'),
+        ({'size': 41}, '48x40 pixels .* at least 41'),
+    ],
+)
+def test_a_field_that_is_not_of_this_photo_is_refused(tmp_path, negatives, capsys, options, words):
+    save_photo(tmp_path / 'a.png')
+    field = save_field(tmp_path / 'field.npz', **options)
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--kernels', field]) == 2
+    assert re.search(words, complaint(capsys))
+
+
+def test_without_weights_it_says_how_to_train(tmp_path, capsys):
+    save_photo(tmp_path / 'a.png')
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png')]) == 2
+    said = complaint(capsys)
+    assert 'make demo' in said
+    assert 'basis-blur train' in said
+    assert '--weights' in said
+
+
+@pytest.mark.parametrize('option', ['--gamma=0', '--gamma=nan', '--gamma=x', '--iterations=0', '--iterations=2.5'])
+def test_numbers_out_of_range_are_refused(tmp_path, capsys, option):
+    with pytest.raises(SystemExit, match='2'):
+        main(['deblur', 'a.png', '-o', 'b.png', option])
+    assert option.split('=')[0] in complaint(capsys)
+
+
+def test_a_device_that_is_not_here_is_named(tmp_path, weights, capsys):
+    save_photo(tmp_path / 'a.png')
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]
+    assert main([*arguments, '--device', 'warp']) == 2
+    assert '--device warp is not here' in complaint(capsys)
+
+
+def test_a_folder_that_may_not_be_written_to_is_found_out_first(tmp_path, negatives, weights, capsys, monkeypatch):
+    save_photo(tmp_path / 'a.png')
+    (tmp_path / 'locked').mkdir()
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path / 'locked')  # root may write everywhere
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'locked'), '--weights', weights]) == 2
+    assert 'may not be written to' in complaint(capsys)
+    assert negatives == []
+
+
+def test_warnings_are_one_line(tmp_path, negatives, weights, capsys):
+    save_photo(tmp_path / 'a.jpg')
+    image = Image.fromarray(np.zeros((40, 48, 3), np.uint8))
+    image.save(tmp_path / 'a.jpg', exif=b'Exif\0\0II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\xff\xff\0\0\0\0\0\0')
+    assert main(['deblur', str(tmp_path / 'a.jpg'), '-o', str(tmp_path / 'b.jpg'), '--weights', weights]) == 0
+    said = complaint(capsys)
+    assert re.fullmatch(r'basis-blur deblur: warning: \S+a\.jpg: its EXIF data are damaged.*\n', said)
+
+
+def test_help_does_not_wait_for_the_image_libraries():
+    code = (
+        'import sys; from basis_blur.cli import main, deblur, kernels; '
+        'print([name for name in ("cv2", "PIL", "tqdm", "safetensors") if name in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'

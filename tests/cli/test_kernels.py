@@ -1,0 +1,78 @@
+"""basis-blur kernels: the blur of a photo as numbers and pictures."""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from basis_blur.archs import ARCHS
+from basis_blur.cli.main import main
+from basis_blur.field import BlurField
+from basis_blur.image_io import read_photo, write_photo
+from basis_blur.pipeline import estimate_blur
+from basis_blur.weights import load_network, save_network
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
+    torch.manual_seed(0)
+    save_network(ARCHS['BasisKPN'](num_feat=4, num_kernels=3).float(), path)
+    return str(path)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    write_photo(tmp_path / 'a.png', torch.rand(1, 3, 40, 48))
+    return str(tmp_path / 'a.png')
+
+
+def test_the_file_holds_what_estimate_blur_returns(tmp_path, weights, photo, capsys):
+    assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz'), '--weights', weights, '--gamma', '1.8']) == 0
+    expected = estimate_blur(load_network(weights), read_photo(photo).pixels, gamma=1.8)
+    field = BlurField.load(tmp_path / 'a.npz')
+    torch.testing.assert_close(field.kernels, expected.kernels)
+    torch.testing.assert_close(field.mixing, expected.mixing)
+    assert '(48x40, 3 kernels of 33x33)' in capsys.readouterr().out
+
+
+def test_pictures_are_drawn_where_they_are_asked_for(tmp_path, weights, photo):
+    pictures = ['--picture', str(tmp_path / 'grid.png'), '--montage', str(tmp_path / 'new' / 'montage.jpg')]
+    assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz'), '--weights', weights, *pictures]) == 0
+    assert Image.open(tmp_path / 'grid.png').format == 'PNG'
+    assert Image.open(tmp_path / 'new' / 'montage.jpg').format == 'JPEG'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['a.png', '-o', 'a.txt'], r'ends in "\.txt", expected "\.npz"'),
+        (['a.png', '-o', 'b.npz', '--picture', 'b.bmp'], r'expected \.png or \.jpg'),
+        (['a.png', '-o', 'b.npz', '--picture', 'a.png'], 'is given twice'),
+        (['a.png', '-o', 'b.npz', '--picture', 'b.png', '--montage', 'b.png'], 'is given twice'),
+        (['a.png', '-o', 'there.npz'], 'already exists; add --overwrite'),
+        (['none.png', '-o', 'b.npz'], r'no file none\.png'),
+        (['small.png', '-o', 'b.npz'], r'small\.png: the photo is 20x40'),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_nothing_written(
+    tmp_path, weights, photo, monkeypatch, capsys, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    write_photo('small.png', torch.rand(1, 3, 40, 20))
+    (tmp_path / 'there.npz').touch()
+    assert main(['kernels', *arguments, '--weights', weights]) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'small.png', 'there.npz']
+
+
+def test_overwrite_replaces(tmp_path, weights, photo):
+    (tmp_path / 'a.npz').write_text('old')
+    assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz'), '--weights', weights, '--overwrite']) == 0
+    assert BlurField.load(tmp_path / 'a.npz').image_size == (40, 48)
+
+
+def test_without_weights_it_says_how_to_train(tmp_path, photo, capsys):
+    assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz')]) == 2
+    assert 'make demo' in capsys.readouterr().err
