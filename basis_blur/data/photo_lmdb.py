@@ -31,6 +31,7 @@ from basis_blur.errors import InputError
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
+PHOTOS_PER_COMMIT = 100
 PNG_LEVEL = 1
 PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
 ORIENTATION_TAG = 0x0112  # of EXIF; above 4 the sides change places
@@ -194,7 +195,10 @@ def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad
     todo = [job for job in jobs if not all(job.key.encode() in store for store in stores)]
     result = Preparation(resumed=len(jobs) - len(todo))
     outcomes = pool.map(_attempt, todo)
-    for job, outcome in zip(todo, watch(outcomes, len(jobs), result.resumed), strict=True):
+    for number, (job, outcome) in enumerate(zip(todo, watch(outcomes, len(jobs), result.resumed), strict=True)):
+        if number % PHOTOS_PER_COMMIT == 0:  # together, since a photo is done when it is in all of them
+            for store in stores:
+                store.commit()
         if isinstance(outcome, InputError):
             if not skip_bad:
                 raise outcome

@@ -75,9 +75,9 @@ def kill_after(source, out, photos, workers=0):
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from basis_blur.data import lmdb_store
+from basis_blur.data import photo_lmdb
 from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos
-lmdb_store.BATCH_ENTRIES = 3
+photo_lmdb.PHOTOS_PER_COMMIT = 3
 def watch(steps, total, done):
     for number, step in enumerate(steps):
         if number == {photos}:
@@ -99,7 +99,7 @@ def test_a_killed_preparation_goes_on_to_the_same_contents(source, tmp_path, pho
     kill_after(source, tmp_path / 'out', photos)
     assert not any((tmp_path / 'out').glob('*.lmdb'))
     result = prepare_photos(source, tmp_path / 'out')
-    assert result.resumed == photos // 3 * 3
+    assert result.resumed == (photos - 1) // 3 * 3
     assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
 
 
