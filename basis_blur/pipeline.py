@@ -1,13 +1,14 @@
 """From photo to blur field and from blurred to sharp photo: the two steps that a program calls.
 
     estimate_blur   photo --to_linear--> network --> BlurField
+    deblur          photo --to_linear--> Richardson-Lucy with the field --> to_srgb --> photo
 
 Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,9 +16,16 @@ from torch import Tensor, nn
 
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
-from basis_blur.ops.camera_response import to_linear
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.boundary import ReflectPad
+from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.restoration.noise import estimate_noise
+from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
+ITERATIONS = 20
+TV_STRENGTH = 1.0
+GRADIENT = 0.05  # b in `tv_weight_for`
 
 
 def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
@@ -47,6 +55,76 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurFiel
     with torch.no_grad(), _evaluation_mode(net):
         field = net(light)
     return field.to(photo)
+
+
+def deblur(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float = 2.2,
+    iterations: int = ITERATIONS,
+    tv_weight: float | None = None,
+    callback: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Remove a known blur from a photo by Richardson-Lucy iterations.
+
+    Photos of a batch are restored one by one, each for its own noise. The border that the photo does not show is
+    estimated with it, and saturated places are modelled as such.
+
+    Args:
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: of that photo, on its device.
+        gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
+        iterations: at most.
+        tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
+        callback: called with the number of each iteration, from 1.
+
+    Returns:
+        The sharp photo, as `photo` is.
+
+    Raises:
+        ValueError: the photo is not as described, or the field is of another size.
+    """
+    check_photo(photo)
+    if (len(photo), *photo.shape[-2:]) != (len(field), *field.image_size):
+        raise ValueError(
+            f'the photo is {tuple(photo.shape)} and the field {tuple(field.mixing.shape)}, expected the same N, H and '
+            'W; give the field that was estimated from this photo.'
+        )
+    return torch.cat(
+        [_deblur_one(photo[n : n + 1], field[n], gamma, iterations, tv_weight, callback) for n in range(len(photo))]
+    )
+
+
+def tv_weight_for(noise: float, gamma: float = 2.2) -> float:
+    """Return the weight of total variation that suits a noise level.
+
+    Noise s of the photo is  s gamma v^(1 - 1/gamma)  in light v. With gradients of a mean size b, the most probable
+    scene has  weight = variance / (v b),  which for gamma near 2 hardly depends on v:  (s gamma)^2 / b.
+
+    Args:
+        noise: standard deviation in the photo, sRGB-like.
+        gamma: of the photo.
+    """
+    return TV_STRENGTH * (noise * gamma) ** 2 / GRADIENT
+
+
+def _deblur_one(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float,
+    iterations: int,
+    tv_weight: float | None,
+    callback: Callable[[int], None] | None,
+) -> Tensor:
+    if tv_weight is None:
+        tv_weight = tv_weight_for(estimate_noise(photo).item(), gamma)
+    settings = RichardsonLucy(iterations, tv_weight)
+    light = to_linear(photo, gamma)
+    watch = None if callback is None else lambda iteration, _: callback(iteration)
+    scene = richardson_lucy(light, BasisBlur(field), ReflectPad(field)(light), settings, watch).scene
+    radius = field.kernel_size // 2
+    height, width = field.image_size
+    return to_srgb(scene[..., radius : radius + height, radius : radius + width].clamp(0, 1), gamma).to(photo.dtype)
 
 
 def check_photo(photo: Tensor) -> None:
