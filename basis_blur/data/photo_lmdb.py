@@ -258,17 +258,21 @@ def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
             if picture.getexif().get(ORIENTATION_TAG, 1) > 4:
                 width, height = height, width
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f'{path} cannot be read as a photo ({error}); replace it, or leave it out.') from error
+        raise InputError(
+            f'{path} cannot be read as a photo ({error}); replace it, or leave it out with --skip-bad.'
+        ) from error
     if mode in ('CMYK', 'LAB', 'F', 'I') and kind != 'PNG':
         raise InputError(
-            f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, or leave it out.'
+            f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, or leave it out with --skip-bad.'
         )
     channels = 1 if mode in ('1', 'L', 'I') or mode.startswith('I;16') else 3
     if kind == 'JPEG' or (kind == 'PNG' and mode in ('1', 'L', 'P', 'RGB') and content[PNG_DEPTH] <= 8):
         return content, '.jpg' if kind == 'JPEG' else '.png', (height, width), channels, 0
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise InputError(f'{path} ({kind}, {mode}) cannot be decoded; convert it to PNG, or leave it out.')
+        raise InputError(
+            f'{path} ({kind}, {mode}) cannot be decoded; convert it to PNG, or leave it out with --skip-bad.'
+        )
     return _encode_png(pixels), '.png', pixels.shape[:2], channels, PNG_LEVEL
 
 
