@@ -5,37 +5,53 @@ Everything returns an (H, W, 3) uint8 RGB array and leaves its arguments alone; 
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
-from basis_blur.files import atomic_path
+from basis_blur.image_io import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
 SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000
-CELLS = 12  # kernels along the longer side of a photo, at most
-INK = np.array([255, 214, 92], np.float32)
-PAPER = np.array([24, 26, 30], np.uint8)
-TEXT = (225, 225, 225)
-DIMMED = 0.6
+CELLS = 16  # kernels along the longer side of a photo, at most
+SMALLEST_CELL = 44  # pixels of the picture
+SMALLEST_RADIUS = 5  # pixels of the kernel; a sharp place stays a dot, even where all of the photo is sharp
+VISIBLE = 0.04  # of a kernel's brightest pixel; dimmer ones do not count as part of its path
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+
+PAPER = np.array([22, 24, 28], np.uint8)
+TEXT, FAINT_TEXT = (222, 224, 228), (150, 154, 162)
+STRIP = 34  # height of a line of text, in pixels
+GAP = 12
+
+# The photo under the kernels: this much of its colour is kept, and black to white becomes this range of levels.
+COLOUR_KEPT, UNDER_INK = 0.35, (14, 132)
+# The ink of a path by its direction, in steps of 30 degrees anticlockwise from the horizontal; of a dot.
+INKS = np.array(
+    [(255, 190, 60), (165, 225, 80), (60, 222, 190), (85, 165, 255), (185, 135, 255), (255, 125, 155)], np.float32
+)
+DOT_INK = np.array([250, 250, 250], np.float32)
 
 
 def draw_kernel_grid(photo: Tensor, field: BlurField, cells: int = CELLS) -> np.ndarray:
     """Draw the point spread functions of a grid of pixels over the dimmed photo.
 
-    Each is drawn around its pixel, from black (no light) to its own brightest spot, and magnified to its cell, all by
-    the same factor: a longer path is a stronger blur.
+    Each is drawn around its pixel as a path of light, as bright as it can be, and all are magnified by one factor: a
+    longer path is a stronger blur. Its colour tells the direction of the motion: all that moved alike looks alike. A
+    scale and a legend of the colours stand below, where the picture is wide enough.
 
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
         field: of that photo, N = 1.
-        cells: kernels along the longer side, at most; fewer where they would be smaller than their K pixels.
+        cells: kernels along the longer side, at most; fewer where they would be too small to see.
 
     Raises:
         ValueError: the field is of several photos, or of another size than the photo.
@@ -49,50 +65,56 @@ def draw_kernel_grid(photo: Tensor, field: BlurField, cells: int = CELLS) -> np.
             'give the photo that the field belongs to.'
         )
     scale = _picture_scale(height, width)
-    canvas = _dim(_resize(pixels, (round(width * scale), round(height * scale))))
-    side = max(max(height, width) / cells, field.kernel_size)
-    rows, columns = (_grid(length, side) for length in (height, width))
+    canvas = _under_ink(_resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale)))))
+    cell = max(max(canvas.shape[:2]) / cells, SMALLEST_CELL) / scale
+    rows, columns = (_grid(length, cell) for length in (height, width))
     points = torch.tensor([[row, column] for row in rows for column in columns])
     kernels = field.kernels_at(points.to(field.mixing.device))[0].float().cpu().numpy()
-    pitch = min(_pitch(rows, height), _pitch(columns, width)) * scale
-    size = max(3, int(0.9 * pitch))
+    kernels = _middle(kernels, _common_radius(kernels))
+    pitch = scale * min(height / len(rows), width / len(columns))
+    side = max(3, round(0.94 * pitch))
+    light = np.zeros(canvas.shape[:2], np.float32)
+    colour = np.zeros(canvas.shape, np.float32)
     for (row, column), kernel in zip(points.tolist(), kernels, strict=True):
-        _stamp(canvas, kernel, round((row + 0.5) * scale), round((column + 0.5) * scale), size)
-    return canvas
+        path = _path_of_light(kernel, side)
+        top, left = round((row + 0.5) * scale) - side // 2, round((column + 0.5) * scale) - side // 2
+        window, inside = _overlap(light.shape, path.shape, top, left)
+        light[window] = path[inside]
+        colour[window] = _direction_colour(kernel)
+    picture = _inked(canvas, light, colour)
+    legend = _grid_legend(picture.shape[1], side / kernels.shape[-1], scale)
+    return picture if legend is None else np.vstack([picture, legend])
 
 
-def draw_basis_montage(field: BlurField, tile: int = 132, least: float = 0.002) -> np.ndarray:
+def draw_basis_montage(field: BlurField, tile: int = 150, least: float = 0.002) -> np.ndarray:
     """Draw basis kernels, each above the map of its mixing coefficients, those that do most of the work first.
 
     Args:
         field: N = 1.
-        tile: side of a kernel and width of a map, in pixels.
-        least: elements with a smaller share of the photo are not drawn; a last line says how many.
+        tile: side of a kernel and of the space for a map, in pixels.
+        least: elements with a smaller share of the photo are not drawn; the last line says how many.
 
     Raises:
         ValueError: the field is of several photos.
     """
     _check_single(field)
-    kernels, mixing = (each[0].float().cpu().numpy() for each in (field.kernels, field.mixing))
+    kernels, mixing = (each[0].detach().float().cpu().numpy() for each in (field.kernels, field.mixing))
     shares = mixing.mean((1, 2))
-    order = [b for b in np.argsort(-shares) if shares[b] >= least]
-    map_size = _fit_into(mixing.shape[1:], tile)
-    columns = min(len(order), 5 if len(order) <= 15 else 7)
-    pictures = []
+    order = [b for b in np.argsort(-shares, kind='stable') if shares[b] >= min(least, shares.max())]
+    kernels = dict(zip(order, _middle(kernels[order], _common_radius(kernels[order])), strict=True))
+    height, width = (max(1, round(length * tile / max(mixing.shape[1:]))) for length in mixing.shape[1:])
+    cards = []
     for b in order:
-        kernel = _colour(_normalised(kernels[b]) ** 0.6, cv2.COLORMAP_INFERNO)
-        kernel = cv2.resize(kernel, (tile, tile), interpolation=cv2.INTER_NEAREST)
-        share = _resize(_colour(mixing[b], cv2.COLORMAP_VIRIDIS), map_size[::-1])
-        share = _centred(share, map_size[0], tile)
-        pictures.append(np.vstack([_label(f'{b}: {100 * shares[b]:.1f} %', tile), kernel, _gap(4, tile), share]))
-    montage = _tiled(pictures, columns, 10)
-    left_out = len(shares) - len(order)
-    caption = 'kernel above, its mixing below: dark 0, yellow 1'
-    if left_out:
-        caption += f'; {left_out} of {len(shares)} hardly used'
-    text_width = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0] + 20
-    montage = _widened(montage, text_width)
-    return np.vstack([montage, _label(caption, montage.shape[1])])
+        kernel = cv2.resize(
+            _colour(_normalised(kernels[b]) ** 0.6, cv2.COLORMAP_INFERNO), (tile, tile), interpolation=0
+        )
+        share = _resize(_colour(mixing[b], cv2.COLORMAP_VIRIDIS), (height, width))
+        margin = (tile - width) // 2
+        share = np.hstack([_paper(height, margin), share, _paper(height, tile - width - margin)])
+        title = _line(tile, [(0, f'kernel {b}', TEXT)], [(0, f'{100 * shares[b]:.1f} %', FAINT_TEXT)])
+        cards.append(np.vstack([title, kernel, _paper(4, tile), share]))
+    montage = _tiled(cards, _columns(len(cards), cards[0].shape[0] / tile))
+    return np.vstack([montage, _montage_legend(montage.shape[1], len(shares) - len(order), len(shares))])
 
 
 def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
@@ -108,8 +130,8 @@ def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
     sizes = {picture.shape[:2] for picture in pictures.values()}
     if len(sizes) != 1:
         raise ValueError(f'the photos have the sizes {sorted(sizes)}, expected one size.')
-    labelled = [np.vstack([_label(name, picture.shape[1]), picture]) for name, picture in pictures.items()]
-    return _tiled(labelled, len(labelled), 8)
+    named = [np.vstack([_line(each.shape[1], [(0, name, TEXT)]), each]) for name, each in pictures.items()]
+    return _tiled(named, len(named))
 
 
 def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
@@ -120,15 +142,13 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
         picture: (H, W, 3) uint8, RGB.
 
     Raises:
-        InputError: there is no format of that suffix.
+        InputError: the suffix is neither of these.
         OSError: the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in ('.png', '.jpg', '.jpeg'):
+    if suffix not in PICTURE_SUFFIXES:
         raise InputError(f'{path} ends in "{suffix}", expected .png or .jpg; give the picture one of these names.')
-    _, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    with atomic_path(path) as partial:
-        partial.write_bytes(data.tobytes())
+    write_samples(path, picture)
 
 
 def _check_single(field: BlurField) -> None:
@@ -145,6 +165,9 @@ def _to_rgb(photo: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
+# ----------------------------------------------------------------------------------------------------- kernel grid
+
+
 def _picture_scale(height: int, width: int) -> float:
     longer = max(height, width)
     if longer > LONGEST_PICTURE:
@@ -153,41 +176,146 @@ def _picture_scale(height: int, width: int) -> float:
 
 
 def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    smaller = size[0] < picture.shape[1]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    smaller = size[0] < picture.shape[0]
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
-def _dim(picture: np.ndarray) -> np.ndarray:
-    """Darken and half remove the colour, so that the ink stands out on any photo."""
-    gray = picture.mean(2, keepdims=True)
-    return (DIMMED * (gray + picture) / 2).astype(np.uint8)
+def _under_ink(picture: np.ndarray) -> np.ndarray:
+    """Darken and mostly remove the colour, so that the ink stands out on any photo; float32."""
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    low, high = UNDER_INK
+    return low + (high - low) / 255 * (gray + COLOUR_KEPT * (picture - gray))
 
 
-def _grid(length: int, side: float) -> list[int]:
-    """Evenly spaced pixels, as many as fit with `side` pixels each."""
-    number = max(1, int(length // side))
+def _grid(length: int, cell: float) -> list[int]:
+    """Evenly spaced pixels, as many as fit with `cell` pixels each."""
+    number = max(1, int(length / cell + 1e-6))
     return [int((index + 0.5) * length / number) for index in range(number)]
 
 
-def _pitch(positions: list[int], length: int) -> float:
-    return length / len(positions)
+def _common_radius(kernels: np.ndarray) -> int:
+    """The smallest radius, in pixels, of a square around the middle that holds the path of every kernel (M, K, K)."""
+    middle = kernels.shape[-1] // 2
+    visible = kernels >= VISIBLE * kernels.max((1, 2), keepdims=True)
+    rows, columns = np.nonzero(visible.any(0))
+    reach = int(max(np.abs(rows - middle).max(), np.abs(columns - middle).max()))
+    return min(middle, max(reach + 1, SMALLEST_RADIUS))
 
 
-def _stamp(canvas: np.ndarray, kernel: np.ndarray, row: int, column: int, size: int) -> None:
-    """Draw a kernel of `size` picture pixels around a point, cut off at the canvas."""
-    ink = cv2.resize(
-        _normalised(kernel), (size, size), interpolation=cv2.INTER_CUBIC if size > len(kernel) else cv2.INTER_AREA
-    )
-    ink = np.clip(ink, 0, 1)[..., None] ** 0.6
-    top, left = row - size // 2, column - size // 2
-    rows, columns = slice(max(0, top), top + size), slice(max(0, left), left + size)
-    window = canvas[rows, columns]
-    ink = ink[rows.start - top :, columns.start - left :][: window.shape[0], : window.shape[1]]
-    window[:] = (window * 0.8 * (1 - ink) + INK * ink).astype(np.uint8)
+def _middle(kernels: np.ndarray, radius: int) -> np.ndarray:
+    middle = kernels.shape[-1] // 2
+    kept = slice(middle - radius, middle + radius + 1)
+    return kernels[..., kept, kept]
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
     return (values / max(values.max(), 1e-12)).astype(np.float32)
+
+
+def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
+    """A kernel magnified to `side` pixels, in [0, 1]; dim parts are lifted so that the whole path shows."""
+    larger = side > len(kernel)
+    path = cv2.resize(_normalised(kernel), (side, side), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
+    return _normalised(np.clip(path, 0, 1)) ** 0.6
+
+
+def _direction_colour(kernel: np.ndarray) -> np.ndarray:
+    """The colour of a kernel's main axis; white for a kernel without one, such as a dot."""
+    weights = kernel / max(kernel.sum(), 1e-12)
+    along_y, along_x = np.indices(kernel.shape) - len(kernel) // 2
+    along_y, along_x = along_y - (weights * along_y).sum(), along_x - (weights * along_x).sum()
+    xx, yy, xy = ((weights * product).sum() for product in (along_x**2, along_y**2, along_x * along_y))
+    spread = math.hypot((xx - yy) / 2, xy)
+    longer, shorter = (math.sqrt(max(0.0, (xx + yy) / 2 + sign * spread)) for sign in (1, -1))
+    elongation = (longer - shorter) / (longer + shorter + 0.5)  # half a pixel: the path of a still camera
+    return _ink(math.atan2(-xy, (xx - yy) / 2) / 2, min(1.0, 1.3 * elongation))
+
+
+def _ink(angle: float, strength: float) -> np.ndarray:
+    """RGB levels; `angle` in radians, anticlockwise from the horizontal, with period pi; `strength` in [0, 1]."""
+    step, share = divmod(angle / math.pi % 1 * len(INKS), 1)
+    hue = (1 - share) * INKS[int(step) % len(INKS)] + share * INKS[(int(step) + 1) % len(INKS)]
+    return strength * hue + (1 - strength) * DOT_INK
+
+
+def _overlap(canvas: tuple[int, ...], stamp: tuple[int, ...], top: int, left: int) -> tuple[tuple, tuple]:
+    """Where a stamp lies on the canvas, and which part of it lies there."""
+    rows = slice(max(0, top), min(canvas[0], top + stamp[0]))
+    columns = slice(max(0, left), min(canvas[1], left + stamp[1]))
+    inside = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+    return (rows, columns), inside
+
+
+def _inked(canvas: np.ndarray, light: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Lay the light over the canvas, with a soft shadow that parts it from a bright background."""
+    shadow = np.clip(1.5 * cv2.GaussianBlur(cv2.dilate(light, np.ones((5, 5), np.uint8)), (0, 0), 3), 0, 1)
+    shaded = canvas * (1 - 0.7 * shadow[..., None])
+    return np.rint(shaded + (colour - shaded) * light[..., None]).clip(0, 255).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------- text and layout
+
+
+def _paper(height: int, width: int) -> np.ndarray:
+    return np.tile(PAPER, (height, width, 1))
+
+
+def _line(width: int, left: list[tuple], right: list[tuple] = (), height: int = STRIP) -> np.ndarray:
+    """A line of text on paper; every piece is (distance from its side in pixels, text, colour)."""
+    image = Image.fromarray(_paper(height, width))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
+    for distance, text, colour in left:
+        draw.text((distance, height // 2), text, colour, font, anchor='lm')
+    for distance, text, colour in right:
+        draw.text((width - distance, height // 2), text, colour, font, anchor='rm')
+    return np.array(image)
+
+
+def _text_width(text: str) -> int:
+    return math.ceil(ImageFont.load_default(15).getlength(text))
+
+
+def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray | None:
+    """The length of a path in pixels of the photo, and the colours of directions; None where there is no room."""
+    length = min((5, 10, 20, 50), key=lambda pixels: abs(pixels * magnification - 60))
+    bar = max(1, round(length * magnification))
+    scale_text = f'{length} px of motion (paths drawn {magnification / scale:.1f} x life size)'
+    direction_text = 'direction'
+    start = 12 + bar + 10
+    end = width - 12 - 6 * 30 - 10
+    if start + _text_width(scale_text) + 30 + _text_width(direction_text) > end:
+        return None
+    strip = _line(width, [(start, scale_text, TEXT)], [(width - end, direction_text, TEXT)])
+    middle = STRIP // 2
+    strip[middle - 1 : middle + 1, 12 : 12 + bar] = TEXT
+    for x in (12, 12 + bar - 1):
+        strip[middle - 5 : middle + 5, x] = TEXT
+    for index in range(6):
+        angle = index * math.pi / 6
+        x = end + 10 + 30 * index + 15
+        dx, dy = 10 * math.cos(angle), -10 * math.sin(angle)
+        ends = [tuple(round(8 * value) for value in (x + s * dx, middle + s * dy)) for s in (-1, 1)]
+        colour = tuple(float(level) for level in _ink(angle, 1.0))
+        cv2.line(strip, *ends, colour, 3, cv2.LINE_AA, 3)
+    return strip
+
+
+def _montage_legend(width: int, left_out: int, number: int) -> np.ndarray:
+    """What the maps mean, over as many lines as the width asks for."""
+    texts = ['kernels above, their mixing below, by their share of the photo']
+    if left_out:
+        texts.append(f'{left_out} of {number} kernels are hardly used and not shown')
+    lines = []
+    for text in texts:
+        for word in text.split():
+            if lines and lines[-1][0] is text and _text_width(f'{lines[-1][1]} {word}') <= width - 2 * GAP:
+                lines[-1] = (text, f'{lines[-1][1]} {word}')
+            else:
+                lines.append((text, word))
+    ramp = _resize(_colour(np.linspace(0, 1, 100)[None], cv2.COLORMAP_VIRIDIS), (10, 100))
+    scale = _line(width, [(GAP, '0', TEXT), (GAP + 122, '1', TEXT)])
+    scale[STRIP // 2 - 5 : STRIP // 2 + 5, GAP + 14 : GAP + 114] = ramp[:, : max(0, width - GAP - 14)]
+    return np.vstack([*(_line(width, [(GAP, text, TEXT)], height=22) for _, text in lines), scale])
 
 
 def _colour(values: np.ndarray, colours: int) -> np.ndarray:
@@ -195,38 +323,20 @@ def _colour(values: np.ndarray, colours: int) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(levels, colours), cv2.COLOR_BGR2RGB)
 
 
-def _fit_into(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = side / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+def _columns(number: int, tallness: float) -> int:
+    """As many columns as make the montage about 4 : 3 with few places left empty."""
+    return min(
+        range(1, number + 1),
+        key=lambda n: abs(math.log(n / (math.ceil(number / n) * tallness) / 1.33)) + 0.15 * (-number % n),
+    )
 
 
-def _gap(height: int, width: int) -> np.ndarray:
-    return np.tile(PAPER, (height, width, 1))
-
-
-def _label(text: str, width: int) -> np.ndarray:
-    strip = _gap(22, width)
-    return cv2.putText(strip, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT, 1, cv2.LINE_AA)
-
-
-def _centred(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    canvas = _gap(height, width)
-    left = (width - picture.shape[1]) // 2
-    canvas[: picture.shape[0], left : left + picture.shape[1]] = picture
-    return canvas
-
-
-def _widened(picture: np.ndarray, width: int) -> np.ndarray:
-    missing = width - picture.shape[1]
-    return picture if missing <= 0 else np.hstack([picture, _gap(picture.shape[0], missing)])
-
-
-def _tiled(pictures: list[np.ndarray], columns: int, gap: int) -> np.ndarray:
+def _tiled(pictures: list[np.ndarray], columns: int) -> np.ndarray:
     """Put pictures of one size into rows, with gaps between and around."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
-    canvas = _gap(gap + rows * (height + gap), gap + columns * (width + gap))
+    canvas = _paper(rows * (height + GAP) + GAP, columns * (width + GAP) + GAP)
     for index, picture in enumerate(pictures):
-        top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
+        top, left = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
         canvas[top : top + height, left : left + width] = picture
     return canvas

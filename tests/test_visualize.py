@@ -1,3 +1,5 @@
+"""Pictures show the blur where it is and as it lies, in colours that mean its direction."""
+
 import cv2
 import numpy as np
 import pytest
@@ -47,6 +49,63 @@ def test_the_photo_shows_through_between_the_kernels(half_and_half):
     assert white.astype(int).mean() > black.astype(int).mean() + 60
 
 
+def colour_of(kernel):
+    """The strongest colour with which a kernel is drawn over black."""
+    picture = draw_kernel_grid(torch.zeros(3, 60, 60), field_of([kernel], torch.ones(1, 60, 60)), cells=3)
+    pixels = picture.reshape(-1, 3).astype(int)
+    return pixels[pixels.sum(1).argmax()]
+
+
+def test_the_colour_tells_the_direction_and_not_the_sense_or_the_length():
+    rising = torch.eye(9).flip(0) / 9  # up to the right
+    falling = torch.eye(9) / 9
+    colours = [colour_of(kernel) for kernel in (bar(True), rising, bar(False), falling)]
+    for i in range(4):
+        for j in range(i):
+            assert np.abs(colours[i] - colours[j]).max() > 60
+    np.testing.assert_allclose(colour_of(rising.flip(0, 1)), colours[1], atol=2)
+    np.testing.assert_allclose(colour_of(bar(True, size=15)), colours[0], atol=12)
+    assert colours[1].argmax() == 1  # green means rising, as the legend says
+
+
+@pytest.mark.parametrize('horizontal', [True, False])
+def test_the_legend_shows_a_direction_in_the_colour_of_its_paths(horizontal):
+    field = field_of([bar(horizontal)], torch.ones(1, 60, 120))
+    picture = draw_kernel_grid(torch.zeros(3, 60, 120), field)
+    assert len(picture) == 480 + 34
+    away = np.abs(picture[480:].astype(int) - colour_of(bar(horizontal))).max(2)
+    rows, columns = np.nonzero(away < 40)
+    assert (np.ptp(columns) > 2 * np.ptp(rows)) == horizontal
+    assert (np.ptp(rows) > 2 * np.ptp(columns)) != horizontal
+
+
+def test_a_sharp_place_is_a_white_dot():
+    dot = torch.zeros(9, 9)
+    dot[4, 4] = 1
+    colour = colour_of(dot)
+    assert colour.min() > 220
+
+
+def test_all_paths_are_magnified_alike():
+    mixing = torch.zeros(2, 60, 60)
+    mixing[0, :30], mixing[1, 30:] = 1, 1
+    short = torch.zeros(9, 9)
+    short[4, 3:6] = 1 / 3
+    picture = draw_kernel_grid(torch.zeros(3, 60, 60), field_of([bar(True), short], mixing), cells=2)
+    upper, lower = (half.max((0, 2)) > 150 for half in np.vsplit(picture, 2))
+    assert 1.8 < upper.sum() / lower.sum() < 3.2  # 7 pixels and 3 pixels
+
+
+@pytest.mark.parametrize('brightness', [0.0, 0.5, 1.0])
+def test_paths_are_readable_on_any_photo(half_and_half, brightness):
+    photo = torch.full((3, 60, 120), brightness)
+    picture = draw_kernel_grid(photo, half_and_half)[:480].astype(float).mean(2)
+    row, column = np.unravel_index(picture[:, :480].argmax(), (480, 480))  # on a horizontal path
+    around = picture[row - 10 : row + 11, column]
+    assert around.max() - around.min() > 80
+    assert torch.equal(photo, torch.full((3, 60, 120), brightness))
+
+
 def test_a_large_photo_is_shrunk_and_a_small_one_magnified():
     field = field_of([bar(True)], torch.ones(1, 2100, 40))
     assert max(draw_kernel_grid(torch.zeros(3, 2100, 40), field).shape) == 2000
@@ -64,16 +123,31 @@ def test_the_montage_begins_with_the_element_used_most(half_and_half):
     mixing[1] = 1
     used, unused = bar(False), bar(True)
     montage = draw_basis_montage(field_of([unused, used], mixing), tile=90)
-    kernel = montage[32:122, 10:100].astype(int).sum(2)
+    kernel = montage[12 + 34 : 12 + 34 + 90, 12:102].astype(int).sum(2)
     assert kernel.mean(0).std() > kernel.mean(1).std()
+    assert montage.shape[1] == 12 + 90 + 12
     both = draw_basis_montage(half_and_half, tile=90)
-    assert both.shape[1] >= 2 * 90
+    assert both.shape[1] == 12 + 90 + 12 + 90 + 12
+
+
+def test_a_map_of_the_montage_is_yellow_where_the_kernel_is_used(half_and_half):
+    montage = draw_basis_montage(half_and_half, tile=120)
+    maps = montage[12 + 34 + 120 + 4 :][:60].astype(int)
+    dark, yellow = [68, 1, 84], [253, 231, 37]
+    for left, first, second in ((12, yellow, dark), (12 + 120 + 12, dark, yellow)):
+        np.testing.assert_allclose(maps[30, [left + 20, left + 100]], [first, second], atol=3)
+
+
+def test_a_field_of_many_hardly_used_kernels_still_has_a_montage():
+    field = field_of([bar(True)] * 4, torch.full((4, 20, 20), 0.25))
+    assert draw_basis_montage(field, least=0.5).shape == draw_basis_montage(field).shape
 
 
 def test_photos_stand_side_by_side():
     picture = draw_side_by_side({'dark': torch.zeros(3, 30, 40), 'light': torch.ones(3, 30, 40)})
-    assert picture[40, 20].max() == 0
-    assert picture[40, 70].min() == 255
+    assert picture.shape == (12 + 34 + 30 + 12, 12 + 40 + 12 + 40 + 12, 3)
+    assert picture[60, 32].max() == 0
+    assert picture[60, 84].min() == 255
     with pytest.raises(ValueError, match='expected one size'):
         draw_side_by_side({'a': torch.zeros(3, 30, 40), 'b': torch.zeros(3, 31, 40)})
 
