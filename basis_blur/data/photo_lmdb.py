@@ -263,7 +263,8 @@ def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
         ) from error
     if mode in ('CMYK', 'LAB', 'F', 'I') and kind != 'PNG':
         raise InputError(
-            f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, or leave it out with --skip-bad.'
+            f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, '
+            'or leave it out with --skip-bad.'
         )
     channels = 1 if mode in ('1', 'L', 'I') or mode.startswith('I;16') else 3
     if kind == 'JPEG' or (kind == 'PNG' and mode in ('1', 'L', 'P', 'RGB') and content[PNG_DEPTH] <= 8):
