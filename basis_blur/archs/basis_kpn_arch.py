@@ -8,6 +8,9 @@
 With n = `num_feat` the encoder has n-2n-4n-8n-16n channels; n = 64 is the network of the paper.
 LeakyReLU 0.01 follows every convolution but the last of each head and the transposed ones.
 
+A fresh network passes signals on at their size (He initialisation) and starts with nearly uniform kernels and mixing.
+With torch's own initialisation every layer shrinks the signal, and the first hundreds of steps go into undoing that.
+
 Convention: the kernels are convolution kernels, as everywhere here. The published weights predict correlation
     kernels; `load_network` turns them over when it reads them, see `basis_blur.weights`.
 """
@@ -25,6 +28,8 @@ from basis_blur.field import BlurField
 
 SIZE_MULTIPLE = 32  # five poolings
 GROUPS = 8
+SLOPE = 0.01  # of the activation, for negative values
+LAST_GAIN = 0.1  # of the last convolutions when fresh
 
 
 class BasisKPN(nn.Module):
@@ -85,6 +90,11 @@ class BasisKPN(nn.Module):
             2,
             norm,
         )
+
+        self.apply(_initialise)
+        for head in (self.mixing_head, self.kernel_head):
+            with torch.no_grad():
+                head.tail[-1].weight.mul_(LAST_GAIN)
 
     @property
     def hyper_parameters(self) -> dict[str, int | str | bool]:
@@ -200,8 +210,18 @@ def _conv_act(before: int, after: int, norm: str, size: int = 3) -> nn.Sequentia
     layers = OrderedDict(conv=nn.Conv2d(before, after, size, padding=1))
     if norm == 'group':
         layers['norm'] = nn.GroupNorm(math.gcd(GROUPS, after), after)
-    layers['act'] = nn.LeakyReLU(0.01, inplace=True)
+    layers['act'] = nn.LeakyReLU(SLOPE, inplace=True)
     return nn.Sequential(layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.ConvTranspose2d):
+        # No activation follows, and each of its pixels is a sum of one number per channel.
+        nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+        nn.init.zeros_(module.bias)
 
 
 def _spatial_mean(x: Tensor) -> Tensor:

@@ -122,6 +122,19 @@ def test_channels_last_gives_the_same_field():
     torch.testing.assert_close(field.kernels, expected.kernels)
 
 
+@pytest.mark.parametrize('norm', ['none', 'group'])
+def test_a_fresh_network_passes_signals_on_and_starts_nearly_uniform(norm):
+    net, sizes = BasisKPN(num_feat=8, num_kernels=5, norm=norm), {}
+    for name, layer in [('features', net.bottleneck), ('mixing', net.mixing_head), ('kernels', net.kernel_head)]:
+        layer.register_forward_hook(lambda module, inputs, output, name=name: sizes.update({name: output.std().item()}))
+    field = net(torch.rand(2, 3, 64, 64))
+    assert 0.1 < sizes['features'] < 3
+    assert 0.01 < sizes['mixing'] < 0.3
+    assert 0.01 < sizes['kernels'] < 0.3
+    assert field.kernels.max() < 5 / 33**2
+    assert field.mixing.max() < 0.6
+
+
 def test_hyper_parameters_build_the_same_network_again():
     net = small(in_channels=1, kernel_size=65, norm='group')
     again = ARCHS['BasisKPN'](**net.hyper_parameters)
