@@ -16,11 +16,14 @@ from basis_blur.archs import ARCHS  # noqa: E402
 from basis_blur.bridges import basicsr as compatibility  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.losses import KernelLoss, ReblurLoss  # noqa: E402
+from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
+from basis_blur.models.non_uniform_rl_model import NonUniformRLModel  # noqa: E402
 
 COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
     registries.LOSS_REGISTRY: (ReblurLoss, KernelLoss),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset,),
+    registries.MODEL_REGISTRY: (BasisBlurModel, NonUniformRLModel),
 }
 
 

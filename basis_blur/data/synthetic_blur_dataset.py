@@ -87,7 +87,7 @@ class SyntheticBlurDataset(Dataset):
         super().__init__()
         phase = opt.get('phase', 'train')
         where = f'datasets: {phase}'
-        self.opt = _read(opt, where)
+        self.opt = {**opt, **_read(opt, where)}  # BasicSR reads `name` and others there
         self.is_train = phase == 'train'
         self._seed = self.opt['seed'] or 0
         self._side = self.opt['patch_size'] + self.opt['kernel_size'] - 1

@@ -1,0 +1,158 @@
+"""Train and validate a network that predicts blur fields, on synthetically blurred scenes [C21, Alg. 1, Eq. 5-7].
+
+    scene, object masks, kernels --blur_scene--> lq, true field
+    lq --to_linear--> network_g --> field;    BasisObjective(field, sample) is minimised
+
+The scenes are blurred by the data set's workers (`synthesis: worker`) or here, on the training device (`device`).
+The gamma of the photos is an option of the data set; the losses take theirs from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from basicsr.losses import build_loss
+from torch import Tensor
+
+from basis_blur.field import BlurField
+from basis_blur.losses.basis_objective import BasisObjective, reblur
+from basis_blur.losses.kernel_loss import KernelLoss
+from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.metrics.kernel import field_errors
+from basis_blur.metrics.psnr import psnr
+from basis_blur.models.network_model import NetworkModel
+from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.options import Option, OptionError
+from basis_blur.pipeline import deblur
+from basis_blur.simulation.scene_blur import blur_scene
+from basis_blur.visualize import draw_kernel_grid, write_picture
+
+SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
+TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
+
+
+class BasisBlurModel(NetworkModel):
+    """BasicSR model for networks that map linear light to a `BlurField`, such as BasisKPN.
+
+    Options beyond `NetworkModel`'s, in `train`: `reblur_opt` and `kernel_opt`, the losses, at least one;
+    `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`, to restore the photos
+    with the estimated field too.
+
+    Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the scene blurred by the
+    estimated field; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`; with `restore` also restored_psnr,
+    and blurred_psnr to compare with, against the sharp scene.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **NetworkModel.OPTIONS,
+        'train': {
+            **NetworkModel.OPTIONS['train'],
+            'reblur_opt': Option((dict, NoneType), None),
+            'kernel_opt': Option((dict, NoneType), None),
+            'kernel_p1_iter': Option((int, NoneType), None),
+        },
+        'val': {**NetworkModel.OPTIONS['val'], 'restore': Option((bool,), False)},
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if self.is_train:
+            self.gamma = _gamma_of(opt['datasets']['train'])
+            self.objective = self._build_objective().to(self.device)
+
+    def _build_objective(self) -> BasisObjective:
+        losses = {'reblur_opt': None, 'kernel_opt': None}
+        for key, kind, facts in (('reblur_opt', ReblurLoss, {'gamma': self.gamma}), ('kernel_opt', KernelLoss, {})):
+            section = self.train_options[key]
+            if section is None:
+                continue
+            if section.get('type') != kind.__name__:
+                raise OptionError(f'train: {key} has the type {section.get("type")!r}, expected "{kind.__name__}".')
+            losses[key] = build_loss({**facts, **section})
+        try:
+            return BasisObjective(
+                losses['reblur_opt'], losses['kernel_opt'], self.train_options['kernel_p1_iter'], self.gamma
+            )
+        except ValueError as error:
+            raise OptionError(f'train: {error} See reblur_opt, kernel_opt and kernel_p1_iter.') from error
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch of SyntheticBlurDataset in either form; blur it here if that has not been done."""
+        self.name_batch(data)
+        self.sample = self._sample_of(data, self.gamma)
+
+    def _sample_of(self, data: Mapping[str, Any], gamma: float) -> dict[str, Tensor]:
+        tensors = {
+            key: value.to(self.device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)
+        }
+        if 'sharp' in tensors:
+            tensors = blur_scene(tensors, gamma)
+        return {key: tensors[key] for key in SAMPLE}
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one training step on the batch.
+
+        Raises:
+            InputError: a loss or the gradient is not finite.
+        """
+        light = to_linear(self.sample['lq'], self.gamma)
+        with self.autocast():
+            field = self.net_g(light)
+        self.descend(self.objective(field, self.sample, current_iter), current_iter)
+
+    def lower_is_better(self, metric: str) -> bool:
+        return metric in ('kernel_l1', 'kernel_l2')
+
+    def validate(
+        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> list[dict[str, float]]:
+        """Score the estimated fields, and draw them over the photos beside the true ones."""
+        gamma = _gamma_of(dataset.opt)
+        net = self.best_net
+        scores = []
+        net.eval()
+        for index, data in enumerate(self.progress(samples, len(dataset))):
+            self.name_batch(data)
+            sample = self._sample_of(data, gamma)
+            with torch.no_grad(), self.autocast():
+                field = net(to_linear(sample['lq'], gamma))
+            scores.append(self._score(field, sample, gamma))
+            wants_picture = tb_logger is not None and index < TENSORBOARD_PICTURES
+            if save_img or wants_picture:
+                picture = _picture(field, sample)
+                name = f'{index:03d}_{Path(self.batch_name).stem}'
+                if wants_picture:
+                    tb_logger.add_image(f'{dataset.opt["name"]}/{name}', picture, current_iter, dataformats='HWC')
+                if save_img:
+                    write_picture(self.picture_path(name, dataset.opt['name'], current_iter), picture)
+        if net is not self.net_g_ema and self.is_train:
+            net.train()
+        return scores
+
+    def _score(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:
+        true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
+        scores = {'reblur_psnr': psnr(reblur(field, sample['gt'], gamma), sample['lq'])}
+        scores.update(field_errors(field, true_field))
+        if self.val_options['restore']:
+            radius = field.kernel_size // 2
+            height, width = field.image_size
+            sharp = sample['gt'][..., radius : radius + height, radius : radius + width].clamp(0, 1)
+            scores['restored_psnr'] = psnr(deblur(sample['lq'], field, gamma), sharp)
+            scores['blurred_psnr'] = psnr(sample['lq'], sharp)
+        return {key: value.item() for key, value in scores.items()}
+
+
+def _gamma_of(dataset_options: Mapping[str, Any]) -> float:
+    return float(dataset_options.get('gamma', GAMMA))
+
+
+def _picture(field: BlurField, sample: Mapping[str, Tensor]) -> np.ndarray:
+    """The kernels of the estimate, left, and the true ones, right, drawn over the photo: (H, W, 3) uint8."""
+    photo = sample['lq'][0].float().cpu()
+    true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
+    return np.hstack([draw_kernel_grid(photo, each[0].to('cpu', torch.float32)) for each in (field, true_field)])

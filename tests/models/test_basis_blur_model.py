@@ -1,0 +1,245 @@
+"""The training stage for blur fields, and the test by restoration, on photos of noise."""
+
+import copy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from basicsr.data import build_dataset
+from basicsr.metrics import calculate_metric
+from torch.utils.data import DataLoader, default_collate
+
+from basis_blur.errors import InputError
+from basis_blur.field import BlurField
+from basis_blur.models.basis_blur_model import BasisBlurModel
+from basis_blur.models.non_uniform_rl_model import NonUniformRLModel
+from basis_blur.options import OptionError
+from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.weights import save_network
+
+NETWORK = {'type': 'BasisKPN', 'num_feat': 2, 'num_kernels': 2, 'norm': 'group'}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two photos of coloured noise, smooth at the scale of a few pixels."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ('one', 'two'):
+        noise = cv2.resize(generator.integers(0, 256, (24, 24, 3), np.uint8), (96, 96))
+        cv2.imwrite(str(folder / f'{name}.png'), noise)
+    return folder
+
+
+@pytest.fixture
+def dataset(photos):
+    def make(phase='train', **changes):
+        section = {
+            'name': 'Photos', 'type': 'SyntheticBlurDataset', 'phase': phase, 'dataroot_gt': str(photos),
+            'patch_size': 48, 'seed': 0, **changes,
+        }  # fmt: skip
+        return build_dataset(section)
+
+    return make
+
+
+@pytest.fixture
+def stage(options):
+    """The training stage; `stage(train={...})` changes its options."""
+
+    def make(train=None, dataset_options=None, **sections):
+        losses = {'reblur_opt': {'type': 'ReblurLoss'}, 'kernel_opt': {'type': 'KernelLoss'}}
+        opt = options(network_g=NETWORK, train={**losses, **(train or {})}, **sections)
+        opt['datasets'] = {'train': dataset_options or {}}
+        return BasisBlurModel(opt)
+
+    return make
+
+
+def step(model, batch, iteration=1):
+    model.feed_data(batch)
+    model.optimize_parameters(iteration)
+    return model.get_current_log()
+
+
+def test_scenes_blurred_by_a_worker_or_on_the_device_train_alike(stage, dataset):
+    logs = []
+    for synthesis in ('worker', 'device'):
+        torch.manual_seed(0)
+        source = dataset(synthesis=synthesis)
+        torch.manual_seed(0)
+        logs.append(step(stage(), default_collate([source[0], source[1]])))
+    assert logs[0].keys() == {'l_reblur', 'l_kernel', 'grad_norm'}
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
+
+
+def test_training_on_one_scene_approaches_its_field(stage, dataset):
+    batch = default_collate([dataset()[0]])
+    model = stage(train={'optim_g': {'type': 'Adam', 'lr': 0.003}})
+    logs = [dict(step(model, batch, iteration)) for iteration in range(1, 31)]
+    assert logs[-1]['l_kernel'] < 0.7 * logs[0]['l_kernel']
+    assert logs[-1]['l_reblur'] < 0.7 * logs[0]['l_reblur']
+
+
+def test_the_kernel_loss_changes_to_p_1_at_its_iteration(stage, dataset):
+    model = stage(train={'reblur_opt': None, 'kernel_p1_iter': 5, 'optim_g': {'type': 'SGD', 'lr': 0}})
+    batch = default_collate([dataset()[0]])
+    before, at = (step(model, batch, iteration)['l_kernel'] for iteration in (4, 5))
+    assert before < 0.5 < 1 < at  # squared differences of spread kernels are small, absolute ones between 0 and 2
+
+
+def test_the_gamma_of_the_data_reaches_the_losses(stage):
+    assert stage(dataset_options={'gamma': 1.0}).objective.reblur.gamma == 1.0
+    with pytest.raises(OptionError, match=r'train: .*gamma 2.2, but the photos have 1'):
+        stage(train={'reblur_opt': {'type': 'ReblurLoss', 'gamma': 2.2}}, dataset_options={'gamma': 1.0})
+
+
+def test_losses_that_are_none_are_refused(stage):
+    with pytest.raises(OptionError, match=r'neither.*reblur_opt'):
+        stage(train={'reblur_opt': None, 'kernel_opt': None})
+    with pytest.raises(OptionError, match="reblur_opt has the type 'L1Loss', expected .ReblurLoss"):
+        stage(train={'reblur_opt': {'type': 'L1Loss'}})
+
+
+def test_a_photo_that_is_nan_is_named(stage, dataset):
+    batch = default_collate([dataset()[0], dataset()[1]])
+    batch['gt'][1, 0, 20, 20] = float('nan')
+    with pytest.raises(InputError, match=r'iteration 9, because l_reblur is nan.*one\.png, two\.png'):
+        step(stage(), batch, 9)
+
+
+class Board:
+    def __init__(self):
+        self.scalars, self.images = {}, {}
+
+    def add_scalar(self, name, value, iteration):
+        self.scalars[name] = value
+
+    def add_image(self, name, picture, iteration, dataformats):
+        self.images[name] = (picture.shape, picture.dtype, dataformats)
+
+
+@pytest.mark.parametrize('synthesis', ['worker', 'device'])
+def test_a_validation_scores_draws_and_writes(stage, dataset, tmp_path, synthesis):
+    model = stage(val={'restore': True})
+    loader = DataLoader(dataset('val', synthesis=synthesis))
+    board = Board()
+    model.validation(loader, 20, board, save_img=True)
+    assert model.metric_results.keys() == {
+        'reblur_psnr', 'kernel_l1', 'kernel_l2', 'kernel_correlation', 'restored_psnr', 'blurred_psnr'
+    }  # fmt: skip
+    assert board.scalars['metrics/Photos/kernel_l2'] == model.metric_results['kernel_l2']
+    assert board.images.keys() == {'Photos/000_one', 'Photos/001_two'}
+    shape, dtype, dataformats = board.images['Photos/000_one']
+    assert shape[2] == 3
+    assert dtype == np.uint8
+    assert dataformats == 'HWC'
+    pictures = sorted(path.relative_to(tmp_path) for path in tmp_path.glob('visualization/*/*'))
+    assert pictures == [Path(f'visualization/{name}/{name}_20.png') for name in ('000_one', '001_two')]
+    assert model.net_g.training
+
+
+def test_a_validation_judges_the_average_and_changes_nothing(stage, dataset):
+    model = stage()
+    with torch.no_grad():
+        for parameter in model.net_g_ema.parameters():
+            parameter.zero_()  # so the average predicts flat kernels, evenly mixed
+    before = copy.deepcopy(model.net_g.state_dict())
+    model.validation(DataLoader(dataset('val')), 1, None)
+    sample = dataset('val')[0]
+    flat = torch.full((33, 33), 1 / 33**2)
+    distances = [(flat - dataset('val')[i]['kernels'][0]).abs().sum().item() for i in (0, 1)]
+    assert model.metric_results['kernel_l1'] == pytest.approx(np.mean(distances), rel=1e-4)
+    assert sample['mixing'][0].min() == 1  # no masks: the background's kernel holds everywhere
+    torch.testing.assert_close(model.net_g.state_dict(), before, rtol=0, atol=0)
+
+
+def test_the_true_field_scores_as_perfect(stage, dataset):
+    model = stage()
+    sample = {key: value[None] for key, value in dataset('val', illumination=[0.8, 0.8])[0].items() if key in (
+        'lq', 'gt', 'kernels', 'mixing', 'weight'
+    )}  # fmt: skip
+    scores = model._score(BlurField(sample['kernels'], sample['mixing']), sample, 2.2)
+    assert scores['kernel_l1'] == 0
+    assert scores['kernel_correlation'] == pytest.approx(1, abs=1e-4)
+    assert scores['reblur_psnr'] > 45  # the camera response bends light near white a little
+
+
+@pytest.fixture
+def weights(tmp_path):
+    from basis_blur.archs import BasisKPN
+
+    torch.manual_seed(0)
+    net = BasisKPN(num_feat=2, num_kernels=2, norm='group').eval()
+    path = tmp_path / 'net.safetensors'
+    save_network(net, path)
+    return net, path
+
+
+@pytest.fixture
+def tester(options, weights):
+    def make(**val):
+        opt = options(
+            network_g=NETWORK, is_train=False, path={'pretrain_network_g': str(weights[1])},
+            val={'save_img': True, **val},
+        )  # fmt: skip
+        del opt['train']
+        return NonUniformRLModel(opt)
+
+    return make
+
+
+def folder_options(photos, kind, **more):
+    return {
+        'name': 'Folder', 'type': kind, 'phase': 'test', 'scale': 1, 'dataroot_lq': str(photos),
+        'io_backend': {'type': 'disk'}, **more,
+    }  # fmt: skip
+
+
+def test_photos_without_sharp_ones_are_restored_by_estimate_and_deblur(tester, photos, weights, tmp_path):
+    model = tester(kernels=True, rl={'iterations': 3}, metrics={'psnr': {'type': 'calculate_psnr', 'crop_border': 0}})
+    model.validation(DataLoader(build_dataset(folder_options(photos, 'SingleImageDataset'))), 'quick', None, True)
+    folder = tmp_path / 'visualization' / 'Folder'
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f'{name}_toy{ending}' for name in ('one', 'two') for ending in ('.npz', '.png', '_kernels.png')
+    ]
+    photo = torch.from_numpy(cv2.imread(str(photos / 'one.png'))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+    field = estimate_blur(weights[0], photo)
+    torch.testing.assert_close(BlurField.load(folder / 'one_toy.npz').mixing, field.mixing, atol=1e-3, rtol=0)
+    expected = deblur(photo, field, iterations=3)
+    written = torch.from_numpy(cv2.imread(str(folder / 'one_toy.png'))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(written, expected, atol=0.51 / 255, rtol=0)
+    assert not hasattr(model, 'metric_results')  # there is nothing to compare with
+
+
+def test_pairs_are_scored_by_basicsrs_metrics(tester, photos, tmp_path):
+    metrics = {
+        'psnr': {'type': 'calculate_psnr', 'crop_border': 4},
+        'ssim': {'type': 'calculate_ssim', 'crop_border': 4},
+    }
+    model = tester(rl={'iterations': 3}, metrics=metrics, suffix='rl', gamma=1.0)
+    pairs = build_dataset(folder_options(photos, 'PairedImageDataset', dataroot_gt=str(photos)))
+    model.validation(DataLoader(pairs), 'quick', None, save_img=True)
+    folder = tmp_path / 'visualization' / 'Folder'
+    values = [
+        calculate_metric(
+            {'img': cv2.imread(str(folder / f'{name}_rl.png')), 'img2': cv2.imread(str(photos / f'{name}.png'))},
+            metrics['ssim'],
+        )
+        for name in ('one', 'two')
+    ]
+    assert model.metric_results['ssim'] == pytest.approx(np.mean(values))
+    assert model.metric_results.keys() == {'psnr', 'ssim'}
+
+
+def test_the_solvers_options_are_checked(tester):
+    with pytest.raises(OptionError, match=r'val: rl has the unknown key "iteration".*"iterations"'):
+        tester(rl={'iteration': 3})
+
+
+def test_restoring_is_no_training(options):
+    with pytest.raises(OptionError, match='BasisBlurModel'):
+        NonUniformRLModel(options(network_g=NETWORK))
