@@ -222,7 +222,7 @@ def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
 def _direction_colour(kernel: np.ndarray) -> np.ndarray:
     """The colour of a kernel's main axis; white for a kernel without one, such as a dot."""
     weights = kernel / max(kernel.sum(), 1e-12)
-    along_y, along_x = np.indices(kernel.shape) - len(kernel) // 2
+    along_y, along_x = np.indices(kernel.shape)
     along_y, along_x = along_y - (weights * along_y).sum(), along_x - (weights * along_x).sum()
     xx, yy, xy = ((weights * product).sum() for product in (along_x**2, along_y**2, along_x * along_y))
     spread = math.hypot((xx - yy) / 2, xy)
