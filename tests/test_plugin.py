@@ -10,6 +10,7 @@ NAMES = {
     'ARCH': {'BasisKPN'},
     'LOSS': {'ReblurLoss', 'KernelLoss'},
     'DATASET': {'SyntheticBlurDataset'},
+    'MODEL': {'BasisBlurModel', 'NonUniformRLModel'},
 }
 
 
