@@ -58,7 +58,10 @@ def add_parser(subparsers) -> None:
         '--kernels', metavar='FIELD.npz', type=Path, help='a known blur field, in place of a network and --weights'
     )
     parser.add_argument(
-        '--iterations', metavar='N', type=_count, help='Richardson-Lucy iterations at most (default: up to 30)'
+        '--iterations',
+        metavar='N',
+        type=_count,
+        help='Richardson-Lucy iterations at most (default: that of basis_blur.deblur)',
     )
     parser.add_argument(
         '--save-kernels',
@@ -111,7 +114,7 @@ def deblur_photo(task: Task, estimate: Callable[[Path, Photo], BlurField], args:
     from tqdm import tqdm
 
     from basis_blur.image_io import write_photo
-    from basis_blur.pipeline import check_larger_than_kernel, deblur
+    from basis_blur.pipeline import ITERATIONS, check_larger_than_kernel, deblur
     from basis_blur.visualize import draw_kernel_grid, write_picture
 
     started = time.perf_counter()
@@ -120,14 +123,14 @@ def deblur_photo(task: Task, estimate: Callable[[Path, Photo], BlurField], args:
         raise InputError(f'{task.photo} has alpha, which {task.result} cannot hold; write PNG or TIFF.')
     field = estimate(task.photo, photo)
     check_larger_than_kernel(photo.pixels, field.kernel_size)
-    settings = {} if args.iterations is None else {'iterations': args.iterations}
-    with tqdm(total=args.iterations, unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
+    iterations = args.iterations or ITERATIONS
+    with tqdm(total=iterations, unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
         sharp = deblur(
             photo.pixels.to(field.kernels.device),
             field,
             gamma=args.gamma,
             callback=lambda iteration: bar.update(iteration - bar.n),
-            **settings,
+            iterations=iterations,
         )
     if args.save_kernels:
         field.save(task.kernels)
