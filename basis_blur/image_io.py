@@ -329,12 +329,13 @@ def _no_warnings() -> Iterator[None]:
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
     """Keep OpenCV's own lines off the standard error; what it could not read is reported as an InputError."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    switch = getattr(cv2.utils, 'logging', cv2)  # OpenCV 5, OpenCV 4
+    level = switch.getLogLevel()
+    switch.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        switch.setLogLevel(level)
 
 
 # ------------------------------------------------------------------------------------------------------------- TIFF
