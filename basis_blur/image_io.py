@@ -248,6 +248,8 @@ def _open_with_pillow(path: Path, data: bytes) -> Image.Image:
         raise InputError(f'{path} is too large: {error} Give a smaller photo.') from error
     except InputError:
         raise
+    except UnidentifiedImageError as error:  # its text is for programmers
+        raise InputError(f'{path} is damaged or cut off near its beginning; copy or export it again.') from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise InputError(f'{path} is damaged or cut off ({error}); copy or export it again.') from error
     return image
