@@ -25,6 +25,7 @@ CELLS = 16  # kernels along the longer side of a photo, at most
 SMALLEST_CELL = 44  # pixels of the picture
 SMALLEST_RADIUS = 5  # pixels of the kernel; a sharp place stays a dot, even where all of the photo is sharp
 VISIBLE = 0.04  # of a kernel's brightest pixel; dimmer ones do not count as part of its path
+MOST_COVERED = 0.1  # of its square, by a kernel that is drawn opaque
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 PAPER = np.array([22, 24, 28], np.uint8)
@@ -51,7 +52,7 @@ def draw_kernel_grid(photo: Tensor, field: BlurField, cells: int = CELLS) -> np.
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
         field: of that photo, N = 1.
-        cells: kernels along the longer side, at most; fewer where they would be too small to see.
+        cells: kernels along the longer side, at most; fewer where they would be too small to see or smaller than life.
 
     Raises:
         ValueError: the field is of several photos, or of another size than the photo.
@@ -67,15 +68,16 @@ def draw_kernel_grid(photo: Tensor, field: BlurField, cells: int = CELLS) -> np.
     scale = _picture_scale(height, width)
     canvas = _under_ink(_resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale)))))
     cell = max(max(canvas.shape[:2]) / cells, SMALLEST_CELL) / scale
-    rows, columns = (_grid(length, cell) for length in (height, width))
-    points = torch.tensor([[row, column] for row in rows for column in columns])
-    kernels = field.kernels_at(points.to(field.mixing.device))[0].float().cpu().numpy()
-    kernels = _middle(kernels, _common_radius(kernels))
+    rows, columns, points, kernels = _sample(field, cell)
+    radius = _common_radius(kernels)
+    if 2 * radius + 1 > cell:  # they would be drawn smaller than they are
+        rows, columns, points, kernels = _sample(field, 2 * radius + 1)
+    kernels = _middle(kernels, radius)
     pitch = scale * min(height / len(rows), width / len(columns))
     side = max(3, round(0.94 * pitch))
     light = np.zeros(canvas.shape[:2], np.float32)
     colour = np.zeros(canvas.shape, np.float32)
-    for (row, column), kernel in zip(points.tolist(), kernels, strict=True):
+    for (row, column), kernel in zip(points, kernels, strict=True):
         path = _path_of_light(kernel, side)
         top, left = round((row + 0.5) * scale) - side // 2, round((column + 0.5) * scale) - side // 2
         window, inside = _overlap(light.shape, path.shape, top, left)
@@ -187,6 +189,14 @@ def _under_ink(picture: np.ndarray) -> np.ndarray:
     return low + (high - low) / 255 * (gray + COLOUR_KEPT * (picture - gray))
 
 
+def _sample(field: BlurField, cell: float) -> tuple[list[int], list[int], list[tuple[int, int]], np.ndarray]:
+    """The rows and columns of a grid of pixels, the pixels themselves, and their kernels (M, K, K)."""
+    rows, columns = (_grid(length, cell) for length in field.image_size)
+    points = [(row, column) for row in rows for column in columns]
+    kernels = field.kernels_at(torch.tensor(points, device=field.mixing.device))[0]
+    return rows, columns, points, kernels.detach().float().cpu().numpy()
+
+
 def _grid(length: int, cell: float) -> list[int]:
     """Evenly spaced pixels, as many as fit with `cell` pixels each."""
     number = max(1, int(length / cell + 1e-6))
@@ -213,10 +223,14 @@ def _normalised(values: np.ndarray) -> np.ndarray:
 
 
 def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
-    """A kernel magnified to `side` pixels, in [0, 1]; dim parts are lifted so that the whole path shows."""
+    """A kernel magnified to `side` pixels, in [0, 1]; dim parts are lifted so that the whole path shows.
+
+    A kernel that is no path but spread over its square is translucent, so that the photo is not covered.
+    """
     larger = side > len(kernel)
     path = cv2.resize(_normalised(kernel), (side, side), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
-    return _normalised(np.clip(path, 0, 1)) ** 0.6
+    covered = _normalised(kernel).mean()
+    return min(1.0, math.sqrt(MOST_COVERED / covered)) * _normalised(np.clip(path, 0, 1)) ** 0.6
 
 
 def _direction_colour(kernel: np.ndarray) -> np.ndarray:

@@ -118,6 +118,25 @@ def test_paths_are_readable_on_any_photo(half_and_half, brightness):
     assert torch.equal(photo, torch.full((3, 60, 120), brightness))
 
 
+def test_the_photo_shows_through_kernels_that_are_spread_out():
+    field = field_of([torch.full((9, 9), 1 / 81)], torch.ones(1, 60, 120))
+    photo = torch.zeros(3, 60, 120)
+    photo[:, :, 60:] = 1
+    left, right = np.hsplit(draw_kernel_grid(photo, field)[:480].astype(float), 2)
+    assert right.mean() > left.mean() + 15
+    assert left.max() < 128
+
+
+def test_paths_are_not_drawn_smaller_than_they_are():
+    line = torch.zeros(33, 33)
+    line[16, 1:-1] = 1 / 31
+    picture = draw_kernel_grid(torch.zeros(3, 90, 90), field_of([line], torch.ones(1, 90, 90)))
+    inked = (picture.astype(int).max(2) > 120).any(0)
+    lengths = np.diff(np.flatnonzero(np.diff(np.r_[0, inked.astype(int), 0])))[::2]
+    assert len(lengths) == 2
+    assert lengths.min() > 31 * 8 - 8  # a photo of 90 pixels is shown eight times as large
+
+
 def test_a_large_photo_is_shrunk_and_a_small_one_magnified():
     field = field_of([bar(True)], torch.ones(1, 2100, 40))
     assert max(draw_kernel_grid(torch.zeros(3, 2100, 40), field).shape) == 2000
