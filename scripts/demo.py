@@ -37,7 +37,7 @@ DATA = ROOT / 'datasets' / 'demo'
 OPTIONS = ROOT / 'options' / 'train_basis_quick.yml'
 TRAINING_PHOTOS = (
     'astronaut.png', 'brick.png', 'camera.png', 'coins.png', 'grass.png', 'gravel.png', 'hubble_deep_field.jpg',
-    'motorcycle_left.png', 'page.png', 'rocket.jpg', 'text.png',
+    'motorcycle_left.png', 'rocket.jpg', 'text.png',
 )  # fmt: skip
 VALIDATION_PHOTOS = ('chelsea.png',)
 BLURRED_PHOTO = 'clock_motion.png'
