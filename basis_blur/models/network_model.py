@@ -380,13 +380,19 @@ class NetworkModel(BaseModel):
         """
         raise NotImplementedError
 
+    def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False):
+        """Validate; BasicSR calls this. Its last call has counted one or two iterations that were not trained."""
+        if self.is_train:
+            current_iter = min(current_iter, int(self.opt['train']['total_iter']))
+        super().validation(dataloader, current_iter, tb_logger, save_img)
+
     def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
-        """Validate in one process; BasicSR calls this."""
+        """Validate in one process."""
         scores = self.validate(iter(dataloader), dataloader.dataset, current_iter, tb_logger, save_img)
         self._conclude(scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
 
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
-        """Validate in several processes, each on its share; BasicSR calls this in every process."""
+        """Validate in several processes, each on its share of the photos."""
         dataset = dataloader.dataset
         share = range(self.opt['rank'], len(dataset), self.opt['world_size'])
         samples = (default_collate([dataset[index]]) for index in share)
@@ -414,14 +420,13 @@ class NetworkModel(BaseModel):
         best = self.best_metric_results.setdefault(name, {})
         words = []
         for key, value in self.metric_results.items():
-            better = 'lower' if self.lower_is_better(key) else 'higher'
+            lower = self.lower_is_better(key)
             record = best.get(key)
-            if record is None or (value <= record['val'] if better == 'lower' else value >= record['val']):
-                best[key] = {'better': better, 'val': value, 'iter': current_iter}
-            words.append(
-                f'{key} {value:.4g}'
-                + (f' (best {best[key]["val"]:.4g} @ {best[key]["iter"]})' if self.is_train else '')
-            )
+            if record is None or (value <= record['val'] if lower else value >= record['val']):
+                best[key] = {'better': 'lower' if lower else 'higher', 'val': value, 'iter': current_iter}
+                words.append(f'{key} {value:.4g}')
+            else:
+                words.append(f'{key} {value:.4g} (best {record["val"]:.4g} @ {record["iter"]})')
             if tb_logger is not None:
                 tb_logger.add_scalar(f'metrics/{name}/{key}', value, current_iter)
         get_root_logger().info(f'Validation of {name}, {len(scores)} photos: {", ".join(words)}')

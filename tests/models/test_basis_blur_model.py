@@ -19,7 +19,7 @@ from basis_blur.options import OptionError
 from basis_blur.pipeline import deblur, estimate_blur
 from basis_blur.weights import save_network
 
-NETWORK = {'type': 'BasisKPN', 'num_feat': 2, 'num_kernels': 2, 'norm': 'group'}
+NETWORK = {'type': 'BasisKPN', 'num_feat': 4, 'num_kernels': 2, 'norm': 'group'}
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ def test_scenes_blurred_by_a_worker_or_on_the_device_train_alike(stage, dataset)
 
 def test_training_on_one_scene_approaches_its_field(stage, dataset):
     batch = default_collate([dataset()[0]])
-    model = stage(train={'optim_g': {'type': 'Adam', 'lr': 0.003}})
+    model = stage(train={'optim_g': {'type': 'Adam', 'lr': 0.01}})
     logs = [dict(step(model, batch, iteration)) for iteration in range(1, 31)]
-    assert logs[-1]['l_kernel'] < 0.7 * logs[0]['l_kernel']
-    assert logs[-1]['l_reblur'] < 0.7 * logs[0]['l_reblur']
+    assert logs[-1]['l_kernel'] < 0.2 * logs[0]['l_kernel']
+    assert logs[-1]['l_reblur'] < 0.2 * logs[0]['l_reblur']
 
 
 def test_the_kernel_loss_changes_to_p_1_at_its_iteration(stage, dataset):
@@ -173,7 +173,7 @@ def weights(tmp_path):
     from basis_blur.archs import BasisKPN
 
     torch.manual_seed(0)
-    net = BasisKPN(num_feat=2, num_kernels=2, norm='group').eval()
+    net = BasisKPN(num_feat=4, num_kernels=2, norm='group').eval()
     path = tmp_path / 'net.safetensors'
     save_network(net, path)
     return net, path

@@ -280,6 +280,13 @@ def test_scores_are_averaged_and_the_best_is_kept_over_a_resume(options, build):
     assert resumed.best_metric_results == {'held_out': {'level': {'better': 'higher', 'val': 1.5, 'iter': 10}}}
 
 
+def test_the_last_validation_is_at_the_last_iteration(options, build):
+    # BasicSR counts on to 102 before it validates for the last time.
+    board = Scalars()
+    build(options()).validation(torch.utils.data.DataLoader(Photos(2)), 102, board)
+    assert board == [('metrics/held_out/level', 0.5, 100)]
+
+
 def test_processes_share_a_validation(options, build, monkeypatch):
     # Two processes after one another; what they would exchange is kept in between.
     shares = []
