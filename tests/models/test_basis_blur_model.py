@@ -11,6 +11,7 @@ from basicsr.data import build_dataset
 from basicsr.metrics import calculate_metric
 from torch.utils.data import DataLoader, default_collate
 
+from basis_blur.archs import BasisKPN
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
 from basis_blur.models.basis_blur_model import BasisBlurModel
@@ -97,6 +98,19 @@ def test_the_gamma_of_the_data_reaches_the_losses(stage):
         stage(train={'reblur_opt': {'type': 'ReblurLoss', 'gamma': 2.2}}, dataset_options={'gamma': 1.0})
 
 
+@pytest.mark.parametrize('gamma', [1.0, 2.2])
+def test_the_gamma_of_the_data_reaches_synthesis_and_network(stage, dataset, gamma):
+    torch.manual_seed(0)
+    expected = dataset(gamma=gamma)[0]['lq'][None]
+    torch.manual_seed(0)
+    model = stage(dataset_options={'gamma': gamma})
+    seen = []
+    model.net_g.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    step(model, default_collate([dataset(gamma=gamma, synthesis='device')[0]]))
+    torch.testing.assert_close(seen[0], expected**gamma, atol=1e-5, rtol=0)
+
+
 def test_losses_that_are_none_are_refused(stage):
     with pytest.raises(OptionError, match=r'neither.*reblur_opt'):
         stage(train={'reblur_opt': None, 'kernel_opt': None})
@@ -139,6 +153,13 @@ def test_a_validation_scores_draws_and_writes(stage, dataset, tmp_path, synthesi
     assert dataformats == 'HWC'
     pictures = sorted(path.relative_to(tmp_path) for path in tmp_path.glob('visualization/*/*'))
     assert pictures == [Path(f'visualization/{name}/{name}_20.png') for name in ('000_one', '001_two')]
+    records = model.best_metric_results['Photos']
+    assert {name for name, record in records.items() if record['better'] == 'lower'} == {'kernel_l1', 'kernel_l2'}
+
+
+def test_training_goes_on_in_training_mode_after_a_validation(stage, dataset):
+    model = stage(train={'ema_decay': 0})
+    model.validation(DataLoader(dataset('val')), 20, None)
     assert model.net_g.training
 
 
@@ -168,10 +189,18 @@ def test_the_true_field_scores_as_perfect(stage, dataset):
     assert scores['reblur_psnr'] > 45  # the camera response bends light near white a little
 
 
+def test_photos_are_compared_with_what_of_the_sharp_scene_they_show(stage):
+    model = stage(val={'restore': True})
+    gt = torch.rand(1, 3, 56, 56) * 1.5  # lighter than white in places, which no photo shows
+    delta = torch.zeros(1, 1, 33, 33)
+    delta[..., 16, 16] = 1
+    sample = {'lq': gt[..., 16:40, 16:40].clamp(0, 1), 'gt': gt, 'kernels': delta, 'mixing': torch.ones(1, 1, 24, 24)}
+    scores = model._score(BlurField(delta, sample['mixing']), sample, 2.2)
+    assert scores['blurred_psnr'] == float('inf')
+
+
 @pytest.fixture
 def weights(tmp_path):
-    from basis_blur.archs import BasisKPN
-
     torch.manual_seed(0)
     net = BasisKPN(num_feat=4, num_kernels=2, norm='group').eval()
     path = tmp_path / 'net.safetensors'
@@ -200,16 +229,17 @@ def folder_options(photos, kind, **more):
 
 
 def test_photos_without_sharp_ones_are_restored_by_estimate_and_deblur(tester, photos, weights, tmp_path):
-    model = tester(kernels=True, rl={'iterations': 3}, metrics={'psnr': {'type': 'calculate_psnr', 'crop_border': 0}})
+    metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
+    model = tester(kernels=True, gamma=1.0, rl={'iterations': 3}, metrics=metrics)
     model.validation(DataLoader(build_dataset(folder_options(photos, 'SingleImageDataset'))), 'quick', None, True)
     folder = tmp_path / 'visualization' / 'Folder'
     assert sorted(path.name for path in folder.iterdir()) == [
         f'{name}_toy{ending}' for name in ('one', 'two') for ending in ('.npz', '.png', '_kernels.png')
     ]
     photo = torch.from_numpy(cv2.imread(str(photos / 'one.png'))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
-    field = estimate_blur(weights[0], photo)
+    field = estimate_blur(weights[0], photo, gamma=1.0)
     torch.testing.assert_close(BlurField.load(folder / 'one_toy.npz').mixing, field.mixing, atol=1e-3, rtol=0)
-    expected = deblur(photo, field, iterations=3)
+    expected = deblur(photo, field, gamma=1.0, iterations=3)
     written = torch.from_numpy(cv2.imread(str(folder / 'one_toy.png'))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
     torch.testing.assert_close(written, expected, atol=0.51 / 255, rtol=0)
     assert not hasattr(model, 'metric_results')  # there is nothing to compare with
@@ -220,7 +250,7 @@ def test_pairs_are_scored_by_basicsrs_metrics(tester, photos, tmp_path):
         'psnr': {'type': 'calculate_psnr', 'crop_border': 4},
         'ssim': {'type': 'calculate_ssim', 'crop_border': 4},
     }
-    model = tester(rl={'iterations': 3}, metrics=metrics, suffix='rl', gamma=1.0)
+    model = tester(rl={'iterations': 3}, metrics=metrics, suffix='rl')
     pairs = build_dataset(folder_options(photos, 'PairedImageDataset', dataroot_gt=str(photos)))
     model.validation(DataLoader(pairs), 'quick', None, save_img=True)
     folder = tmp_path / 'visualization' / 'Folder'

@@ -57,6 +57,16 @@ def test_the_scale_of_float16_goes_on_where_it_was(options, build, batches, trai
     assert resumed.scaler.get_scale() == 4096.0
 
 
+@pytest.mark.parametrize(('amp', 'dtype'), [(None, torch.float32), ('bf16', torch.bfloat16), ('fp16', torch.float16)])
+def test_the_network_computes_in_the_wanted_precision(options, build, batches, train, amp, dtype):
+    model = build(options(train={'amp': amp}))
+    seen = []
+    model.net_g.body[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    train(model, batches(), 1, 1)
+    assert seen == [dtype]
+    assert model.net_g.body[0].weight.dtype == torch.float32
+
+
 def test_processes_of_a_resumed_training_draw_different_noise(options, build, batches, train):
     opt = options()
     model = build(opt)
@@ -217,6 +227,14 @@ def test_a_training_starts_from_the_weights_and_a_test_from_their_average(
     torch.testing.assert_close(loaded.net_g.state_dict(), expected, rtol=0, atol=0)
 
 
+def test_weights_of_a_wrapped_network_are_unwrapped(options, build, tmp_path):
+    source = build(options()).net_g.state_dict()
+    path = tmp_path / 'wrapped.pth'
+    torch.save({'params': {f'module.{name}': value for name, value in source.items()}}, path)
+    model = build(options(path={'pretrain_network_g': str(path)}))
+    torch.testing.assert_close(model.net_g.state_dict(), source, rtol=0, atol=0)
+
+
 def test_a_damaged_checkpoint_is_named(options, build, tmp_path):
     opt = options()
     build(opt).save(0, 1)
@@ -232,7 +250,10 @@ def test_a_checkpoint_tells_load_network_what_it_is(options, build):
     opt = options(network_g={'type': 'BasisKPN', **hyper_parameters})
     model = build(opt)
     model.save(0, 1)
-    net = load_network(Path(opt['path']['models'], 'net_g_1.pth'))
+    path = Path(opt['path']['models'], 'net_g_1.pth')
+    stated = torch.load(path, weights_only=True)['hyper_parameters']
+    assert stated == {'type': 'BasisKPN', **model.get_bare_model(model.net_g).hyper_parameters}
+    net = load_network(path)
     assert hyper_parameters.items() <= net.hyper_parameters.items()
     torch.testing.assert_close(net.state_dict(), model.net_g_ema.state_dict(), rtol=0, atol=0)
 
