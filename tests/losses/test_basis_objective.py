@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -69,3 +71,11 @@ def test_what_makes_no_objective_is_refused():
         BasisObjective(ReblurLoss(gamma=2.2), gamma=1)
     with pytest.raises(ValueError, match='no kernel loss'):
         BasisObjective(ReblurLoss(), kernel_p1_iter=5)
+
+
+def test_white_light_saturates_in_a_reblurred_photo():
+    delta = torch.zeros(1, 1, 3, 3)
+    delta[..., 1, 1] = 1
+    photo = reblur(BlurField(delta, torch.ones(1, 1, 4, 4)), torch.ones(1, 3, 6, 6))
+    response = torch.tensor(1 - math.log(2) / 50)  # R(1)
+    torch.testing.assert_close(photo, (response ** (1 / 2.2)).expand(1, 3, 4, 4))
