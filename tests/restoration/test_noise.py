@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from basis_blur.restoration.noise import estimate_noise
+
+
+@pytest.mark.parametrize('level', [0.002, 0.01, 0.05])
+def test_noise_on_a_shaded_photo_is_measured(level):
+    shading = torch.linspace(0.2, 0.8, 120).expand(2, 3, 100, 120)
+    noisy = shading + level * torch.randn(2, 3, 100, 120)
+    torch.testing.assert_close(estimate_noise(noisy), torch.full((2,), level), rtol=0.05, atol=0)
+
+
+def test_straight_edges_and_clipped_places_are_not_noise():
+    photo = torch.full((1, 3, 60, 60), 0.3)
+    photo[..., 30:] = 0.7
+    photo[..., :10, :] = 1.0
+    assert estimate_noise(photo) == 0
+
+
+def test_a_photo_too_small_or_all_black_counts_as_clean():
+    assert estimate_noise(torch.rand(1, 3, 2, 50)) == 0
+    assert estimate_noise(torch.zeros(1, 3, 50, 50)) == 0
