@@ -483,11 +483,12 @@ def _write(content: Any, path: Path) -> None:
     try:
         with atomic_path(path) as partial, open(partial, 'wb') as file:
             torch.save(content, file)
-    except (OSError, RuntimeError) as error:  # torch's writer turns some errors of the disk into RuntimeErrors
-        reason = str(error).splitlines()[0]
+    except (OSError, RuntimeError) as error:
+        # On a full disk torch's writer raises a RuntimeError about positions, over the OSError that caused it.
+        cause = error if isinstance(error, OSError) else error.__context__ or error
         raise OSError(
-            f'{path} could not be saved ({reason}); the training stops here. Make room or correct "path", and resume '
-            'from the last training state.'
+            f'{path} could not be saved ({str(cause).splitlines()[0]}); the training stops here. Make room or correct '
+            '"path", and resume from the last training state.'
         ) from error
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from basis_blur.errors import InputError
+from basis_blur.models import network_model
 from basis_blur.options import OptionError
 from basis_blur.weights import load_network
 
@@ -167,9 +168,27 @@ def test_several_gpus_need_several_processes(options, build):
         build(options(num_gpu=2))
 
 
-def fill_the_disk(content, file):
-    file.write(b'half a checkpoint')
-    raise OSError(errno.ENOSPC, 'No space left on device')
+class FullDisk:
+    """A file that takes some bytes and then no more, as `open` returns it on a full disk."""
+
+    def __init__(self, path, mode):
+        self.file = open(path, mode)  # noqa: SIM115
+        self.room = 100
+
+    def write(self, content):
+        self.room -= len(content)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return self.file.write(content)
+
+    def flush(self):
+        self.file.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
 
 
 @pytest.mark.parametrize('part', ['save_network', 'save_training_state'])
@@ -179,7 +198,7 @@ def test_a_failed_save_is_an_error_and_leaves_the_old_file(options, build, monke
     model.save(0, 5)
     files = {path: path.read_bytes() for path in Path(opt['path']['models']).parent.rglob('*.*') if path.is_file()}
     assert len(files) == 2
-    monkeypatch.setattr(torch, 'save', fill_the_disk)
+    monkeypatch.setattr(network_model, 'open', FullDisk, raising=False)
     arguments = (model.net_g, 'net_g', 5) if part == 'save_network' else (0, 5)
     with pytest.raises(OSError, match=r'5\.(pth|state) could not be saved .*No space left'):
         getattr(model, part)(*arguments)
