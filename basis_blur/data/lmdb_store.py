@@ -295,7 +295,7 @@ class _GrowingStore(_Store):
         size = path / 'data.mdb'
         map_size = max(FIRST_MAP_SIZE, 2 * size.stat().st_size if size.exists() else 0)
         try:
-            environment = lmdb.open(str(path), map_size=map_size, readahead=False, meminit=False)
+            environment = lmdb.open(str(path), map_size=map_size, readahead=False)
         except lmdb.Error as error:
             raise _write_error(path, error) from error
         super().__init__(environment, path)
