@@ -26,6 +26,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries,
 ITERATIONS = 14
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 GRADIENT = 0.05  # b in `tv_weight_for`
+LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
 def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
@@ -83,8 +84,10 @@ def deblur(
 
     Raises:
         ValueError: the photo is not as described, or the field is of another size.
+        InputError: the photo is smaller than the kernels.
     """
     check_photo(photo)
+    check_larger_than_kernel(photo, field.kernel_size)
     if (len(photo), *photo.shape[-2:]) != (len(field), *field.image_size):
         raise ValueError(
             f'the photo is {tuple(photo.shape)} and the field {tuple(field.mixing.shape)}, expected the same N, H and '
@@ -130,7 +133,7 @@ def _deblur_one(
     callback: Callable[[int], None] | None,
 ) -> Tensor:
     if tv_weight is None:
-        tv_weight = tv_weight_for(estimate_noise(photo).item(), gamma)
+        tv_weight = tv_weight_for(max(estimate_noise(photo).item(), LEAST_NOISE), gamma)
     settings = RichardsonLucy(iterations, tv_weight, offset_for(gamma), tolerance=TOLERANCE)
     light = to_linear(photo, gamma)
     watch = None if callback is None else lambda iteration, _: callback(iteration)

@@ -149,7 +149,7 @@ class _Photo:
         self.light = light + settings.offset
         peak = light.amax((1, 2, 3), keepdim=True)
         self.floor = (ROUNDING * peak).clamp_min(torch.finfo(light.dtype).tiny)
-        self.reach = blur.T(torch.ones_like(light)).clamp_min_(0)
+        self.reach = blur.T(torch.ones_like(light[:, :1])).clamp_min_(0)
         self.saturated = saturated_photos(light) if settings.saturation else None
         if self.saturated is not None and not self.saturated.any():
             self.saturated = None
@@ -168,12 +168,12 @@ class _Photo:
         return _Fit(slope, curvature, deviance)
 
     def gradient(self, scene: Tensor, fit: _Fit) -> Tensor:
-        """H' of the slope; in saturated photos separately for the bright scene and the rest."""
-        everything = self.blur.T(fit.slope)
+        """H' of the slope; of pixels that the bright scene reaches, only the bright scene hears."""
         if self.saturated is None:
-            return everything
-        bright = torch.where(self.saturated, bright_scene(scene), 1.0)
-        return torch.lerp(self.blur.T(unreached(scene, self.blur) * fit.slope), everything, bright)
+            return self.blur.T(fit.slope)
+        heard = torch.where(self.saturated, unreached(scene, self.blur), 1.0)
+        quiet = self.blur.T(heard * fit.slope)
+        return quiet.addcmul_(bright_scene(scene), self.blur.T((1 - heard) * fit.slope))
 
 
 class _Steps:
