@@ -191,10 +191,10 @@ def test_the_true_field_scores_as_perfect(stage, dataset):
 
 def test_photos_are_compared_with_what_of_the_sharp_scene_they_show(stage):
     model = stage(val={'restore': True})
-    gt = torch.rand(1, 3, 56, 56) * 1.5  # lighter than white in places, which no photo shows
+    gt = torch.rand(1, 3, 72, 72) * 1.5  # lighter than white in places, which no photo shows
     delta = torch.zeros(1, 1, 33, 33)
     delta[..., 16, 16] = 1
-    sample = {'lq': gt[..., 16:40, 16:40].clamp(0, 1), 'gt': gt, 'kernels': delta, 'mixing': torch.ones(1, 1, 24, 24)}
+    sample = {'lq': gt[..., 16:56, 16:56].clamp(0, 1), 'gt': gt, 'kernels': delta, 'mixing': torch.ones(1, 1, 40, 40)}
     scores = model._score(BlurField(delta, sample['mixing']), sample, 2.2)
     assert scores['blurred_psnr'] == float('inf')
 
