@@ -22,7 +22,7 @@ few pages of memory, which is worth a factor of two at a megapixel. Other device
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -83,6 +83,7 @@ class _Blur(Function):
         ctx.save_for_backward(u, k, m)
         ctx.chunk = chunk
         plan = _Plan(k, m, u.shape[1], chunk)
+        plan.keep_tiles(lambda tile: u[plan.scene_window(tile)])
         spectra = plan.scene_spectra(u)
         image = u.new_zeros(*u.shape[:2], *plan.image_size)
         for part, tile, kernels in plan.steps(k):
@@ -111,6 +112,7 @@ class _BlurTranspose(Function):
         ctx.save_for_backward(v, k, m)
         ctx.chunk = chunk
         plan = _Plan(k, m, v.shape[1], chunk)
+        plan.keep_tiles(lambda tile: v[tile.image])
         spectra = plan.no_spectra(v)
         for part, tile, kernels in plan.steps(k):
             weighted = plan.weighted_spectrum(v, m, part, tile)
@@ -205,9 +207,10 @@ class _Plan:
 
     def __init__(self, kernels: Tensor, mixing: Tensor, channels: int, chunk: int | None):
         number, basis, height, width = mixing.shape
-        on_cpu = mixing.device.type == 'cpu'
+        self.on_cpu = on_cpu = mixing.device.type == 'cpu'
         self.kernel_size = kernels.shape[-1]
         self.image_size = (height, width)
+        self.scene_shape = (number, channels, *(side + self.kernel_size - 1 for side in self.image_size))
         tile_size = [_even_share(side, CPU_TILE) if on_cpu else side for side in self.image_size]
         self.size = tuple(fast_fft_size(side + self.kernel_size - 1) for side in tile_size)
         together = 1 if on_cpu else number
@@ -228,6 +231,12 @@ class _Plan:
         self._rows = _fourier_matrix(rows, taps, self.size[0], kernels.dtype)
         self._columns = _fourier_matrix(taps, half, self.size[1], kernels.dtype)
 
+    def keep_tiles(self, window: Callable[[_Tile], Tensor]) -> None:
+        """Leave out the tiles whose part of the input, `window`, is zero throughout, as is that of the result."""
+        if self.on_cpu:
+            kept = [tile for tile in self.tiles if window(tile).any()]
+            self.tiles = [tile._replace(number=number) for number, tile in enumerate(kept)]
+
     def steps(self, k: Tensor | None = None) -> Iterator[tuple[slice, _Tile, Tensor | None]]:
         """Go through basis elements and, for each, through the tiles, with the spectra (n, b, 1, F, F') of `k`."""
         for part in self.parts:
@@ -240,7 +249,7 @@ class _Plan:
         return (self._rows @ (k.to(self._rows.dtype) @ self._columns)).unsqueeze(2)
 
     def scene_spectra(self, u: Tensor) -> list[Tensor]:
-        return [torch.fft.rfft2(u[self._scene_window(tile)], s=self.size) for tile in self.tiles]
+        return [torch.fft.rfft2(u[self.scene_window(tile)], s=self.size) for tile in self.tiles]
 
     def no_spectra(self, v: Tensor) -> list[Tensor]:
         shape = (*v.shape[1:2], self.size[0], self.size[1] // 2 + 1)
@@ -259,13 +268,9 @@ class _Plan:
 
     def to_scene(self, spectra: list[Tensor]) -> Tensor:
         shift = self.kernel_size - 1
-        scene_size = [side + shift for side in self.image_size]
-        number = self.tiles[-1].batch.stop
-        scene = torch.zeros(
-            number, spectra[0].shape[1], *scene_size, dtype=self._rows.real.dtype, device=spectra[0].device
-        )
+        scene = torch.zeros(self.scene_shape, dtype=self._rows.real.dtype, device=self._rows.device)
         for tile in self.tiles:
-            window = scene[self._scene_window(tile)]
+            window = scene[self.scene_window(tile)]
             full = torch.fft.irfft2(spectra[tile.number], s=self.size).roll((shift, shift), (-2, -1))
             window += full[..., : window.shape[-2], : window.shape[-1]]
         return scene
@@ -274,7 +279,7 @@ class _Plan:
         full = torch.fft.irfft2(spectrum, s=self.size)
         return full[..., : self.kernel_size, : self.kernel_size].flip(-2, -1)
 
-    def _scene_window(self, tile: _Tile) -> tuple[slice, ...]:
+    def scene_window(self, tile: _Tile) -> tuple[slice, ...]:
         rows, columns = (slice(part.start, part.stop + self.kernel_size - 1) for part in (tile.rows, tile.columns))
         return tile.batch, slice(None), rows, columns
 

@@ -79,6 +79,19 @@ def test_tile_size_does_not_change_the_result(monkeypatch):
     torch.testing.assert_close(BasisBlur(field).T(image), whole[1], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize('lit', [(0, 1, 1), (1, 12, 10), None])
+def test_dark_tiles_are_left_out_and_the_rest_stays_where_it_was(lit, monkeypatch):
+    monkeypatch.setattr(basis_blur, 'CPU_TILE', 4)
+    field, scene, image = make_field(), torch.zeros(2, 3, 13, 11), torch.rand(2, 3, 9, 7)
+    if lit is not None:
+        scene[lit[0], :, lit[1], lit[2]] = 1
+    expected = blur_by_definition(field, scene)
+    torch.testing.assert_close(BasisBlur(field)(scene), expected, rtol=1e-12, atol=1e-14)
+    dark = image * (expected > 0)
+    inner = (BasisBlur(field).T(dark) * scene).sum()
+    torch.testing.assert_close(inner, (dark * expected).sum(), rtol=1e-12, atol=1e-14)
+
+
 def test_batch_items_do_not_mix():
     field, scene = make_field(), torch.rand(2, 3, 13, 11)
     alone = BasisBlur(field[1])(scene[1:])
