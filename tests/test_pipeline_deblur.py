@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from basis_blur.errors import InputError
 from basis_blur.field import BlurField
 from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.basis_blur import BasisBlur
@@ -98,3 +99,16 @@ def test_a_field_of_another_photo_is_refused():
     blurred, _, field = make_scene(0, 2.2, 0.004)
     with pytest.raises(ValueError, match='the same N, H and W'):
         deblur(blurred[..., :-1], field)
+
+
+def test_a_photo_smaller_than_the_kernels_is_refused():
+    blurred, _, field = make_scene(0, 2.2, 0.004)
+    with pytest.raises(InputError, match='at least 17 on each side'):
+        deblur(blurred[..., :16], field.crop(0, 0, 96, 16))
+
+
+def test_a_photo_without_noise_is_taken_to_be_rounded():
+    blurred, _, field = make_scene(0, 2.2, 0.0)
+    flat = torch.full_like(blurred, 0.5)
+    flat[..., 40:] = 0.6
+    torch.testing.assert_close(deblur(flat, field), deblur(flat, field, tv_weight=tv_weight_for(0.001)))

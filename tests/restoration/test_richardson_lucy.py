@@ -57,6 +57,42 @@ def test_six_accelerated_steps_do_what_twenty_plain_ones_did():
     assert fast < slow
 
 
+@pytest.mark.parametrize('settings', [RichardsonLucy(6, saturation=False), RichardsonLucy(6, **PLAIN)])
+def test_twice_the_light_is_restored_to_twice_the_scene(settings):
+    _, blur, _, light, start = make_problem()
+    once, twice = (richardson_lucy(f * light, blur, f * start, settings).scene for f in (1, 2))
+    torch.testing.assert_close(twice, 2 * once, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize('accelerate', [False, True])
+def test_a_vanishing_weight_is_no_total_variation(accelerate):
+    _, blur, _, light, start = make_problem()
+    without, with_tv = (
+        richardson_lucy(light, blur, start, RichardsonLucy(6, weight, accelerate=accelerate)).scene
+        for weight in (0.0, 1e-12)
+    )
+    torch.testing.assert_close(with_tv, without, rtol=1e-6, atol=0)
+
+
+def test_the_data_term_of_the_history_is_that_of_the_returned_scene():
+    _, blur, _, light, start = make_problem(number=2)
+    result = richardson_lucy(light, blur, start, RichardsonLucy(7, 0.001, 0.1))
+    shown, wanted = blur(result.scene) + 0.1, light + 0.1
+    expected = (shown - wanted + wanted * (wanted / shown).log()).mean((1, 2, 3))
+    assert result.history.shape == (2, 8)
+    torch.testing.assert_close(result.history[:, -1], expected, rtol=1e-6, atol=0)
+
+
+def test_a_photo_that_is_done_waits_for_the_others():
+    field, blur, _, light, start = make_problem(number=2)
+    light[0] = light[0] + 0.1 * torch.rand_like(light[0])  # its data term soon stops improving
+    settings = RichardsonLucy(40, tolerance=0.1)
+    both = richardson_lucy(light, blur, start, settings)
+    alone = richardson_lucy(light[:1], BasisBlur(field[0]), start[:1], settings)
+    assert alone.history.shape[1] < both.history.shape[1]
+    torch.testing.assert_close(both.scene[:1], alone.scene, rtol=1e-9, atol=1e-12)
+
+
 def test_a_true_scene_stays():
     _, blur, scene, light, _ = make_problem()
     restored = richardson_lucy(light, blur, scene, RichardsonLucy(10)).scene
