@@ -23,7 +23,7 @@ from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
-ITERATIONS = 14
+ITERATIONS = 11
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 GRADIENT = 0.05  # b in `tv_weight_for`
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds

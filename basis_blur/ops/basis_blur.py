@@ -16,13 +16,18 @@ kernels and mixing are its four partial derivatives. Each is computed by FFT for
 the derivative of each is one of the others; so gradients of any order cost no more memory than one application.
 
 On a CPU the photo is worked on in tiles (overlap-save): transforms of one tile stay in the cache and reuse the same
-few pages of memory, which is worth a factor of two at a megapixel. Other devices transform the whole photo at once.
+few pages of memory, which is worth a factor of two at a megapixel, and each thread has tiles of its own, so that none
+waits for another. Other devices transform the whole photo at once.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -38,13 +43,14 @@ CPU_TILE = 256
 # fewer calls, larger ones stay in the cache (or within a modest part of a GPU's memory).
 CPU_CHUNK_NUMBERS = 1 << 18
 DEVICE_CHUNK_NUMBERS = 1 << 25
+PARTS_TOGETHER = 4  # chunks of basis elements whose kernels are transformed at once
 
 
 class BasisBlur(LinearOperator):
     """The operator H of a blur field, from the scene to the image.
 
     `blur(scene)` maps (N, C, H+K-1, W+K-1) to (N, C, H, W), `blur.T(image)` back; both are differentiable with
-    respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B.
+    respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B beyond 4.
     Half-precision inputs are computed, and returned, in float32.
 
     Args:
@@ -83,13 +89,15 @@ class _Blur(Function):
         ctx.save_for_backward(u, k, m)
         ctx.chunk = chunk
         plan = _Plan(k, m, u.shape[1], chunk)
-        plan.keep_tiles(lambda tile: u[plan.scene_window(tile)])
-        spectra = plan.scene_spectra(u)
         image = u.new_zeros(*u.shape[:2], *plan.image_size)
-        for part, tile, kernels in plan.steps(k):
-            blurred = plan.to_image(spectra[tile.number].unsqueeze(1) * kernels, tile)
-            mixing = m[tile.batch, part, tile.rows, tile.columns]
-            _add_product(image[tile.image], blurred, mixing.unsqueeze(2))
+
+        def work(tiles):
+            places = [(t.batch, plan.turned_scene_spectrum(u[t.scene]), image[t.image], m[t.image]) for t in tiles]
+            for part, kernels, (batch, spectrum, window, mixing) in plan.steps(places, plan.turned_kernel_spectrum, k):
+                blurred = plan.to_image(spectrum * kernels[batch], *window.shape[-2:])
+                _add_product(window, blurred, mixing[:, part].unsqueeze(2))
+
+        plan.share(work, plan.lit_tiles(lambda tile: u[tile.scene]))
         return image
 
     @staticmethod
@@ -112,12 +120,20 @@ class _BlurTranspose(Function):
         ctx.save_for_backward(v, k, m)
         ctx.chunk = chunk
         plan = _Plan(k, m, v.shape[1], chunk)
-        plan.keep_tiles(lambda tile: v[tile.image])
-        spectra = plan.no_spectra(v)
-        for part, tile, kernels in plan.steps(k):
-            weighted = plan.weighted_spectrum(v, m, part, tile)
-            _add_product(spectra[tile.number], weighted, kernels.conj().resolve_conj())
-        return plan.to_scene(spectra)
+
+        def work(tiles):
+            places = [(t.batch, v[t.image], m[t.image], plan.no_spectrum(v[t.batch])) for t in tiles]
+            pad = plan.new_pad(v)
+            for part, kernels, (batch, light, mixing, spectrum) in plan.steps(places, plan.mirrored_kernel_spectrum, k):
+                _add_product(spectrum, plan.weighted_spectrum(light, mixing[:, part], pad), kernels[batch])
+            return [(tile, plan.to_scene(spectrum)) for tile, (*_, spectrum) in zip(tiles, places, strict=True)]
+
+        scene = v.new_zeros(plan.scene_shape)
+        for results in plan.share(work, plan.lit_tiles(lambda tile: v[tile.image])):
+            for tile, light in results:
+                window = scene[tile.scene]
+                window += light[..., : window.shape[-2], : window.shape[-1]]
+        return scene
 
     @staticmethod
     def backward(ctx, u):
@@ -138,13 +154,20 @@ class _KernelGradient(Function):
     def forward(ctx, u, m, v, kernel_size, chunk):
         ctx.save_for_backward(u, m, v)
         ctx.chunk = chunk
-        k = m.new_zeros(*m.shape[:2], kernel_size, kernel_size)
-        plan = _Plan(k, m, u.shape[1], chunk)
-        spectra = plan.scene_spectra(u)
-        for part, tile, _ in plan.steps():
-            weighted = plan.weighted_spectrum(v, m, part, tile)
-            k[tile.batch, part] += plan.to_kernel((weighted.conj() * spectra[tile.number].unsqueeze(1)).sum(2))
-        return k
+        none = m.new_zeros(*m.shape[:2], kernel_size, kernel_size)
+        plan = _Plan(none, m, u.shape[1], chunk)
+
+        def work(tiles):
+            k = torch.zeros_like(none)
+            pad = plan.new_pad(v)
+            for tile in tiles:
+                spectrum = torch.fft.rfft2(u[tile.scene], s=plan.size).unsqueeze(1)
+                for part in plan.parts:
+                    weighted = plan.weighted_spectrum(v[tile.image], m[tile.image][:, part], pad)
+                    k[tile.batch, part] += plan.to_kernel((weighted.conj() * spectrum).sum(2))
+            return k
+
+        return sum(plan.share(work, plan.tiles), none)
 
     @staticmethod
     def backward(ctx, k):
@@ -168,10 +191,14 @@ class _MixingGradient(Function):
         ctx.chunk = chunk
         m = v.new_empty(v.shape[0], k.shape[1], *v.shape[-2:])
         plan = _Plan(k, m, u.shape[1], chunk)
-        spectra = plan.scene_spectra(u)
-        for part, tile, kernels in plan.steps(k):
-            blurred = plan.to_image(spectra[tile.number].unsqueeze(1) * kernels, tile)
-            m[tile.batch, part, tile.rows, tile.columns] = (blurred * v[tile.image].unsqueeze(1)).sum(2)
+
+        def work(tiles):
+            places = [(t.batch, plan.turned_scene_spectrum(u[t.scene]), v[t.image], m[t.image]) for t in tiles]
+            for part, kernels, (batch, spectrum, light, window) in plan.steps(places, plan.turned_kernel_spectrum, k):
+                blurred = plan.to_image(spectrum * kernels[batch], *window.shape[-2:])
+                window[:, part] = (blurred * light.unsqueeze(1)).sum(2)
+
+        plan.share(work, plan.tiles)
         return m
 
     @staticmethod
@@ -187,101 +214,144 @@ class _MixingGradient(Function):
 
 
 class _Tile(NamedTuple):
-    """A window of some photos of the batch; `number` is its place in a list of spectra."""
+    """A window of some photos of the batch, and the border of K - 1 pixels that its scene has."""
 
-    number: int
     batch: slice
     rows: slice
     columns: slice
+    border: int
 
     @property
     def image(self) -> tuple[slice, ...]:
         return self.batch, slice(None), self.rows, self.columns
+
+    @property
+    def scene(self) -> tuple[slice, ...]:
+        rows, columns = (slice(part.start, part.stop + self.border) for part in (self.rows, self.columns))
+        return self.batch, slice(None), rows, columns
 
 
 class _Plan:
     """How the work is cut into tiles and basis elements, and the way between pixels and spectra.
 
     A transform as large as a tile of the scene suffices: what wraps around falls on the K-1 border that is cropped.
+    'Turned' spectra are transposed, columns before rows: back from them, the rows that are cropped are never computed,
+    and each of the two steps reads along lines.
     """
 
     def __init__(self, kernels: Tensor, mixing: Tensor, channels: int, chunk: int | None):
         number, basis, height, width = mixing.shape
         self.on_cpu = on_cpu = mixing.device.type == 'cpu'
-        self.kernel_size = kernels.shape[-1]
+        self.border = kernels.shape[-1] - 1
         self.image_size = (height, width)
-        self.scene_shape = (number, channels, *(side + self.kernel_size - 1 for side in self.image_size))
+        self.scene_shape = (number, channels, height + self.border, width + self.border)
         tile_size = [_even_share(side, CPU_TILE) if on_cpu else side for side in self.image_size]
-        self.size = tuple(fast_fft_size(side + self.kernel_size - 1) for side in tile_size)
-        together = 1 if on_cpu else number
+        self.size = tuple(fast_fft_size(side + self.border) for side in tile_size)
+        self.together = together = 1 if on_cpu else number
         self.tiles = [
-            _Tile(index, *slices)
-            for index, slices in enumerate(
-                (batch, rows, columns)
-                for batch in _cuts(number, together)
-                for rows in _cuts(height, tile_size[0])
-                for columns in _cuts(width, tile_size[1])
-            )
+            _Tile(batch, rows, columns, self.border)
+            for batch in _cuts(number, together)
+            for rows in _cuts(height, tile_size[0])
+            for columns in _cuts(width, tile_size[1])
         ]
         numbers = together * channels * self.size[0] * self.size[1]
         limit = CPU_CHUNK_NUMBERS if on_cpu else DEVICE_CHUNK_NUMBERS
         self.parts = _cuts(basis, chunk or max(1, limit // max(1, numbers)))
-        taps = torch.arange(self.kernel_size, device=kernels.device)
+        taps = torch.arange(self.border + 1, device=kernels.device)
         rows, half = (torch.arange(size, device=taps.device) for size in (self.size[0], self.size[1] // 2 + 1))
         self._rows = _fourier_matrix(rows, taps, self.size[0], kernels.dtype)
         self._columns = _fourier_matrix(taps, half, self.size[1], kernels.dtype)
 
-    def keep_tiles(self, window: Callable[[_Tile], Tensor]) -> None:
+    def lit_tiles(self, window: Callable[[_Tile], Tensor]) -> list[_Tile]:
         """Leave out the tiles whose part of the input, `window`, is zero throughout, as is that of the result."""
-        if self.on_cpu:
-            kept = [tile for tile in self.tiles if window(tile).any()]
-            self.tiles = [tile._replace(number=number) for number, tile in enumerate(kept)]
+        return [tile for tile in self.tiles if window(tile).any()] if self.on_cpu else self.tiles
 
-    def steps(self, k: Tensor | None = None) -> Iterator[tuple[slice, _Tile, Tensor | None]]:
-        """Go through basis elements and, for each, through the tiles, with the spectra (n, b, 1, F, F') of `k`."""
-        for part in self.parts:
-            spectrum = None if k is None else self._kernel_spectrum(k[:, part])
-            for tile in self.tiles:
-                yield part, tile, None if spectrum is None else spectrum[tile.batch]
+    def share(self, work: Callable[[list[_Tile]], object], tiles: list[_Tile]) -> list:
+        """Do `work` on all tiles, in as many threads as torch would use, and return what each returned.
 
-    def _kernel_spectrum(self, k: Tensor) -> Tensor:
+        A tile is too small a piece of work for several threads: they would wait for each other most of the time.
+        """
+        threads = min(len(tiles), torch.get_num_threads()) if self.on_cpu else 1
+        if threads <= 1:
+            return [work(tiles)]
+        pool = _thread_pool(torch.get_num_threads(), os.getpid())
+        return list(pool.map(torch.no_grad()(work), [tiles[first::threads] for first in range(threads)]))
+
+    def steps(self, places: list, kernel_spectrum: Callable[[Tensor], Tensor], k: Tensor) -> Iterator[tuple]:
+        """Go through `places` and basis elements, with the spectra of some kernels at a time: (part, spectra, place).
+
+        A place keeps for some steps what it has in the cache, and memory does not grow with the number of kernels.
+        """
+        for parts in (self.parts[some] for some in _cuts(len(self.parts), PARTS_TOGETHER)):
+            kernels = [(part, kernel_spectrum(k[:, part])) for part in parts]
+            for place in places:
+                for part, spectrum in kernels:
+                    yield part, spectrum, place
+
+    def kernel_spectrum(self, k: Tensor) -> Tensor:
         """Two small products, since all but K rows and columns of a padded kernel are zero."""
         return (self._rows @ (k.to(self._rows.dtype) @ self._columns)).unsqueeze(2)
 
-    def scene_spectra(self, u: Tensor) -> list[Tensor]:
-        return [torch.fft.rfft2(u[self.scene_window(tile)], s=self.size) for tile in self.tiles]
+    def mirrored_kernel_spectrum(self, k: Tensor) -> Tensor:
+        return self.kernel_spectrum(k).conj_physical()
 
-    def no_spectra(self, v: Tensor) -> list[Tensor]:
-        shape = (*v.shape[1:2], self.size[0], self.size[1] // 2 + 1)
-        dtype = self._rows.dtype
-        return [torch.zeros(len(v[tile.batch]), *shape, dtype=dtype, device=v.device) for tile in self.tiles]
+    def turned_kernel_spectrum(self, k: Tensor) -> Tensor:
+        return (self._columns.mT @ (self._rows @ k.to(self._rows.dtype)).mT).unsqueeze(2)
 
-    def weighted_spectrum(self, v: Tensor, m: Tensor, part: slice, tile: _Tile) -> Tensor:
+    def turned_scene_spectrum(self, scene: Tensor) -> Tensor:
+        return torch.fft.rfft2(scene, s=self.size).mT.contiguous().unsqueeze(1)
+
+    def no_spectrum(self, v: Tensor) -> Tensor:
+        shape = (*v.shape[:2], self.size[0], self.size[1] // 2 + 1)
+        return torch.zeros(shape, dtype=self._rows.dtype, device=v.device)
+
+    def new_pad(self, v: Tensor) -> Tensor:
+        """Memory for `weighted_spectrum`, the same for all tiles; fresh pages would cost as much as the transform."""
+        return v.new_empty(self.together, self.parts[0].stop, v.shape[1], *self.size)
+
+    def weighted_spectrum(self, light: Tensor, mixing: Tensor, pad: Tensor) -> Tensor:
         """Transform m_b v as if image pixel i were at i, not i + K - 1; `to_scene` and `to_kernel` know."""
-        mixing = m[tile.batch, part, tile.rows, tile.columns]
-        return torch.fft.rfft2(v[tile.image].unsqueeze(1) * mixing.unsqueeze(2), s=self.size)
+        rows, columns = light.shape[-2:]
+        pad = pad[: len(light), : mixing.shape[1]]
+        pad[..., rows:, :] = 0
+        pad[..., :rows, columns:] = 0
+        torch.mul(light.unsqueeze(1), mixing.unsqueeze(2), out=pad[..., :rows, :columns])
+        return torch.fft.rfft2(pad)
 
-    def to_image(self, spectrum: Tensor, tile: _Tile) -> Tensor:
-        top = self.kernel_size - 1
-        height, width = (part.stop - part.start for part in (tile.rows, tile.columns))
-        return torch.fft.irfft2(spectrum, s=self.size)[..., top : top + height, top : top + width]
+    def to_image(self, turned: Tensor, height: int, width: int) -> Tensor:
+        rows, columns = (slice(self.border, self.border + side) for side in (height, width))
+        turned = torch.fft.ifft(turned, dim=-1)[..., rows]
+        return torch.fft.irfft(turned.mT, n=self.size[1], dim=-1)[..., columns]
 
-    def to_scene(self, spectra: list[Tensor]) -> Tensor:
-        shift = self.kernel_size - 1
-        scene = torch.zeros(self.scene_shape, dtype=self._rows.real.dtype, device=self._rows.device)
-        for tile in self.tiles:
-            window = scene[self.scene_window(tile)]
-            full = torch.fft.irfft2(spectra[tile.number], s=self.size).roll((shift, shift), (-2, -1))
-            window += full[..., : window.shape[-2], : window.shape[-1]]
-        return scene
+    def to_scene(self, spectrum: Tensor) -> Tensor:
+        return torch.fft.irfft2(spectrum, s=self.size).roll((self.border, self.border), (-2, -1))
 
     def to_kernel(self, spectrum: Tensor) -> Tensor:
-        full = torch.fft.irfft2(spectrum, s=self.size)
-        return full[..., : self.kernel_size, : self.kernel_size].flip(-2, -1)
+        taps = slice(self.border + 1)
+        return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
 
-    def scene_window(self, tile: _Tile) -> tuple[slice, ...]:
-        rows, columns = (slice(part.start, part.stop + self.kernel_size - 1) for part in (tile.rows, tile.columns))
-        return tile.batch, slice(None), rows, columns
+
+@functools.lru_cache(maxsize=1)
+def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that compute by themselves, and are kept: new ones would ask for all their memory anew.
+
+    Each stays on a processor of its own if there are as many: threads that take turns in Python wake each other, and
+    schedulers tend to keep those who do so on one processor. A forked process has none of its parent's threads, hence
+    `process`.
+    """
+    started = threading.Barrier(threads)
+    processors = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+
+    def compute_alone(number):
+        torch.set_num_threads(1)
+        if len(processors) == threads:
+            os.sched_setaffinity(0, {processors[number]})  # 0 is the calling thread
+        started.wait()
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix='basis_blur')
+    list(pool.map(compute_alone, range(threads)))
+    torch.set_num_threads(threads)  # `compute_alone` also said what threads of others shall begin with
+    return pool
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

@@ -34,16 +34,13 @@ class Gradient(LinearOperator):
 
 def forward_difference(x: Tensor, dim: int) -> Tensor:
     """Return x[i + 1] - x[i] along `dim`, 0 at the last index; same shape."""
-    difference = torch.zeros_like(x)
-    inner = x.shape[dim] - 1
-    difference.narrow(dim, 0, inner).copy_(x.narrow(dim, 1, inner) - x.narrow(dim, 0, inner))
-    return difference
+    return torch.cat([x.diff(dim=dim), torch.zeros_like(x.narrow(dim, 0, 1))], dim)
 
 
 def forward_difference_transpose(y: Tensor, dim: int) -> Tensor:
     """Return the transpose of `forward_difference`: y[i - 1] - y[i], where the last y does not count."""
-    result = torch.zeros_like(y)
     inner = y.shape[dim] - 1
-    result.narrow(dim, 1, inner).add_(y.narrow(dim, 0, inner))
-    result.narrow(dim, 0, inner).sub_(y.narrow(dim, 0, inner))
-    return result
+    if inner == 0:
+        return torch.zeros_like(y)
+    first, counted, last = y.narrow(dim, 0, 1), y.narrow(dim, 0, inner), y.narrow(dim, inner - 1, 1)
+    return torch.cat([first.neg(), counted.diff(dim=dim).neg_(), last], dim)

@@ -26,12 +26,13 @@ from torch import Tensor
 
 from basis_blur.ops.camera_response import camera_response, camera_response_derivative
 from basis_blur.ops.linear_operator import LinearOperator
-from basis_blur.restoration.saturation import bright_scene, saturated_photos, unreached
+from basis_blur.restoration.saturation import bright_scene, overexposed, saturated_photos, unreached
 from basis_blur.restoration.total_variation import LARGEST_CURVATURE, edge_weights, tv_curvature, tv_gradient
 
 DARKEST = 1e-3  # of the photo's mean light; the start is raised to it, for a product never leaves 0
 ROUNDING = 1e-6  # of the photo's largest light; divisors are raised to it
 LEAST_REACH = 0.5  # of H' 1; where the photo tells less, accelerated steps are no longer than there
+KNEE = 0.7  # light; below, the camera response differs from light by less than rounding does
 UNKNOWN = 1e-3  # added to H' 1 and what it divides; where it counts, the photo does not tell and the start stays
 FIRST_LENGTH, LENGTH_GROWTH = 4.0, 3.0  # a step is at most so long, and so much longer than the one before
 MOST_DIMMING = 0.999  # share of its light that a pixel can lose in an accelerated step
@@ -115,11 +116,11 @@ def richardson_lucy(
     steps = _Steps(model, settings)
     busy = torch.ones_like(model.floor)
     for iteration in range(1, settings.iterations + 1):
-        direction = steps.direction(scene, fit)
+        direction = steps.direction(scene, fit, iteration)
         change = blur(direction)
         length = steps.length(direction, change, fit) * busy
-        scene = scene.addcmul(direction, length).clamp_min_(0)
-        blurred = blurred.addcmul(change, length)
+        scene.addcmul_(direction, length).clamp_min_(0)
+        blurred.addcmul_(change, length)
         fit = model.compare(blurred)
         history.append(fit.data_term)
         if callback is not None:
@@ -153,27 +154,37 @@ class _Photo:
         self.saturated = saturated_photos(light) if settings.saturation else None
         if self.saturated is not None and not self.saturated.any():
             self.saturated = None
+        self.heard: Tensor | None = None
 
     def compare(self, blurred: Tensor) -> _Fit:
-        shown, response = blurred, None
-        if self.saturated is not None:
-            shown = torch.where(self.saturated, camera_response(blurred), blurred)
-            response = torch.where(self.saturated, camera_response_derivative(blurred), 1.0)
-        shown = torch.maximum(shown + self.offset, self.floor)
+        shown = blurred + self.offset
+        if self.saturated is not None:  # few pixels are near the knee; elsewhere R(x) = x and R'(x) = 1
+            bent = ((blurred > KNEE) & self.saturated).nonzero(as_tuple=True)
+            shown[bent] = camera_response(blurred[bent]) + self.offset
+        shown = torch.maximum(shown, self.floor, out=shown)
         ratio = self.light / shown
-        deviance = (torch.xlogy(self.light, ratio) + shown - self.light).mean((1, 2, 3))
-        slope, curvature = 1 - ratio, ratio / shown
-        if response is not None:
-            slope, curvature = slope * response, curvature * response
+        deviance = torch.xlogy(self.light, ratio).add_(shown).sub_(self.light).mean((1, 2, 3))
+        curvature = torch.div(ratio, shown, out=shown)
+        slope = ratio.neg_().add_(1)
+        if self.saturated is not None:
+            response = camera_response_derivative(blurred[bent])
+            slope[bent] *= response
+            curvature[bent] *= response
         return _Fit(slope, curvature, deviance)
 
-    def gradient(self, scene: Tensor, fit: _Fit) -> Tensor:
-        """H' of the slope; of pixels that the bright scene reaches, only the bright scene hears."""
-        if self.saturated is None:
+    def gradient(self, scene: Tensor, fit: _Fit, iteration: int) -> Tensor:
+        """H' of the slope; of pixels that an overexposed scene reaches, only its bright part hears.
+
+        What the bright part reaches changes less and less, and is found anew in iterations 1, 2, 3, 4, 8, 16, ...
+        """
+        if self.saturated is not None and (iteration < 4 or iteration.bit_count() == 1):
+            split = self.saturated & overexposed(scene)
+            self.heard = torch.where(split, unreached(scene, self.blur), 1.0) if split.any() else None
+        if self.heard is None:
             return self.blur.T(fit.slope)
-        heard = torch.where(self.saturated, unreached(scene, self.blur), 1.0)
-        quiet = self.blur.T(heard * fit.slope)
-        return quiet.addcmul_(bright_scene(scene), self.blur.T((1 - heard) * fit.slope))
+        heard = self.heard * fit.slope
+        quiet = self.blur.T(heard)
+        return quiet.addcmul_(bright_scene(scene), self.blur.T(torch.sub(fit.slope, heard, out=heard)))
 
 
 class _Steps:
@@ -187,13 +198,13 @@ class _Steps:
         self.before: tuple[Tensor, Tensor, Tensor] | None = None  # gradient, direction, <gradient, D gradient>
         self.longest = torch.full_like(model.floor, FIRST_LENGTH)
 
-    def direction(self, scene: Tensor, fit: _Fit) -> Tensor:
-        gradient = self.model.gradient(scene, fit)
+    def direction(self, scene: Tensor, fit: _Fit, iteration: int) -> Tensor:
+        gradient = self.model.gradient(scene, fit, iteration)
         divisor = self.reach / (scene + self.settings.offset).clamp_min_(torch.finfo(scene.dtype).tiny)
         if self.settings.tv_weight:
             self.weights = self.settings.tv_weight * edge_weights(scene)
-            gradient = gradient + tv_gradient(scene, self.weights)
-            divisor = divisor + LARGEST_CURVATURE * self.weights
+            gradient.add_(tv_gradient(scene, self.weights))
+            divisor.add_(self.weights, alpha=LARGEST_CURVATURE)
         if not self.settings.accelerate:
             return torch.maximum(-gradient / divisor, -scene)
         direction = self._conjugate(gradient, gradient / divisor)
@@ -226,7 +237,7 @@ class _Steps:
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each photo of the batch, (N, 1, 1, 1)."""
-    return (a * b).sum((1, 2, 3), keepdim=True)
+    return torch.stack([torch.dot(*pair) for pair in zip(a.flatten(1), b.flatten(1), strict=True)]).view(-1, 1, 1, 1)
 
 
 def _positive(values: Tensor) -> Tensor:

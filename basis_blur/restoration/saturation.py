@@ -7,7 +7,10 @@ Richardson-Lucy sends back through H' is, instead of the ratio v / H u,
 
 which is v / H u in the dark and 1, no opinion, in saturation. Errors of bright places still leak to their neighbours
 as ringing; so the scene is split into S, bright, and U, the rest, and U listens only to pixels that S does not reach.
-Unlike the papers, colours are split one by one: a red lamp leaves the blue around it to be restored.
+
+Unlike the papers, colours are split one by one: a red lamp leaves the blue around it to be restored. And a scene whose
+bright places are hardly brighter than white, as those of most photos, is not split: the errors are small, and U would
+lose more by listening to less.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from basis_blur.ops.linear_operator import LinearOperator
 
 THRESHOLD = 0.99  # light of a saturated pixel [C21]
 SHARPNESS = 20.0  # of the border between S and U, in 1/light
+BEYOND_WHITE = 1.2  # light; where a share of the bright scene is brighter, the scene is overexposed
+OVEREXPOSED_SHARE = 0.03
 REACHED = 0.15  # a pixel that has this share of its blur in S is not heard in U
 
 
@@ -40,6 +45,17 @@ def bright_scene(scene: Tensor, threshold: float = THRESHOLD) -> Tensor:
         threshold: from which light on.
     """
     return torch.sigmoid(SHARPNESS * (scene - threshold))
+
+
+def overexposed(scene: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """Tell which scenes of a batch have bright places far brighter than white, (N, 1, 1, 1).
+
+    Args:
+        scene: (N, C, h, w); linear light.
+        threshold: from which light on a place is bright.
+    """
+    bright, far = ((scene >= light).flatten(1).sum(1) for light in (threshold, BEYOND_WHITE))
+    return (far > OVEREXPOSED_SHARE * bright).view(-1, 1, 1, 1)
 
 
 def unreached(scene: Tensor, blur: LinearOperator, threshold: float = THRESHOLD) -> Tensor:
