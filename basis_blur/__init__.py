@@ -15,11 +15,13 @@ __version__ = '0.1.0'
 
 _HOME = {
     'BlurField': 'field',
+    'PixelField': 'field',
     'load_network': 'weights',
     'save_network': 'weights',
     'estimate_blur': 'pipeline',
     'deblur': 'pipeline',
     'BasisBlur': 'ops.basis_blur',
+    'PixelBlur': 'ops.pixel_blur',
     'ReflectPad': 'ops.boundary',
     'ReplicatePad': 'ops.boundary',
     'ZeroPad': 'ops.boundary',

@@ -1,6 +1,7 @@
-"""The blur of a photo: basis kernels and the per-pixel coefficients that mix them.
+"""The blur of a photo: basis kernels and the per-pixel coefficients that mix them, or a kernel for every pixel.
 
-Pixel i's point spread function is  sum_b mixing[b, i] kernels[b]   [C21, Eq. 2].
+    BlurField     pixel i's point spread function is  sum_b mixing[b, i] kernels[b]     [C21, Eq. 2]
+    PixelField    pixel i's point spread function is  pixel_kernels[:, i]               [F23]
 
 Convention: `kernels` are convolution kernels (point spread functions): light at a point of the scene is spread in
     the shape of the kernel as it is drawn, not mirrored. A correlation kernel is flipped along both axes.
@@ -8,6 +9,7 @@ Convention: `kernels` are convolution kernels (point spread functions): light at
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -60,6 +62,11 @@ class BlurField:
         return self.kernels.shape[-1]
 
     @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.mixing.device
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """(H, W) of the photo."""
         return self.mixing.shape[-2], self.mixing.shape[-1]
@@ -105,6 +112,10 @@ class BlurField:
         """
         weights = self.mixing[:, :, points[:, 0], points[:, 1]]
         return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
+
+    def to_pixel_field(self) -> PixelField:
+        """Return the same blur with a kernel for every pixel; K*K numbers a pixel, 94 MB at 256 x 256 and K = 19."""
+        return PixelField(torch.einsum('nbhw,nbs->nshw', self.mixing, self.kernels.flatten(2)))
 
     def to(self, *args, **kwargs) -> BlurField:
         """Return the field on another device or in another dtype, as `Tensor.to`."""
@@ -152,6 +163,63 @@ class BlurField:
         number, basis, size, _ = self.kernels.shape
         height, width = self.image_size
         return f'BlurField({number} x {height}x{width} pixels, {basis} kernels of {size}x{size})'
+
+
+class PixelField:
+    """The blur of a batch of photos of one size, with a kernel of its own for every pixel.
+
+    Args:
+        pixel_kernels: (N, K*K, H, W), K odd; the K*K values of a kernel row by row. Point spread functions are >= 0
+            and sum to 1 over dim 1; only the shape is checked.
+
+    Raises:
+        ValueError: the shape is another.
+    """
+
+    def __init__(self, pixel_kernels: Tensor):
+        size = math.isqrt(pixel_kernels.shape[1]) if pixel_kernels.ndim == 4 else 0
+        if size % 2 == 0 or size**2 != pixel_kernels.shape[1] or not pixel_kernels.is_floating_point():
+            raise ValueError(
+                f'pixel_kernels have shape {tuple(pixel_kernels.shape)} in {pixel_kernels.dtype}, expected '
+                '(N, K*K, H, W) with K odd, in floating point.'
+            )
+        self.pixel_kernels = pixel_kernels
+        self.kernel_size = size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.pixel_kernels.device
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.pixel_kernels.shape[-2], self.pixel_kernels.shape[-1]
+
+    @property
+    def scene_size(self) -> tuple[int, int]:
+        """(H+K-1, W+K-1): the photo with the border that the blur reaches into."""
+        height, width = self.image_size
+        return height + self.kernel_size - 1, width + self.kernel_size - 1
+
+    def __len__(self) -> int:
+        return self.pixel_kernels.shape[0]
+
+    def __getitem__(self, item: int | slice) -> PixelField:
+        """Return the field of one photo (N = 1) or of a slice of the batch."""
+        if isinstance(item, int):
+            item = range(len(self))[item]
+            item = slice(item, item + 1)
+        return PixelField(self.pixel_kernels[item])
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the point spread functions of some pixels, as `BlurField.kernels_at`: (N, M, K, K)."""
+        kernels = self.pixel_kernels[:, :, points[:, 0], points[:, 1]].mT
+        return kernels.unflatten(-1, (self.kernel_size, self.kernel_size))
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return f'PixelField({len(self)} x {height}x{width} pixels, kernels of {self.kernel_size}x{self.kernel_size})'
 
 
 def _check_shapes(kernels: Tensor, mixing: Tensor) -> None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from basis_blur.errors import InputError
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, PixelField
 from basis_blur.image_io import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
@@ -42,7 +42,7 @@ INKS = np.array(
 DOT_INK = np.array([250, 250, 250], np.float32)
 
 
-def draw_kernel_grid(photo: Tensor, field: BlurField, cells: int = CELLS) -> np.ndarray:
+def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = CELLS) -> np.ndarray:
     """Draw the point spread functions of a grid of pixels over the dimmed photo.
 
     Each is drawn around its pixel as a path of light, as bright as it can be, and all are magnified by one factor: a
@@ -153,7 +153,7 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     write_samples(path, picture)
 
 
-def _check_single(field: BlurField) -> None:
+def _check_single(field: BlurField | PixelField) -> None:
     if len(field) != 1:
         raise ValueError(f'the field is of {len(field)} photos, expected one; index it, as in field[0].')
 
@@ -189,11 +189,13 @@ def _under_ink(picture: np.ndarray) -> np.ndarray:
     return low + (high - low) / 255 * (gray + COLOUR_KEPT * (picture - gray))
 
 
-def _sample(field: BlurField, cell: float) -> tuple[list[int], list[int], list[tuple[int, int]], np.ndarray]:
+def _sample(
+    field: BlurField | PixelField, cell: float
+) -> tuple[list[int], list[int], list[tuple[int, int]], np.ndarray]:
     """The rows and columns of a grid of pixels, the pixels themselves, and their kernels (M, K, K)."""
     rows, columns = (_grid(length, cell) for length in field.image_size)
     points = [(row, column) for row in rows for column in columns]
-    kernels = field.kernels_at(torch.tensor(points, device=field.mixing.device))[0]
+    kernels = field.kernels_at(torch.tensor(points, device=field.device))[0]
     return rows, columns, points, kernels.detach().float().cpu().numpy()
 
 

@@ -68,3 +68,12 @@ def test_a_file_with_wrong_numbers_is_named(tmp_path):
     np.savez(tmp_path / 'field.npz', kernels=np.ones((1, 1, 3, 3)), mixing=np.ones((1, 1, 2, 2)))
     with pytest.raises(InputError, match=r'field.npz: kernels sums to 9'):
         BlurField.load(tmp_path / 'field.npz')
+
+
+def test_a_pixel_field_has_the_kernels_of_its_field():
+    field = BlurField(torch.rand(2, 3, 25).softmax(-1).reshape(2, 3, 5, 5), torch.rand(2, 3, 6, 4).softmax(1))
+    points = torch.tensor([[0, 3], [5, 1]])
+    pixels = field.to_pixel_field()
+    torch.testing.assert_close(pixels.kernels_at(points), field.kernels_at(points))
+    torch.testing.assert_close(pixels[1].kernels_at(points), field[1].kernels_at(points))
+    assert (len(pixels), pixels.kernel_size, pixels.image_size, pixels.scene_size) == (2, 5, (6, 4), (10, 8))

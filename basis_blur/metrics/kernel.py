@@ -10,9 +10,10 @@ The correlation does not mind where a kernel stands: a kernel that is moved move
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, PixelField
 
 
 def kernel_l1(kernels: Tensor, true_kernels: Tensor) -> Tensor:
@@ -72,12 +73,14 @@ def kernel_correlation(kernels: Tensor, true_kernels: Tensor) -> Tensor:
     return torch.where(norms > 0, correlation / norms.clamp_min(torch.finfo(norms.dtype).tiny), 0)
 
 
-def field_errors(field: BlurField, true_field: BlurField, spacing: int = 8) -> dict[str, Tensor]:
+def field_errors(
+    field: BlurField | PixelField, true_field: BlurField | PixelField, spacing: int = 8
+) -> dict[str, Tensor]:
     """Compare two blur fields at a grid of pixels.
 
     Args:
         field: of N photos.
-        true_field: of the same photos, with kernels of the same size; its number of kernels may differ.
+        true_field: of the same photos. Kernels of two sizes are compared in the larger, the others amid zeros.
         spacing: distance of the compared pixels; the first is half of it from the top and left edges.
 
     Returns:
@@ -93,13 +96,18 @@ def field_errors(field: BlurField, true_field: BlurField, spacing: int = 8) -> d
     if min(field.image_size) <= spacing // 2:
         raise ValueError(f'a grid of {spacing} pixels has no point in a photo of {field.image_size} pixels.')
     rows, columns = (torch.arange(spacing // 2, side, spacing) for side in field.image_size)
-    points = torch.cartesian_prod(rows, columns).to(field.mixing.device)
-    kernels, true_kernels = field.kernels_at(points), true_field.kernels_at(points)
+    points = torch.cartesian_prod(rows, columns).to(field.device)
+    size = max(field.kernel_size, true_field.kernel_size)
+    kernels, true_kernels = (_amid_zeros(each.kernels_at(points), size) for each in (field, true_field))
     return {
         'kernel_l1': kernel_l1(kernels, true_kernels).mean(1),
         'kernel_l2': kernel_l2(kernels, true_kernels).mean(1),
         'kernel_correlation': kernel_correlation(kernels, true_kernels).mean(1),
     }
+
+
+def _amid_zeros(kernels: Tensor, size: int) -> Tensor:
+    return F.pad(kernels, [(size - kernels.shape[-1]) // 2] * 4)
 
 
 def _check(kernels: Tensor, true_kernels: Tensor) -> None:

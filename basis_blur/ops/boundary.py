@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, PixelField
 from basis_blur.ops.linear_operator import LinearOperator
 
 
@@ -24,7 +24,7 @@ class _Pad(LinearOperator):
         field: gives N, the image size and the kernel size.
     """
 
-    def __init__(self, field: BlurField):
+    def __init__(self, field: BlurField | PixelField):
         super().__init__((len(field), 3, *field.image_size), (len(field), 3, *field.scene_size))
         self.radius = field.kernel_size // 2
 
@@ -72,7 +72,7 @@ class ReflectPad(_Pad):
         ValueError: the photo is too small to be mirrored: a side is not larger than r = (K - 1) / 2.
     """
 
-    def __init__(self, field: BlurField):
+    def __init__(self, field: BlurField | PixelField):
         super().__init__(field)
         if min(field.image_size) <= self.radius:
             raise ValueError(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, PixelField
 from basis_blur.metrics.kernel import field_errors, kernel_correlation, kernel_l1, kernel_l2
 
 
@@ -71,3 +71,12 @@ def test_sizes_that_do_not_fit_are_named():
         field_errors(field, field.crop(0, 0, 6, 6))
     with pytest.raises(ValueError, match='no point'):
         field_errors(field, field, spacing=32)
+
+
+def test_kernels_of_two_sizes_are_compared_in_the_larger():
+    small = PixelField(torch.rand(1, 9, 8, 8).softmax(1))
+    large = torch.zeros(1, 5, 5, 8, 8)
+    large[:, 1:4, 1:4] = small.pixel_kernels.unflatten(1, (3, 3))
+    errors = field_errors(small, PixelField(large.flatten(1, 2)))
+    assert errors['kernel_l1'] == 0
+    torch.testing.assert_close(errors['kernel_correlation'], torch.ones(1))

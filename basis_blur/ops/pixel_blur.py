@@ -1,0 +1,154 @@
+"""The blur of a photo as a linear operator, with a kernel of its own for every pixel [F23].
+
+    (H u)[i] = sum_s k[s, i] u[i + (K - 1) - s],         s in [0, K-1] x [0, K-1],
+    (H^T v)[j] = sum_s k[s, j - (K - 1) + s] v[j - (K - 1) + s]
+
+`u` is the scene with its border, as in `basis_blur.ops.basis_blur`: scene pixel i + (K-1)/2 lies under image pixel i.
+
+Convention: kernels are convolved, not correlated: where neighbouring pixels have one kernel, an impulse in the scene
+    appears as that kernel itself. Tap s = (y, x) stands at index y K + x.
+
+Everything is one trilinear form  T(u, k, v) = <H(k) u, v>,  and H, H^T and the gradient with respect to the kernels are
+its three partial derivatives. Each goes through the taps one by one and adds the product of a shifted photo and the
+plane of that tap to its result in place, so there is no memory besides the inputs and the result; the K*K shifted
+photos, which a formulation by `unfold` holds, are never made. A CPU finishes a band of rows that stays in its cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from basis_blur.field import PixelField
+from basis_blur.ops.linear_operator import LinearOperator
+
+CPU_BAND_NUMBERS = 1 << 18  # numbers of the photo, all channels, in a band
+
+
+class PixelBlur(LinearOperator):
+    """The operator H of a kernel for every pixel, from the scene to the image.
+
+    `blur(scene)` maps (N, C, H+K-1, W+K-1) to (N, C, H, W), `blur.T(image)` back; both are differentiable with
+    respect to their input and the kernels, to any order. `PixelBlur(k) @ ReplicatePad(PixelField(k))` maps an image to
+    an image. Half-precision inputs are computed, and returned, in float32.
+
+    Args:
+        pixel_kernels: (N, K*K, H, W), K odd, or a `PixelField`; on any device.
+
+    Raises:
+        ValueError: the kernels have another shape.
+    """
+
+    def __init__(self, pixel_kernels: Tensor | PixelField):
+        field = pixel_kernels if isinstance(pixel_kernels, PixelField) else PixelField(pixel_kernels)
+        super().__init__((len(field), 3, *field.scene_size), (len(field), 3, *field.image_size))
+        self.field = field
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return _Blur.apply(*_common_dtype(x, self.field.pixel_kernels))
+
+    def _apply_transpose(self, y: Tensor) -> Tensor:
+        return _BlurTranspose.apply(*_common_dtype(y, self.field.pixel_kernels))
+
+
+def _common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    return tuple(t.to(dtype) for t in tensors)
+
+
+class _Blur(Function):
+    """H(k) u."""
+
+    @staticmethod
+    def forward(ctx, u, k):
+        ctx.save_for_backward(u, k)
+        image = u.new_zeros(*u.shape[:2], *k.shape[-2:])
+        for tap in _taps(k, u.shape[1]):
+            image[tap.image].addcmul_(u[tap.scene], k[tap.kernel].unsqueeze(1))
+        return image
+
+    @staticmethod
+    def backward(ctx, v):
+        u, k = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        return (
+            _BlurTranspose.apply(v, k) if needs[0] else None,
+            _KernelGradient.apply(u, v) if needs[1] else None,
+        )
+
+
+class _BlurTranspose(Function):
+    """H(k)^T v."""
+
+    @staticmethod
+    def forward(ctx, v, k):
+        ctx.save_for_backward(v, k)
+        border = PixelField(k).kernel_size - 1
+        scene = v.new_zeros(*v.shape[:2], *(side + border for side in v.shape[-2:]))
+        for tap in _taps(k, v.shape[1]):
+            scene[tap.scene].addcmul_(v[tap.image], k[tap.kernel].unsqueeze(1))
+        return scene
+
+    @staticmethod
+    def backward(ctx, u):
+        v, k = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        return (
+            _Blur.apply(u, k) if needs[0] else None,
+            _KernelGradient.apply(u, v) if needs[1] else None,
+        )
+
+
+class _KernelGradient(Function):
+    """dT/dk: for each tap, sum over the channels of v[i] u[i + (K - 1) - s]."""
+
+    @staticmethod
+    def forward(ctx, u, v):
+        ctx.save_for_backward(u, v)
+        size = u.shape[-1] - v.shape[-1] + 1
+        k = v.new_empty(v.shape[0], size**2, *v.shape[-2:])
+        for tap in _taps(k, v.shape[1]):
+            gradient, shifted, light = k[tap.kernel], u[tap.scene], v[tap.image]
+            torch.mul(shifted[:, 0], light[:, 0], out=gradient)
+            for channel in range(1, v.shape[1]):
+                gradient.addcmul_(shifted[:, channel], light[:, channel])
+        return k
+
+    @staticmethod
+    def backward(ctx, k):
+        u, v = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        return (
+            _BlurTranspose.apply(v, k) if needs[0] else None,
+            _Blur.apply(u, k) if needs[1] else None,
+        )
+
+
+class _Tap(NamedTuple):
+    """One tap of the kernels in a band of rows: where it stands, and what it looks at, as indices."""
+
+    kernel: tuple
+    image: tuple
+    scene: tuple
+
+
+def _taps(k: Tensor, channels: int) -> Iterator[_Tap]:
+    """Go through the taps of all kernels (N, K*K, H, W), band by band."""
+    number, _, height, width = k.shape
+    size = PixelField(k).kernel_size
+    rows = max(1, CPU_BAND_NUMBERS // max(1, number * channels * width)) if k.device.type == 'cpu' else height
+    for top in range(0, height, rows):
+        band = slice(top, min(top + rows, height))
+        for y in range(size):
+            below = size - 1 - y
+            for x in range(size):
+                right = size - 1 - x
+                yield _Tap(
+                    (slice(None), y * size + x, band),
+                    (..., band, slice(None)),
+                    (..., slice(band.start + below, band.stop + below), slice(right, right + width)),
+                )
