@@ -33,6 +33,7 @@ _HOME = {
     'RichardsonLucy': 'restoration.richardson_lucy',
     'richardson_lucy': 'restoration.richardson_lucy',
     'BasisKPN': 'archs.basis_kpn_arch',
+    'KernelFlow': 'archs.kernel_flow_arch',
     'ReblurLoss': 'losses.reblur_loss',
     'KernelLoss': 'losses.kernel_loss',
     'shake_kernels': 'simulation.camera_shake',

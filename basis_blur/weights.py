@@ -6,6 +6,7 @@ What `load_network` reads:
     .pth, .pt       - a checkpoint of BasicSR: 'params_ema' (preferred) or 'params', and 'hyper_parameters' if it was
                       trained with a model of this package; otherwise they are read off the shapes
                     - the published weights of [C21], a plain state dict, by the table `TWO_HEADS`
+                    - the published kernel flow of [L21], under 'model_state'; its names are ours
 
 A file is told by its first bytes, not by its name. Loading is strict: every key of the file is used exactly once and
 has the shape the network expects. Pickled Python objects are never run.
@@ -17,6 +18,7 @@ Convention: the weights of [C21] predict correlation kernels, see `_turn_kernel_
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
@@ -325,9 +327,18 @@ def _infer_basis_kpn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     }
 
 
+def _infer_kernel_flow(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    hidden, dims = (*shapes.get('net.0.s_net.0.weight', ()), 25, 361)[:2]
+    return {
+        'kernel_size': math.isqrt(dims),
+        'num_blocks': sum(re.fullmatch(r'net\.\d+\.mask', key) is not None for key in shapes) or 5,
+        'hidden': hidden,
+    }
+
+
 _LAYOUTS = (
     _Layout('UFPNet', 'UFPNet [F23]', r'kernel_extra\.'),
-    _Layout('KernelFlow', 'a kernel flow (KernelFlow) [L21]', r'net\.\d+\.[st]_net\.'),
+    _Layout('KernelFlow', 'a kernel flow (KernelFlow) [L21]', r'net\.\d+\.[st]_net\.', infer=_infer_kernel_flow),
     _Layout('BasisKPN', 'BasisKPN', r'(mixing|kernel)_head\.', infer=_infer_basis_kpn),
     _Layout(
         'BasisKPN', 'BasisKPN (two heads) [C21]', r'(kernel_up\d|kernels_end|masks_end|inc_rgb|inc_gray)\.',

@@ -1,5 +1,6 @@
 """Networks by name. Each takes hyper-parameters by keyword and tells them in `net.hyper_parameters`."""
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
+from basis_blur.archs.kernel_flow_arch import KernelFlow
 
-ARCHS = {'BasisKPN': BasisKPN}
+ARCHS = {'BasisKPN': BasisKPN, 'KernelFlow': KernelFlow}
