@@ -1,13 +1,15 @@
-"""From photo to blur field and from blurred to sharp photo: the two steps that a program calls.
+"""From photo to blur field and from blurred to sharp photo: the steps that a program calls.
 
     estimate_blur   photo --to_linear--> network --> BlurField
     deblur          photo --to_linear--> Richardson-Lucy with the field --> to_srgb --> photo
+    restore         photo --> restoring network, such as UFPNet --> photo, tile by tile if wanted
 
 Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -26,6 +28,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries,
 ITERATIONS = 11
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 GRADIENT = 0.05  # b in `tv_weight_for`
+OVERLAP = 32  # pixels, of tiles
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
@@ -96,6 +99,79 @@ def deblur(
     return torch.cat(
         [_deblur_one(photo[n : n + 1], field[n], gamma, iterations, tv_weight, callback) for n in range(len(photo))]
     )
+
+
+@torch.no_grad()
+def restore(
+    net: nn.Module,
+    photo: Tensor,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
+    callback: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Restore a photo with a network that maps photos to photos, such as UFPNet.
+
+    A photo larger than `tile` is restored in tiles, kernels included, which fade into each other where they overlap;
+    memory then depends on the tile alone. The network runs in evaluation mode and is afterwards in its mode of before.
+
+    Args:
+        net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns such a photo, a result with `.image`, or a list of
+            photos whose first is the restored one.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; gray is repeated, and the colours of the result averaged.
+        tile: largest side of a tile, pixels; by default the photo is restored as a whole.
+        overlap: of neighbouring tiles, pixels.
+        callback: called after each tile with its number, from 1, and how many there are.
+
+    Returns:
+        The restored photo in [0, 1], as `photo` is.
+
+    Raises:
+        ValueError: the photo is not as described, or `tile` is not larger than `overlap`.
+    """
+    check_photo(photo)
+    if tile is not None and not 0 <= overlap < tile:
+        raise ValueError(f'tiles of {tile} pixels overlap by {overlap}, expected less than their size, and >= 0.')
+    first = next(net.parameters(), photo)
+    colour = photo.to(first).expand(-1, 3, -1, -1)
+    total, weights = torch.zeros_like(colour), torch.zeros_like(colour[:, :1])
+    rows, columns = (_tile_starts(side, tile, overlap) for side in photo.shape[-2:])
+    windows = [(slice(*row), slice(*column)) for row in rows for column in columns]
+    with _evaluation_mode(net):
+        for number, window in enumerate(windows, 1):
+            image = _restored_photo(net(colour[(..., *window)]))
+            fade = _fade(window[0], photo.shape[-2], overlap)[:, None] * _fade(window[1], photo.shape[-1], overlap)
+            fade = fade.to(colour)
+            total[(..., *window)] += fade * image.to(colour)
+            weights[(..., *window)] += fade
+            if callback is not None:
+                callback(number, len(windows))
+    result = (total / weights).clamp(0, 1)
+    return (result if photo.shape[1] == 3 else result.mean(1, keepdim=True)).to(photo)
+
+
+def _restored_photo(result) -> Tensor:
+    image = getattr(result, 'image', result)
+    return image if isinstance(image, Tensor) else image[0]
+
+
+def _tile_starts(side: int, tile: int | None, overlap: int) -> list[tuple[int, int]]:
+    """Cut a side into equal pieces of at most `tile` pixels that overlap by at least `overlap`: (start, stop)."""
+    if tile is None or side <= tile:
+        return [(0, side)]
+    number = math.ceil((side - overlap) / (tile - overlap))
+    return [(start, start + tile) for start in torch.linspace(0, side - tile, number).round().long().tolist()]
+
+
+def _fade(window: slice, side: int, overlap: int) -> Tensor:
+    """Weights of a tile along one side: 1 inside, falling towards neighbours within the overlap, never 0."""
+    size = window.stop - window.start
+    distance = torch.arange(size, dtype=torch.float64)
+    ramp = torch.ones(size, dtype=torch.float64)
+    if window.start > 0:
+        ramp = torch.minimum(ramp, (distance + 1) / (overlap + 1))
+    if window.stop < side:
+        ramp = torch.minimum(ramp, (size - distance) / (overlap + 1))
+    return ramp
 
 
 def tv_weight_for(noise: float, gamma: float = 2.2) -> float:

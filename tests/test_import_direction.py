@@ -14,7 +14,7 @@ FLOORS = [
     {'errors', 'files', 'field', 'ops', 'options'},
     {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
     {'weights', 'visualize', 'image_io'},
-    {'pipeline'},
+    {'pipeline', 'refinement'},
     {'data', 'models'},
     {'bridges', 'plugin'},
     {'cli', '__main__'},

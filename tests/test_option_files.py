@@ -24,7 +24,7 @@ def paths_in(section: Mapping) -> Iterator[str]:
     for key, value in section.items():
         if isinstance(value, Mapping):
             yield from paths_in(value)
-        elif isinstance(value, str) and key.startswith(('dataroot', 'pretrain_network')):
+        elif isinstance(value, str) and key.startswith(('dataroot', 'pretrain_')):
             yield value
 
 

@@ -8,9 +8,9 @@ from basis_blur import plugin
 
 NAMES = {
     'ARCH': {'BasisKPN'},
-    'LOSS': {'ReblurLoss', 'KernelLoss'},
+    'LOSS': {'ReblurLoss', 'KernelLoss', 'ConsistencyLoss', 'PSNRLoss'},
     'DATASET': {'SyntheticBlurDataset'},
-    'MODEL': {'BasisBlurModel', 'NonUniformRLModel'},
+    'MODEL': {'BasisBlurModel', 'NonUniformRLModel', 'UFPNetModel', 'BlurToDeblurModel'},
 }
 
 

@@ -1,6 +1,8 @@
 """What training minimises. Each loss is weighted by pixel, summed over pixels and averaged over the batch."""
 
+from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.kernel_loss import KernelLoss
+from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 
-__all__ = ['KernelLoss', 'ReblurLoss']
+__all__ = ['ConsistencyLoss', 'KernelLoss', 'PSNRLoss', 'ReblurLoss']

@@ -1,0 +1,85 @@
+"""Blurring to deblur: what a network restored must, blurred again, give its input back  [C21, Sec. 7.3].
+
+    L = mean_i | g(R((H u)_i)) - v_i |,     u = restored ** gamma
+
+H: the blur that was estimated from the input, as a field or as one kernel per pixel. It is applied to the inner part of
+the photo alone, whose blur the restored photo holds entirely: nothing is assumed of what lies beyond the border.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from basis_blur.field import BlurField
+from basis_blur.losses.reblur_loss import photo_of
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.camera_response import camera_response, to_linear
+from basis_blur.ops.pixel_blur import PixelBlur
+
+
+class ConsistencyLoss(nn.Module):
+    """The error L above, times `loss_weight`.
+
+    Args:
+        loss_weight: factor of the result.
+        gamma: of the photos, >= 1; 1 blurs the values of the photo as they are, as [F23] does.
+        saturation: apply the camera response R, a knee at white.
+
+    Raises:
+        ValueError: `gamma` is smaller than 1.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, gamma: float = 2.2, saturation: bool = True):
+        super().__init__()
+        if not gamma >= 1:
+            raise ValueError(f'gamma is {gamma}, expected >= 1; photos have 2.2, linear data 1.')
+        self.loss_weight = loss_weight
+        self.gamma = gamma
+        self.saturation = saturation
+
+    def forward(self, blur: BlurField | Tensor, restored: Tensor, blurred: Tensor) -> Tensor:
+        """Return the loss, one number; its gradient flows to the restored photo and the blur.
+
+        Args:
+            blur: of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
+            restored: (N, C, H, W); what a network made of the photo, sRGB-like.
+            blurred: (N, C, H, W); the photo, sRGB-like in [0, 1].
+
+        Raises:
+            ValueError: the shapes differ, or the photo is not larger than the kernels.
+        """
+        if restored.shape != blurred.shape:
+            raise ValueError(
+                f'restored has shape {tuple(restored.shape)}, blurred {tuple(blurred.shape)}; give equal ones.'
+            )
+        inner, operator = inner_blur(blur)
+        light = operator(to_linear(restored.float(), self.gamma))
+        if self.saturation:
+            light = camera_response(light)
+        return self.loss_weight * (photo_of(light, self.gamma) - blurred[(..., *inner)]).abs().mean()
+
+    def extra_repr(self) -> str:
+        return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'
+
+
+def inner_blur(blur: BlurField | Tensor) -> tuple[tuple[slice, slice], BasisBlur | PixelBlur]:
+    """Return the rows and columns of the photo whose blur lies within it, and the operator from the photo to them.
+
+    Args:
+        blur: of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
+
+    Raises:
+        ValueError: the photo is not larger than the kernels.
+    """
+    whole = isinstance(blur, BlurField)
+    height, width = blur.image_size if whole else blur.shape[-2:]
+    kernel_size = blur.kernel_size if whole else round(blur.shape[1] ** 0.5)
+    radius = kernel_size // 2
+    if min(height, width) < kernel_size:
+        raise ValueError(
+            f'the photo has {width}x{height} pixels and the kernels {kernel_size}x{kernel_size}; give larger photos.'
+        )
+    inner = slice(radius, height - radius), slice(radius, width - radius)
+    if whole:
+        return inner, BasisBlur(BlurField.unchecked(blur.kernels, blur.mixing[(..., *inner)]))
+    return inner, PixelBlur(blur[(..., *inner)])

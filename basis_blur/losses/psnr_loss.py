@@ -1,0 +1,38 @@
+"""The loss that restoring networks of the NAFNet family are trained by: minus the PSNR, in dB.
+
+For one photo  L = 10 log10(mean (x - y)^2 + 1e-8);  the mean over the batch is taken of L.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST = 1e-8  # added to the mean square, so that a perfect photo has a finite loss of -80 dB
+
+
+class PSNRLoss(nn.Module):
+    """The loss above, times `loss_weight`.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
+        """Return the loss, one number in dB.
+
+        Args:
+            restored: (N, C, H, W); the prediction, sRGB-like.
+            sharp: the truth, of the same shape.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if restored.shape != sharp.shape:
+            raise ValueError(f'restored is {tuple(restored.shape)}, sharp {tuple(sharp.shape)}; give equal shapes.')
+        squares = (restored.float() - sharp.float()).square().flatten(1).mean(1)
+        return self.loss_weight * 10 * torch.log10(squares + SMALLEST).mean()

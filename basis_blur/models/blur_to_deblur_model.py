@@ -1,0 +1,86 @@
+"""Fine-tune a network that restores photos by blurring them again: blurring to deblur [C21, Sec. 7.3].
+
+    blur = B(lq),  B frozen;     image = network_g(lq);     L = consistency(blur, image, lq) + pixel(image, gt)
+
+B is a trained BasisKPN or LatentKernelNet. Without `pixel_opt` no sharp photo is needed.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any, ClassVar
+
+import torch
+from basicsr.losses import build_loss
+from torch import Tensor, nn
+
+from basis_blur.field import BlurField
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.models.ufpnet_model import UFPNetModel, images_of
+from basis_blur.ops.camera_response import to_linear
+from basis_blur.options import Option, OptionError
+from basis_blur.weights import load_network
+
+
+class BlurToDeblurModel(UFPNetModel):
+    """BasicSR model that trains a restoring network with the forward model of the blur.
+
+    Options beyond `UFPNetModel`'s: `path: pretrain_blur`, the weights of the frozen network that estimates the blur;
+    `train: consistency_opt`, a ConsistencyLoss. `pixel_opt` may be left out.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **UFPNetModel.OPTIONS,
+        'train': {**UFPNetModel.OPTIONS['train'], 'consistency_opt': Option((dict, NoneType), None)},
+        'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str, NoneType), None, is_path=True)},
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if not self.is_train:
+            return
+        path = self.read_section('path')['pretrain_blur']
+        if path is None:
+            raise OptionError(
+                'path lacks "pretrain_blur", the weights of the network that estimates the blur; train a BasisKPN or a '
+                'LatentKernelNet first and name its file.'
+            )
+        net = load_network(path, self.device)
+        if type(net).__name__ not in ('BasisKPN', 'LatentKernelNet'):
+            raise OptionError(
+                f'path: pretrain_blur: {path} holds a {type(net).__name__}, expected a BasisKPN or a LatentKernelNet.'
+            )
+        self.net_blur = net.requires_grad_(False)
+
+    def _build_losses(self) -> dict[str, nn.Module]:
+        section = self.train_options['consistency_opt']
+        if section is None or section.get('type') != ConsistencyLoss.__name__:
+            raise OptionError(
+                f'train: consistency_opt is {section!r}, expected a group with "type: {ConsistencyLoss.__name__}".'
+            )
+        others = {}
+        if self.train_options['pixel_opt'] is not None or self.train_options['reblur_opt'] is not None:
+            others = super()._build_losses()
+        return {**others, 'consistency_opt': build_loss(section).to(self.device)}
+
+    def losses_of(self, result: Any, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
+        """Return the losses of what the network made of `lq`, by name."""
+        consistency: ConsistencyLoss = self.losses['consistency_opt']
+        losses = super().losses_of(result, lq, gt)
+        blur = estimated_blur(self.net_blur, lq, consistency.gamma)
+        losses['l_consistency'] = consistency(blur, images_of(result)[0], lq)
+        return losses
+
+
+@torch.no_grad()
+def estimated_blur(net: nn.Module, photo: Tensor, gamma: float) -> BlurField | Tensor:
+    """Return the blur of photos: a field, or convolution kernels (N, K*K, H, W).
+
+    Args:
+        net: a BasisKPN, which sees linear light, or a LatentKernelNet, which sees the photo.
+        photo: (N, 3, H, W); sRGB-like in [0, 1].
+        gamma: light = photo ** gamma.
+    """
+    if type(net).__name__ == 'BasisKPN':
+        return net(to_linear(photo, gamma))
+    return net(photo).pixel_kernels

@@ -1,0 +1,203 @@
+"""Train and validate a network that restores photos from pairs, with or without kernels [F23, stage III].
+
+    lq --network_g--> image (and kernels K);     L = pixel(image, gt) + reblur: | image (*) K - lq |
+
+The network is UFPNet or any other of a registry of BasicSR that maps a photo to a photo. A result of several scales
+(MIMO-UNet, MPRNet) is compared scale by scale; the first is the restored photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from basicsr.losses import build_loss
+from basicsr.metrics import calculate_metric
+from basicsr.utils import get_root_logger, tensor2img
+from torch import Tensor, nn
+
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.metrics.psnr import psnr
+from basis_blur.models.network_model import NetworkModel
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.options import Option, OptionError
+from basis_blur.pipeline import restore
+from basis_blur.simulation.scene_blur import blur_scene
+from basis_blur.visualize import draw_side_by_side, write_picture
+from basis_blur.weights import load_network
+
+TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
+
+
+class UFPNetModel(NetworkModel):
+    """BasicSR model for networks that map a blurred photo to a sharp one.
+
+    Options beyond `NetworkModel`'s, in `train`: `pixel_opt`, a loss of the restored against the sharp photo, and
+    `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one. In `path`:
+    `pretrain_estimator`, weights of a LatentKernelNet that UFPNet begins with. In `val`: `tile`, restore in tiles of
+    this many pixels a side; `metrics`, BasicSR's.
+
+    Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
+    in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **NetworkModel.OPTIONS,
+        'train': {
+            **NetworkModel.OPTIONS['train'],
+            'pixel_opt': Option((dict, NoneType), None),
+            'reblur_opt': Option((dict, NoneType), None),
+        },
+        'val': {
+            **NetworkModel.OPTIONS['val'],
+            'tile': Option((int, NoneType), None),
+            'metrics': Option((dict, NoneType), None),
+        },
+        'path': {
+            **NetworkModel.OPTIONS['path'],
+            'pretrain_estimator': Option((str, NoneType), None, is_path=True),
+        },
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if not self.is_train:
+            return
+        estimator = self.read_section('path')['pretrain_estimator']
+        if estimator is not None:
+            for net in (self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])):
+                _begin_with(net, estimator)
+        self.losses = self._build_losses()
+
+    def _build_losses(self) -> dict[str, nn.Module]:
+        losses = {}
+        for key in ('pixel_opt', 'reblur_opt'):
+            section = self.train_options[key]
+            if section is not None:
+                losses[key] = build_loss(section).to(self.device)
+        if not losses:
+            raise OptionError('train has neither "pixel_opt" nor "reblur_opt"; give at least one loss.')
+        if not isinstance(losses.get('reblur_opt', ConsistencyLoss()), ConsistencyLoss):
+            raise OptionError(
+                f'train: reblur_opt has the type {self.train_options["reblur_opt"]["type"]!r}, expected '
+                '"ConsistencyLoss".'
+            )
+        return losses
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch of pairs; blur it here if the data set has left that to the device."""
+        self.name_batch(data)
+        self.lq, self.gt = pair_of(data, self.device, _gamma_of(self.opt['datasets']['train']))
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one training step on the batch.
+
+        Raises:
+            InputError: a loss or the gradient is not finite.
+        """
+        with self.autocast():
+            result = self.net_g(self.lq)
+        self.descend(self.losses_of(result, self.lq, self.gt), current_iter)
+
+    def losses_of(self, result: Any, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        """Return the losses of what the network made of `lq`, by name."""
+        losses = {}
+        if 'pixel_opt' in self.losses:
+            losses['l_pixel'] = sum(
+                self.losses['pixel_opt'](image.float(), _resized(gt, image)) for image in images_of(result)
+            )
+        if 'reblur_opt' in self.losses:
+            kernels = getattr(result, 'pixel_kernels', None)
+            if kernels is None:
+                raise OptionError(
+                    f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '
+                    'none; remove it, or train with BlurToDeblurModel, which takes them from a second network.'
+                )
+            losses['l_reblur'] = self.losses['reblur_opt'](kernels.float(), images_of(result)[0], lq)
+        return losses
+
+    def validate(
+        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> list[dict[str, float]]:
+        """Restore every photo, score it if there is a sharp one, and draw it beside the blurred one."""
+        net = self.best_net
+        scores = []
+        for index, data in enumerate(self.progress(samples, len(dataset))):
+            self.name_batch(data)
+            lq, gt = pair_of(data, self.device, _gamma_of(dataset.opt))
+            with self.autocast():
+                image = restore(net, lq, self.val_options.get('tile'))
+            scores.append(self._score(image, lq, gt))
+            name = f'{index:03d}_{Path(self.batch_name).stem}'
+            wants_picture = tb_logger is not None and index < TENSORBOARD_PICTURES
+            if save_img or wants_picture:
+                picture = draw_side_by_side({'blurred': lq.cpu(), 'restored': image.cpu()})
+                if wants_picture:
+                    tb_logger.add_image(f'{dataset.opt["name"]}/{name}', picture, current_iter, dataformats='HWC')
+                if save_img:
+                    write_picture(self.picture_path(name, dataset.opt['name'], current_iter), picture)
+        return scores
+
+    def _score(self, image: Tensor, lq: Tensor, gt: Tensor | None) -> dict[str, float]:
+        if gt is None:
+            return {}
+        scores = {'psnr': psnr(image, gt).item(), 'blurred_psnr': psnr(lq, gt).item()}
+        pair = {'img': tensor2img(image), 'img2': tensor2img(gt)}
+        for name, options in (self.val_options.get('metrics') or {}).items():
+            scores[name] = float(calculate_metric(pair, dict(options)))
+        return scores
+
+
+def images_of(result: Any) -> list[Tensor]:
+    """Return the photos among what a network returned: the restored one, and any smaller or earlier ones."""
+    if isinstance(result, Tensor):
+        return [result]
+    if hasattr(result, 'image'):
+        return images_of(result.image)
+    return list(result)
+
+
+def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tuple[Tensor, Tensor | None]:
+    """Return the blurred and, if there is one, the sharp photo of a batch, both (N, C, H, W).
+
+    Args:
+        data: of a data set of pairs, or of SyntheticBlurDataset in either form, whose scenes lose their border.
+        device: where they shall be.
+        gamma: of the photos, for scenes that are blurred here.
+    """
+    tensors = {key: value.to(device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)}
+    if 'sharp' in tensors:
+        tensors = blur_scene(tensors, gamma)
+    lq, gt = tensors['lq'], tensors.get('gt')
+    if gt is not None:
+        border = (gt.shape[-1] - lq.shape[-1]) // 2
+        gt = gt[..., border : border + lq.shape[-2], border : border + lq.shape[-1]].clamp(0, 1)
+    return lq, gt
+
+
+def _resized(gt: Tensor, image: Tensor) -> Tensor:
+    if gt.shape[-2:] == image.shape[-2:]:
+        return gt
+    return F.interpolate(gt, size=image.shape[-2:], mode='bilinear', align_corners=False, antialias=True)
+
+
+def _gamma_of(dataset_options: Mapping[str, Any]) -> float:
+    return float(dataset_options.get('gamma', GAMMA))
+
+
+def _begin_with(net: nn.Module, path: str) -> None:
+    """Give the kernel estimator and flow of `net` the weights of a trained LatentKernelNet."""
+    state = load_network(path, expect='LatentKernelNet').state_dict()
+    own = net.state_dict()
+    wrong = [key for key, value in state.items() if key not in own or own[key].shape != value.shape]
+    if wrong:
+        raise OptionError(
+            f'path: pretrain_estimator: {path} does not fit network_g, such as in {wrong[0]}; give both the same '
+            'kernel_size and widths.'
+        )
+    net.load_state_dict(state, strict=False)
+    get_root_logger().info(f'{type(net).__name__} estimates kernels with the weights of {path}.')

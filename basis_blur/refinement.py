@@ -1,0 +1,96 @@
+"""Test-time refinement: fit the estimated blur of one photo to that photo alone.
+
+    repeat:   u = restoration of v with the present blur;     blur <- descend  || g(R(H u)) - v ||^2
+
+Only the reblur loss of the present restoration is seen, no truth: so a refinement is kept only if, after the last
+restoration, it is smaller than it was before, and whether it was is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from basis_blur.field import BlurField
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.pipeline import check_photo, deblur
+
+STEPS = 30
+STEPS_PER_RESTORATION = 10
+LEARNING_RATE = 0.05  # of the logarithms of kernels and mixing
+LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
+RESTORATION_ITERATIONS = 6  # while the field still changes
+
+
+class Refinement(NamedTuple):
+    """What came of it.
+
+    Args:
+        field: the refined field, or the given one if it was not better.
+        before: reblur loss with the given field.
+        after: reblur loss with the refined field.
+        improved: whether the refined one is returned.
+    """
+
+    field: BlurField
+    before: float
+    after: float
+    improved: bool
+
+
+def refine_field(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float = GAMMA,
+    steps: int = STEPS,
+    callback: Callable[[int, float], None] | None = None,
+) -> Refinement:
+    """Refine the estimated blur of a photo by the reblur loss of its restoration.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1]; larger than the kernels.
+        field: of that photo, on its device.
+        gamma: of the photo, light = photo ** gamma, >= 1.
+        steps: of the descent, >= 1; the photo is restored anew after every ten.
+        callback: called after each step with its number, from 1, and the loss.
+
+    Raises:
+        ValueError: there are several photos, or they are not as described.
+    """
+    check_photo(photo)
+    if len(photo) != 1:
+        raise ValueError(f'{len(photo)} photos are given, expected one; refine them one by one.')
+    if steps < 1:
+        raise ValueError(f'steps is {steps}, expected >= 1; the default is {STEPS}.')
+    loss = ConsistencyLoss(gamma=gamma)
+
+    def judge(candidate: BlurField) -> float:
+        with torch.no_grad():
+            return loss(candidate, deblur(photo, candidate, gamma), photo).item()
+
+    logits = [each.detach().clamp_min(LEAST).log().requires_grad_() for each in (field.kernels, field.mixing)]
+    optimizer = torch.optim.Adam(logits, LEARNING_RATE)
+    restored = photo
+    for step in range(steps):
+        if step % STEPS_PER_RESTORATION == 0:
+            with torch.no_grad():
+                restored = deblur(photo, _field_of(logits), gamma, RESTORATION_ITERATIONS)
+        error = loss(_field_of(logits), restored, photo)
+        optimizer.zero_grad(set_to_none=True)
+        error.backward()
+        optimizer.step()
+        if callback is not None:
+            callback(step + 1, error.item())
+    refined = _field_of([each.detach() for each in logits])
+    before, after = judge(field), judge(refined)
+    improved = after < before
+    return Refinement(refined if improved else field, before, after, improved)
+
+
+def _field_of(logits: list[Tensor]) -> BlurField:
+    kernels, mixing = logits
+    return BlurField.unchecked(kernels.flatten(2).softmax(-1).view_as(kernels), mixing.softmax(1))

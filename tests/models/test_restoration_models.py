@@ -1,0 +1,103 @@
+"""The stages that train restoring networks, on photos of noise."""
+
+import pytest
+import torch
+
+from basis_blur.archs import BasisKPN
+from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel
+from basis_blur.models.ufpnet_model import UFPNetModel, images_of, pair_of
+from basis_blur.options import OptionError
+from basis_blur.weights import save_network
+
+PIXEL = {'pixel_opt': {'type': 'PSNRLoss'}}
+CONSISTENCY = {'consistency_opt': {'type': 'ConsistencyLoss', 'gamma': 1.0}}
+
+
+@pytest.fixture
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.rand(2, 3, 40, 40, generator=generator)
+    return {'lq': torch.nn.functional.avg_pool2d(gt, 3, 1, 1), 'gt': gt, 'lq_path': ['one.png', 'two.png']}
+
+
+@pytest.fixture
+def blur_weights(tmp_path):
+    path = tmp_path / 'blur.safetensors'
+    save_network(BasisKPN(num_feat=2, num_kernels=2), path)
+    return path
+
+
+def step(model, batch, iteration=1):
+    model.feed_data(batch)
+    model.optimize_parameters(iteration)
+    return model.get_current_log()
+
+
+def test_any_registered_network_is_a_plain_restorer_and_learns(options, pair):
+    torch.manual_seed(0)
+    model = UFPNetModel(options(train=PIXEL))
+    losses = [step(model, pair)['l_pixel'] for _ in range(30)]
+    assert losses[-1] < losses[0] - 3  # dB
+
+
+def test_the_reblur_loss_needs_a_network_with_kernels(options, pair):
+    model = UFPNetModel(options(train={'reblur_opt': {'type': 'ConsistencyLoss'}}))
+    with pytest.raises(OptionError, match='reblur_opt needs kernels, but ToyNet returns none'):
+        step(model, pair)
+
+
+def test_a_training_without_loss_is_refused(options):
+    with pytest.raises(OptionError, match='neither "pixel_opt" nor "reblur_opt"'):
+        UFPNetModel(options())
+
+
+def test_every_scale_is_compared_with_the_sharp_photo_at_its_size(options, pair):
+    model = UFPNetModel(options(train=PIXEL))
+    lq, gt = pair['lq'], pair['gt']
+    small = torch.nn.functional.interpolate(gt, size=(20, 20), mode='bilinear', antialias=True)
+    perfect = model.losses_of([gt, small], lq, gt)['l_pixel']
+    assert perfect.item() == pytest.approx(-160, abs=0.1)  # -80 dB for each of two
+
+
+def test_validation_scores_the_photo_and_draws_it(options, pair, tmp_path):
+    model = UFPNetModel(options(train=PIXEL, val={'tile': 36}))
+    photo = {'lq': pair['lq'][:1], 'gt': pair['gt'][:1], 'lq_path': ['one.png']}
+    dataset = type('Pairs', (), {'opt': {'name': 'Pairs'}, '__len__': lambda self: 1})()
+    (scores,) = model.validate([photo], dataset, 7, None, True)
+    assert set(scores) == {'psnr', 'blurred_psnr'}
+    assert list((tmp_path / 'visualization').rglob('*.png'))
+
+
+def test_a_scene_loses_its_border(pair):
+    lq, gt = pair_of({'lq': pair['lq'][..., 4:-4, 4:-4], 'gt': pair['gt']}, torch.device('cpu'), 2.2)
+    torch.testing.assert_close(gt, pair['gt'][..., 4:-4, 4:-4])
+    assert gt.shape == lq.shape
+
+
+def test_blurring_to_deblur_trains_without_sharp_photos_and_leaves_the_blur_network(options, pair, blur_weights):
+    opt = options(train=CONSISTENCY)
+    opt['path']['pretrain_blur'] = str(blur_weights)
+    torch.manual_seed(0)
+    model = BlurToDeblurModel(opt)
+    before = [parameter.clone() for parameter in model.net_blur.parameters()]
+    batch = {'lq': pair['lq'], 'lq_path': pair['lq_path']}
+    losses = [step(model, batch)['l_consistency'] for _ in range(20)]
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(torch.equal(a, b) for a, b in zip(before, model.net_blur.parameters(), strict=True))
+
+
+def test_blurring_to_deblur_beside_the_pixel_loss_sums_both(options, pair, blur_weights):
+    opt = options(train={**CONSISTENCY, **PIXEL})
+    opt['path']['pretrain_blur'] = str(blur_weights)
+    assert {'l_pixel', 'l_consistency'} <= step(BlurToDeblurModel(opt), pair).keys()
+
+
+def test_blurring_to_deblur_needs_a_network_for_the_blur(options):
+    with pytest.raises(OptionError, match='path lacks "pretrain_blur"'):
+        BlurToDeblurModel(options(train=CONSISTENCY))
+
+
+def test_images_of_finds_the_restored_photo_first():
+    photo = torch.rand(1, 3, 4, 4)
+    assert images_of(photo)[0] is photo
+    assert images_of([photo, photo[..., :2, :2]])[0] is photo
