@@ -2,5 +2,6 @@
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.kernel_flow_arch import KernelFlow
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 
-ARCHS = {'BasisKPN': BasisKPN, 'KernelFlow': KernelFlow}
+ARCHS = {'BasisKPN': BasisKPN, 'KernelFlow': KernelFlow, 'LatentKernelNet': LatentKernelNet}

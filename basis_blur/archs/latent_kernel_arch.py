@@ -1,0 +1,309 @@
+"""LatentKernelNet: the kernel of every pixel of a photo, as a code in the latent space of a kernel flow [F23].
+
+    photo -> estimator (U-Net) -> code, sigma            code: K*K numbers a pixel, standardised; sigma: one, in (0, 1)
+    code' = code sqrt(1 - sigma^2) + noise sigma         noise standard normal; 0 in eval(), where code' is the mean
+    raw = flow^-1(code')                                 kernels as the flow knows them; the flow is frozen
+    pixel_kernels = turn(max(raw, 0) / sum)              point spread functions, for `PixelBlur`
+
+The estimator's names of weights are those of the published checkpoints, where it is called `kernel_extra`.
+
+Convention: `raw` are correlation kernels, as published; `pixel_kernels` are convolution kernels, as everywhere here.
+    A flow that was trained on either kind will do: camera shakes and the same turned are equally likely.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from basis_blur.archs.kernel_flow_arch import KernelFlow
+
+CHUNK_PIXELS = 1 << 14  # kernels that the flow inverts at once
+
+
+class LatentKernels(NamedTuple):
+    """The estimate for a batch of photos.
+
+    Args:
+        code: (N, K*K, H, W); before noise: mean 0 and variance 1 over the K*K values of a pixel.
+        sigma: (N, 1, H, W); in [0, 1], how unsure the estimate is.
+        raw: (N, K*K, H, W); correlation kernels, as the flow returns them: nearly >= 0, nearly of sum 1.
+        pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1.
+    """
+
+    code: Tensor
+    sigma: Tensor
+    raw: Tensor
+    pixel_kernels: Tensor
+
+
+class LatentKernelNet(nn.Module):
+    """Estimate the kernel of every pixel from a blurred photo.
+
+    The flow's weights come from its own training, or from a checkpoint of this network, which holds them too. They
+    are frozen, and the flow stays in evaluation mode whatever the mode of the network.
+
+    Args:
+        in_channels: of the photo.
+        kernel_size: K, odd.
+        width: channels of the estimator at full resolution; 64 is the network of the paper.
+        flow_prior: without it, there is no flow: raw = the estimator's softmax over the K*K channels, with noise in
+            units of the spread of a pixel's values (an ablation of the paper).
+        uncertainty: without it, sigma is 0 and there is never noise (an ablation of the paper).
+        flow_blocks: of the flow.
+        flow_hidden: of the flow.
+
+    Raises:
+        ValueError: a hyper-parameter is outside its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        kernel_size: int = 19,
+        width: int = 64,
+        flow_prior: bool = True,
+        uncertainty: bool = True,
+        flow_blocks: int = 5,
+        flow_hidden: int = 25,
+    ):
+        super().__init__()
+        self._hyper_parameters = {
+            'in_channels': in_channels,
+            'kernel_size': kernel_size,
+            'width': width,
+            'flow_prior': flow_prior,
+            'uncertainty': uncertainty,
+            'flow_blocks': flow_blocks,
+            'flow_hidden': flow_hidden,
+        }
+        self.kernel_extra = KernelEstimator(in_channels, kernel_size, width, uncertainty)
+        self.flow = None
+        if flow_prior:
+            self.flow = KernelFlow(kernel_size=kernel_size, num_blocks=flow_blocks, hidden=flow_hidden)
+            self.flow.requires_grad_(False).eval()
+
+    @property
+    def hyper_parameters(self) -> dict:
+        """What builds the same network again."""
+        return dict(self._hyper_parameters)
+
+    def train(self, mode: bool = True) -> LatentKernelNet:
+        """Set the mode of all but the flow."""
+        super().train(mode)
+        if self.flow is not None:
+            self.flow.eval()
+        return self
+
+    def forward(self, photo: Tensor, noise: Tensor | None = None) -> LatentKernels:
+        """Return the estimate.
+
+        Args:
+            photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
+            noise: (N, K*K, H, W), standard normal; by default drawn in training and 0 in evaluation.
+
+        Raises:
+            ValueError: the photo has another number of channels, or the noise is of another shape.
+        """
+        shares, sigma = self.kernel_extra.shares(photo)
+        code = standardised(shares)
+        if noise is None and self.training and self._hyper_parameters['uncertainty']:
+            noise = torch.randn_like(code)
+        if self.flow is not None:
+            return latent_kernels(code, sigma, self.flow, noise)
+        spread, mean = torch.std_mean(shares, 1, keepdim=True)
+        raw = perturbed(code, sigma, noise) * spread + mean
+        return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
+
+
+class KernelEstimator(nn.Module):
+    """The U-Net that sees a photo and predicts a code and its uncertainty for every pixel.
+
+        Encoding_Block1, 2:   conv; two residual blocks; relu = skip; conv of stride 2        w, 2 w channels
+        Conv_mid:             five conv-relu                                                  4 w
+        Decoding_Block1, 2:   transposed conv to the skip's size; concat [up, skip]; conv;
+                              two residual blocks; relu                                       2 w, w
+        Conv_tail:            mean: conv-relu-conv, softmax over channels, standardised -> code
+                              var:  conv-relu-conv, sigmoid, mean over channels         -> sigma
+
+    All convolutions are 3x3; a residual block is  x + conv(relu(conv(relu(x)))).
+
+    Args:
+        in_channels: of the photo.
+        kernel_size: K, odd; a code has K*K channels.
+        width: w.
+        uncertainty: without it, there is no tail `var`, and sigma is 0.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+
+    def __init__(self, in_channels: int = 3, kernel_size: int = 19, width: int = 64, uncertainty: bool = True):
+        super().__init__()
+        for name, value in (('in_channels', in_channels), ('width', width), ('kernel_size', kernel_size)):
+            if value < 1:
+                raise ValueError(f'{name} is {value}, expected >= 1.')
+        if kernel_size % 2 == 0 or kernel_size < 3:
+            raise ValueError(f'kernel_size is {kernel_size}, expected an odd number >= 3; 19 is published.')
+        self.in_channels = in_channels
+        self.Encoding_Block1 = _EncodingBlock(in_channels, width)
+        self.Encoding_Block2 = _EncodingBlock(width, 2 * width)
+        self.Conv_mid = _Middle(2 * width, 4 * width)
+        self.Decoding_Block1 = _DecodingBlock(4 * width, 2 * width)
+        self.Decoding_Block2 = _DecodingBlock(2 * width, width)
+        self.Conv_tail = _Tail(width, kernel_size**2, uncertainty)
+
+    def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the code (N, K*K, H, W) and sigma (N, 1, H, W).
+
+        Args:
+            photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
+        """
+        shares, sigma = self.shares(photo)
+        return standardised(shares), sigma
+
+    def shares(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the softmax that the code is made of, and sigma; shapes as in `forward`.
+
+        Raises:
+            ValueError: the photo has another number of channels.
+        """
+        if photo.ndim != 4 or photo.shape[1] != self.in_channels:
+            raise ValueError(f'the photo has shape {tuple(photo.shape)}, expected (N, {self.in_channels}, H, W).')
+        x, skip1 = self.Encoding_Block1(photo)
+        x, skip2 = self.Encoding_Block2(x)
+        x = self.Conv_mid(x)
+        x = self.Decoding_Block1(x, skip2)
+        x = self.Decoding_Block2(x, skip1)
+        return self.Conv_tail(x)
+
+
+def standardised(shares: Tensor) -> Tensor:
+    """Bring the values of every pixel, dim 1, to mean 0 and (unbiased) variance 1; equal values become 0."""
+    spread, mean = torch.std_mean(shares, 1, keepdim=True)
+    return (shares - mean) / spread.clamp_min(torch.finfo(spread.dtype).tiny)
+
+
+def perturbed(code: Tensor, sigma: Tensor, noise: Tensor | None) -> Tensor:
+    """Return code sqrt(1 - sigma^2) + noise sigma, as standard normal as the code; `noise` None stands for 0.
+
+    Raises:
+        ValueError: the noise is of another shape than the code.
+    """
+    # The square root has no slope at sigma = 1, which rounding may reach.
+    mean = code * (1 - sigma.square()).clamp_min(torch.finfo(sigma.dtype).eps).sqrt()
+    if noise is None:
+        return mean
+    if noise.shape != code.shape:
+        raise ValueError(f'the noise has shape {tuple(noise.shape)}, expected {tuple(code.shape)}, that of the code.')
+    return mean + noise * sigma
+
+
+def latent_kernels(
+    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int = CHUNK_PIXELS
+) -> LatentKernels:
+    """Turn the code of every pixel into its kernel; in full precision also within autocast.
+
+    Args:
+        code: (N, K*K, H, W), standardised.
+        sigma: (N, 1, H, W).
+        flow: of K x K kernels, in evaluation mode.
+        noise: (N, K*K, H, W), standard normal; None stands for 0.
+        chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
+            computed again for the gradient; the result does not depend on it.
+
+    Raises:
+        ValueError: the noise is of another shape than the code.
+    """
+    with torch.autocast(code.device.type, enabled=False):
+        raw = _decoded(perturbed(code, sigma, noise), flow, chunk_pixels)
+        return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
+
+
+def to_pixel_kernels(raw: Tensor) -> Tensor:
+    """Return raw correlation kernels (N, K*K, H, W) as point spread functions: turned, >= 0, of sum 1."""
+    kernels = raw.clamp_min(0)
+    return (kernels / kernels.sum(1, keepdim=True).clamp_min(torch.finfo(kernels.dtype).tiny)).flip(1)
+
+
+def _decoded(code: Tensor, flow: KernelFlow, chunk_pixels: int) -> Tensor:
+    chunks = [chunk.mT for photo in code.flatten(2) for chunk in photo.split(chunk_pixels, 1)]
+    again = torch.is_grad_enabled() and len(chunks) > 1
+    decoded = [
+        checkpoint(flow.decode_raw, chunk, use_reentrant=False) if again else flow.decode_raw(chunk) for chunk in chunks
+    ]
+    each = len(decoded) // len(code)
+    photos = [torch.cat([kernels.mT for kernels in decoded[n * each : (n + 1) * each]], 1) for n in range(len(code))]
+    return torch.stack(photos).unflatten(2, code.shape[-2:])
+
+
+class _ResidualBlock(nn.Module):
+    """x + conv(relu(conv(relu(x))))."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(nn.ReLU(), _conv(channels, channels), nn.ReLU(), _conv(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class _EncodingBlock(nn.Module):
+    """Return the features at half the resolution, and the skip."""
+
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.Conv_head = _conv(before, after)
+        self.ResBlock1 = _ResidualBlock(after)
+        self.ResBlock2 = _ResidualBlock(after)
+        self.downsample = _conv(after, after, stride=2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        skip = F.relu(self.ResBlock2(self.ResBlock1(self.Conv_head(x))))
+        return self.downsample(skip), skip
+
+
+class _Middle(nn.Module):
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        widths = [before, after, after, after, after]
+        self.body = nn.Sequential(*(layer for width in widths for layer in (_conv(width, after), nn.ReLU())))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+class _DecodingBlock(nn.Module):
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.Conv_t = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1)
+        self.Conv_head = _conv(2 * after, after)
+        self.ResBlock1 = _ResidualBlock(after)
+        self.ResBlock2 = _ResidualBlock(after)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        up = self.Conv_t(x, output_size=skip.shape[-2:])
+        return F.relu(self.ResBlock2(self.ResBlock1(self.Conv_head(torch.cat([up, skip], 1)))))
+
+
+class _Tail(nn.Module):
+    def __init__(self, before: int, taps: int, uncertainty: bool):
+        super().__init__()
+        self.mean = nn.Sequential(_conv(before, before), nn.ReLU(), _conv(before, taps))
+        self.var = nn.Sequential(_conv(before, before), nn.ReLU(), _conv(before, taps)) if uncertainty else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.mean(x)
+        # Standardising cancels nearly all of a flat softmax, and needs full precision within autocast too.
+        shares = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+        if self.var is None:
+            return shares, torch.zeros_like(shares[:, :1])
+        return shares, self.var(x).to(shares.dtype).sigmoid().mean(1, keepdim=True)
+
+
+def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(before, after, 3, stride, padding=1)
