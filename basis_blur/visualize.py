@@ -119,6 +119,30 @@ def draw_basis_montage(field: BlurField, tile: int = 150, least: float = 0.002) 
     return np.vstack([montage, _montage_legend(montage.shape[1], len(shares) - len(order), len(shares))])
 
 
+def draw_kernel_sets(sets: dict[str, Tensor], tile: int = 64) -> np.ndarray:
+    """Draw sets of kernels beside each other, each under its name, each kernel as bright as it can be.
+
+    Args:
+        sets: name to (M, K, K), M >= 1; the same M and K in all.
+        tile: side of a kernel in pixels.
+
+    Raises:
+        ValueError: there is none, or they differ in shape.
+    """
+    shapes = {tuple(kernels.shape) for kernels in sets.values()}
+    if len(shapes) != 1:
+        raise ValueError(f'the sets have the shapes {sorted(shapes)}, expected one shape (M, K, K).')
+    pictures = []
+    for name, kernels in sets.items():
+        tiles = [
+            cv2.resize(_colour(_normalised(kernel) ** 0.6, cv2.COLORMAP_INFERNO), (tile, tile), interpolation=0)
+            for kernel in kernels.detach().float().cpu().numpy()
+        ]
+        sheet = _tiled(tiles, _columns(len(tiles), 1))
+        pictures.append(np.vstack([_line(sheet.shape[1], [(GAP, name, TEXT)]), sheet]))
+    return _tiled(pictures, len(pictures))
+
+
 def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
     """Draw photos of one size beside each other, each with its name above.
 

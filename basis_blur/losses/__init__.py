@@ -1,8 +1,9 @@
 """What training minimises. Each loss is weighted by pixel, summed over pixels and averaged over the batch."""
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.flow_nll_loss import FlowNLLLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 
-__all__ = ['ConsistencyLoss', 'KernelLoss', 'PSNRLoss', 'ReblurLoss']
+__all__ = ['ConsistencyLoss', 'FlowNLLLoss', 'KernelLoss', 'PSNRLoss', 'ReblurLoss']

@@ -1,0 +1,70 @@
+"""How badly a flow predicts kernels: the negative log-likelihood of their pixels, in steps [L21, F23].
+
+    NLL = -log p(q),    log p(q) = log N(u) + log |det du/dx| + log |det dx/dq|
+
+q: the kernel's pixels in steps of `normalization` / 720, with uniform noise of one step (see `KernelFlow.preprocess`);
+x: their logits; u: the code. The logit's determinant is part of it, so the NLL bounds the nats, on average, that it
+takes to write the pixels down as whole steps: it is positive, 0 means that nothing is left unknown, and it compares
+between flows of any size, depth or alpha. `normalization` sets how fine a step is; to compare flows that differ in it
+compares descriptions of different precision.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class FlowNLLLoss(nn.Module):
+    """The NLL above in nats per kernel, averaged over the batch, times `loss_weight`.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, flow: nn.Module, kernels: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the loss, one number; its gradient flows to the flow's parameters.
+
+        Args:
+            flow: a `KernelFlow`, or a wrapper for distributed training that holds one in `.module`.
+            kernels: (M, K, K); >= 0, sum 1.
+            noise: of the same shape, uniform in [0, 1); by default drawn from torch's default generator.
+
+        Raises:
+            ValueError: a shape does not fit.
+        """
+        return self.loss_weight * kernel_nll(flow, kernels, noise).mean()
+
+    def extra_repr(self) -> str:
+        return f'loss_weight={self.loss_weight}'
+
+
+def kernel_nll(flow: nn.Module, kernels: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Return the NLL of each kernel, (M,) in nats; the arguments are those of `FlowNLLLoss`."""
+    bare = getattr(flow, 'module', flow)
+    if noise is None:
+        noise = torch.rand_like(kernels)
+    x = bare.preprocess(kernels, noise)
+    code, log_det = flow(x)  # through the wrapper, which sums the gradients of all processes
+    return -(bare.code_log_prob(code) + log_det + bare.preprocess_log_det(x))
+
+
+def bits_per_dimension(nll: float | Tensor, dims: int) -> float | Tensor:
+    """Return an NLL in bits per pixel.
+
+    Args:
+        nll: in nats per kernel, such as `kernel_nll` returns.
+        dims: pixels of a kernel, K*K.
+
+    Raises:
+        ValueError: `dims` is not positive.
+    """
+    if dims < 1:
+        raise ValueError(f'dims is {dims}, expected the number of pixels of a kernel, K*K.')
+    return nll / (dims * math.log(2))

@@ -1,0 +1,144 @@
+"""Train and validate a flow over blur kernels by maximum likelihood: stage I of UFPNet [L21, F23].
+
+    kernels --KernelFlow--> code;    FlowNLLLoss is minimised
+
+Before the first step of a new training the flow's `normalization` is derived from the training kernels; it is saved
+with the weights, so a training that goes on or begins from other weights keeps theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from basicsr.data import build_dataset
+from basicsr.losses import build_loss
+from basicsr.utils import get_root_logger
+from torch import Tensor
+
+from basis_blur.archs.kernel_flow_arch import LEVELS
+from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
+from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
+from basis_blur.metrics.kernel import kernel_l1
+from basis_blur.metrics.kernel_statistics import statistics_table
+from basis_blur.models.network_model import NetworkModel
+from basis_blur.options import Option, OptionError
+from basis_blur.visualize import draw_kernel_sets, write_picture
+
+SAMPLES = 1000  # that are drawn for the table
+SHOWN = 48  # kernels of each kind in the picture
+CHUNK = 1024  # kernels computed at once
+
+
+class KernelFlowModel(NetworkModel):
+    """BasicSR model for `KernelFlow`.
+
+    Options beyond `NetworkModel`'s, in `train`: `nll_opt`, the loss.
+
+    Scores of a validation, means over the held-out kernels: bits_per_dim, the NLL of `FlowNLLLoss`; round_trip_l1,
+    the L1 distance of a kernel and decode(encode(kernel)), which is what is cut off above `normalization`;
+    inverse_error, the largest |inverse(forward(x)) - x|, which is rounding. The log also compares kernels drawn from
+    the flow with the held-out ones in a table; `save_img` draws them.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **NetworkModel.OPTIONS,
+        'train': {**NetworkModel.OPTIONS['train'], 'nll_opt': Option((dict,))},
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if not self.is_train:
+            return
+        if self.train_options['amp'] is not None:
+            raise OptionError('train: "amp" is of no use to a flow, whose likelihoods need float32; leave it out.')
+        section = self.train_options['nll_opt']
+        if section.get('type') != FlowNLLLoss.__name__:
+            raise OptionError(f'train: nll_opt has the type {section.get("type")!r}, expected "FlowNLLLoss".')
+        self.loss = build_loss(section)
+        dataset = self._training_kernels()
+        self.shown_kernels = dataset.spread(SHOWN)
+        if opt['path'].get('pretrain_network_g') is None:
+            value = derive_normalization(dataset.spread())
+            for net in {self.get_bare_model(self.net_g), self.best_net}:
+                net.set_normalization(value)
+            get_root_logger().info(
+                f'The normalization of the kernels is {value:.4f}, from {opt["datasets"]["train"]["dataroot"]}.'
+            )
+
+    def _training_kernels(self) -> KernelDataset:
+        section = self.opt['datasets']['train']
+        dataset = build_dataset({'phase': 'train', **section})
+        if not isinstance(dataset, KernelDataset):
+            raise OptionError(f'datasets: train: "type" is {section["type"]!r}, expected "KernelDataset".')
+        size = self.best_net.hyper_parameters['kernel_size']
+        if dataset.kernel_size != size:
+            raise OptionError(
+                f'network_g: "kernel_size" is {size}, but the kernels in {section["dataroot"]} have '
+                f'{dataset.kernel_size} pixels a side; make them agree.'
+            )
+        return dataset
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch of KernelDataset."""
+        keys = data['key']
+        self.batch_name = f'kernels {", ".join(keys[:4])}{f" and {len(keys) - 4} more" if len(keys) > 4 else ""}'
+        self.kernels = data['kernel'].to(self.device, non_blocking=True)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one training step on the batch.
+
+        Raises:
+            InputError: the loss or the gradient is not finite.
+        """
+        self.descend({'l_nll': self.loss(self.net_g, self.kernels)}, current_iter)
+
+    def lower_is_better(self, metric: str) -> bool:
+        return metric in ('bits_per_dim', 'round_trip_l1', 'inverse_error')
+
+    @torch.no_grad()
+    def validate(
+        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> list[dict[str, float]]:
+        """Score held-out kernels, log the statistics of kernels drawn from the flow, and draw some."""
+        kernels = torch.cat([data['kernel'] for data in self.progress(samples, len(dataset))])
+        net = self.best_net.eval()
+        generator = torch.Generator().manual_seed(0)  # the same noise and the same codes at each validation
+        noise = torch.rand(kernels.shape, generator=generator)
+        codes = torch.randn(SAMPLES, net.dims, generator=generator)
+        parts = zip(kernels.split(CHUNK), noise.split(CHUNK), strict=True)
+        scores = [score for part in parts for score in self._score(net, *(each.to(self.device) for each in part))]
+        if self.opt['rank'] == 0:
+            size = net.hyper_parameters['kernel_size']
+            drawn = net.decode_raw(codes.to(self.device), CHUNK).view(-1, size, size).cpu()
+            noisy = net.normalization.cpu() * noise / LEVELS
+            table = statistics_table({'held out': kernels, 'held out + noise': kernels + noisy, 'samples': drawn})
+            get_root_logger().info(f'Kernels of {dataset.opt["name"]} and samples of the flow:\n{table}')
+            self._draw(drawn, kernels, dataset.opt['name'], current_iter, tb_logger, save_img)
+        if net is not self.net_g_ema and self.is_train:
+            net.train()
+        return scores
+
+    def _score(self, net: torch.nn.Module, kernels: Tensor, noise: Tensor) -> list[dict[str, float]]:
+        x = net.preprocess(kernels, noise)
+        columns = {
+            'bits_per_dim': bits_per_dimension(kernel_nll(net, kernels, noise), net.dims),
+            'round_trip_l1': kernel_l1(net.decode(net.encode(kernels)), kernels),
+            'inverse_error': (net.inverse(net(x)[0])[0] - x).abs().amax(1),
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _draw(
+        self, drawn: Tensor, kernels: Tensor, name: str, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        if not save_img and tb_logger is None:
+            return
+        title, data = ('training kernels', self.shown_kernels) if self.is_train else ('kernels', kernels[:SHOWN])
+        light = drawn[:SHOWN].clamp(min=0)
+        picture = draw_kernel_sets({title: data, 'samples of the flow': light / light.sum((1, 2), keepdim=True)})
+        if tb_logger is not None:
+            tb_logger.add_image(f'{name}/samples', picture, current_iter, dataformats='HWC')
+        if save_img:
+            write_picture(self.picture_path(f'{name}_samples', name, current_iter), picture)
