@@ -16,19 +16,22 @@ from basis_blur.archs import ARCHS  # noqa: E402
 from basis_blur.bridges import basicsr as compatibility  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
-from basis_blur.losses import ConsistencyLoss, FlowNLLLoss, KernelLoss, PSNRLoss, ReblurLoss  # noqa: E402
+from basis_blur.losses import ConsistencyLoss, FlowNLLLoss, KernelLoss, PixelReblurLoss, PSNRLoss, ReblurLoss  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel  # noqa: E402
+from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
 
 COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
-    registries.LOSS_REGISTRY: (FlowNLLLoss, ReblurLoss, KernelLoss, ConsistencyLoss, PSNRLoss),
+    registries.LOSS_REGISTRY: (FlowNLLLoss, ReblurLoss, KernelLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
-    registries.MODEL_REGISTRY: (BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel),
-}
+    registries.MODEL_REGISTRY: (
+        BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel, SelfSupervisedReblurModel,
+    ),
+}  # fmt: skip
 
 
 def register() -> None:

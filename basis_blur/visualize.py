@@ -143,6 +143,32 @@ def draw_kernel_sets(sets: dict[str, Tensor], tile: int = 64) -> np.ndarray:
     return _tiled(pictures, len(pictures))
 
 
+def draw_sigma(sigma: Tensor, side: int = SHORTEST_PICTURE) -> np.ndarray:
+    """Draw how unsure a network is of the kernel of each pixel: the brighter the less sure, with a scale below.
+
+    Args:
+        sigma: (1, H, W) or with N = 1; >= 0. The brightest colour is its largest value, which the scale tells.
+        side: the longer side of the picture, in pixels.
+
+    Raises:
+        ValueError: the shape is another.
+    """
+    values = sigma.detach().float().cpu()
+    if values.ndim not in (3, 4) or values.numel() != values.shape[-2] * values.shape[-1]:
+        raise ValueError(f'sigma has shape {tuple(sigma.shape)}, expected (1, H, W).')
+    values = values.reshape(values.shape[-2:]).numpy()
+    size = [max(1, round(length * side / max(values.shape))) for length in values.shape]
+    picture = _resize(_colour(_normalised(values), cv2.COLORMAP_VIRIDIS), tuple(size))
+    text = f'sigma 0 to {values.max():.3g}, mean {values.mean():.3g}'
+    return np.vstack([picture, _line(picture.shape[1], [(12, text, TEXT)])])
+
+
+def put_side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    """Put pictures beside each other, the tops in one line, those that are lower on paper."""
+    height = max(len(picture) for picture in pictures)
+    return np.hstack([np.vstack([each, _paper(height - len(each), each.shape[1])]) for each in pictures])
+
+
 def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
     """Draw photos of one size beside each other, each with its name above.
 

@@ -7,10 +7,10 @@ import pytest
 from basis_blur import plugin
 
 NAMES = {
-    'ARCH': {'BasisKPN'},
-    'LOSS': {'ReblurLoss', 'KernelLoss', 'ConsistencyLoss', 'PSNRLoss'},
+    'ARCH': {'BasisKPN', 'LatentKernelNet'},
+    'LOSS': {'ReblurLoss', 'KernelLoss', 'ConsistencyLoss', 'PSNRLoss', 'PixelReblurLoss'},
     'DATASET': {'SyntheticBlurDataset'},
-    'MODEL': {'BasisBlurModel', 'NonUniformRLModel', 'UFPNetModel', 'BlurToDeblurModel'},
+    'MODEL': {'BasisBlurModel', 'NonUniformRLModel', 'UFPNetModel', 'BlurToDeblurModel', 'SelfSupervisedReblurModel'},
 }
 
 

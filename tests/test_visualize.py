@@ -7,7 +7,14 @@ import torch
 
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
-from basis_blur.visualize import draw_basis_montage, draw_kernel_grid, draw_side_by_side, write_picture
+from basis_blur.visualize import (
+    draw_basis_montage,
+    draw_kernel_grid,
+    draw_side_by_side,
+    draw_sigma,
+    put_side_by_side,
+    write_picture,
+)
 
 
 def field_of(kernels, mixing):
@@ -187,3 +194,20 @@ def test_a_written_picture_has_its_colours(tmp_path):
     with pytest.raises(InputError, match='expected .png or .jpg'):
         write_picture(tmp_path / 'red.bmp', picture)
     assert [path.name for path in tmp_path.iterdir()] == ['red.png']
+
+
+def test_sigma_is_brightest_where_it_is_largest_and_keeps_the_photos_shape():
+    sigma = torch.zeros(1, 20, 40)
+    sigma[0, :, 20:] = 0.5
+    picture = draw_sigma(sigma, 400)
+    assert picture.shape == (200 + 34, 400, 3)
+    assert picture[100, 300].sum() > picture[100, 100].sum()
+    with pytest.raises(ValueError, match=r'expected \(1, H, W\)'):
+        draw_sigma(torch.rand(2, 4, 4))
+
+
+def test_pictures_of_two_heights_stand_beside_each_other():
+    both = put_side_by_side([np.full((4, 3, 3), 200, np.uint8), np.full((6, 2, 3), 100, np.uint8)])
+    assert both.shape == (6, 5, 3)
+    assert (both[:4, :3] == 200).all()
+    assert (both[:, 3:] == 100).all()

@@ -1,0 +1,232 @@
+"""Train a kernel estimator from pairs of a blurred and a sharp photo, without true kernels [F23, stage II].
+
+    lq --network_g--> kernels;      L = | blur(gt, kernels) - lq | is minimised
+
+The pairs are photos of one size (BasicSR's PairedImageDataset), or blurred by SyntheticBlurDataset; the latter knows
+the true blur, which is compared in validation and never trained on.
+
+    LatentKernelNet sees the photo as it is and returns a kernel for every pixel:         PixelReblurLoss
+    BasisKPN and its like see linear light and return a blur field [C21]:                 ReblurLoss
+
+The flow of a LatentKernelNet is frozen. Its weights are read from `path: pretrain_flow` and saved in the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from basicsr.losses import build_loss
+from basicsr.utils import get_root_logger
+from torch import Tensor, nn
+
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
+from basis_blur.errors import InputError
+from basis_blur.field import BlurField, PixelField
+from basis_blur.losses.basis_objective import reblur
+from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur, with_border
+from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.metrics.kernel import field_errors
+from basis_blur.metrics.psnr import psnr
+from basis_blur.models.network_model import NetworkModel
+from basis_blur.ops.boundary import ReplicatePad
+from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.options import Option, OptionError
+from basis_blur.simulation.scene_blur import blur_scene
+from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side, write_picture
+from basis_blur.weights import load_network
+
+TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
+Estimate = LatentKernels | BlurField
+
+
+class SelfSupervisedReblurModel(NetworkModel):
+    """BasicSR model for networks that estimate the blur of a photo, trained by reblurring alone.
+
+    Options beyond `NetworkModel`'s. In `train`: `reblur_opt`, the loss. In `path`: `pretrain_flow`, the weights of a
+    KernelFlow; not read where the network itself has weights to begin with. In `val`: `gamma` of the pixel kernels,
+    by default that of the loss (1 in a test).
+
+    Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the sharp one blurred with
+    the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`, where the
+    data set tells the true blur.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **NetworkModel.OPTIONS,
+        'train': {**NetworkModel.OPTIONS['train'], 'reblur_opt': Option((dict,))},
+        'path': {
+            **NetworkModel.OPTIONS['path'],
+            'pretrain_flow': Option((str, NoneType), None, is_path=True),
+        },
+        'val': {**NetworkModel.OPTIONS['val'], 'gamma': Option((float, NoneType), None)},
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        self.latent = isinstance(self.get_bare_model(self.net_g), LatentKernelNet)
+        self._load_flow()
+        self.pixel_gamma = 1.0
+        if self.is_train:
+            self.gamma = _gamma_of(opt['datasets']['train'])
+            self.loss = self._build_loss().to(self.device)
+            self.pixel_gamma = self.loss.gamma
+        if self.val_options.get('gamma') is not None:
+            self.pixel_gamma = self.val_options['gamma']
+
+    def _load_flow(self) -> None:
+        path = self.read_section('path')['pretrain_flow']
+        net = self.get_bare_model(self.net_g)
+        if getattr(net, 'flow', None) is None:
+            if path is not None:
+                raise OptionError('path: pretrain_flow is given, but network_g has no flow; remove one of the two.')
+            return
+        if self.opt['path'].get('pretrain_network_g') is not None:
+            if path is not None:
+                get_root_logger().info(f'The flow is that of "path: pretrain_network_g"; {path} is not read.')
+            return
+        if path is None:
+            if self.is_train:
+                raise OptionError(
+                    'path lacks the key "pretrain_flow": an untrained flow, which stays as it is, knows no kernels. '
+                    'Train one with KernelFlowModel, or set "network_g: flow_prior: false".'
+                )
+            return
+        flow = load_network(path, expect='KernelFlow')
+        if flow.hyper_parameters != net.flow.hyper_parameters:
+            raise InputError(
+                f'{path} holds a flow of {_settings(flow)}, but network_g one of {_settings(net.flow)}; make '
+                'kernel_size, flow_blocks and flow_hidden of network_g agree with it.'
+            )
+        for each in (net, *([self.net_g_ema] if self.net_g_ema is not None else [])):
+            each.flow.load_state_dict(flow.state_dict())
+        get_root_logger().info(f'The flow has the weights of {path}.')
+
+    def _build_loss(self) -> PixelReblurLoss | ReblurLoss:
+        section = self.train_options['reblur_opt']
+        kind = PixelReblurLoss if self.latent else ReblurLoss
+        if section.get('type') != kind.__name__:
+            raise OptionError(
+                f'train: reblur_opt has the type {section.get("type")!r}, expected "{kind.__name__}" for '
+                f'{type(self.get_bare_model(self.net_g)).__name__}.'
+            )
+        return build_loss(section if self.latent else {'gamma': self.gamma, **section})
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch of pairs, or of SyntheticBlurDataset in either form; blur it here if that was not done."""
+        self.name_batch(data)
+        self.sample = self._sample_of(data, self.gamma)
+
+    def _sample_of(self, data: Mapping[str, Any], gamma: float) -> dict[str, Tensor]:
+        tensors = {
+            key: value.to(self.device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)
+        }
+        if 'sharp' in tensors:
+            tensors = blur_scene(tensors, gamma)
+        if 'lq' not in tensors or 'gt' not in tensors:
+            raise InputError(
+                f'the data set returns {", ".join(tensors)}, expected pairs: "lq" and "gt"; use PairedImageDataset or '
+                'SyntheticBlurDataset.'
+            )
+        return tensors
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one training step on the batch.
+
+        Raises:
+            InputError: the loss or the gradient is not finite.
+        """
+        with self.autocast():
+            estimate = self._estimate(self.net_g, self.sample['lq'], self.gamma)
+        self.descend({'l_reblur': self._loss_of(estimate)}, current_iter)
+        if self.latent:
+            self.log_dict['sigma'] = estimate.sigma.detach().mean().item()
+
+    def _estimate(self, net: nn.Module, photo: Tensor, gamma: float) -> Estimate:
+        return net(photo) if self.latent else net(to_linear(photo, gamma))
+
+    def _loss_of(self, estimate: Estimate) -> Tensor:
+        lq, gt = self.sample['lq'], self.sample['gt']
+        if self.latent:
+            return self.loss(estimate.pixel_kernels, gt, lq)
+        weight = torch.full_like(lq[:, :1], 1 / (lq.shape[-2] * lq.shape[-1]))
+        return self.loss(estimate, to_linear(_scene_of(gt, estimate), self.gamma), lq, weight)
+
+    def lower_is_better(self, metric: str) -> bool:
+        return metric in ('kernel_l1', 'kernel_l2', 'sigma')
+
+    def validate(
+        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> list[dict[str, float]]:
+        """Score the estimates, and draw their kernels over the photos, beside sigma or the true kernels."""
+        gamma = _gamma_of(dataset.opt)
+        net = self.best_net
+        scores = []
+        net.eval()
+        for index, data in enumerate(self.progress(samples, len(dataset))):
+            self.name_batch(data)
+            sample = self._sample_of(data, gamma)
+            with torch.no_grad(), self.autocast():
+                estimate = self._estimate(net, sample['lq'], gamma)
+            scores.append(self._score(estimate, sample, gamma))
+            wants_picture = tb_logger is not None and index < TENSORBOARD_PICTURES
+            if save_img or wants_picture:
+                picture = _picture(estimate, sample)
+                name = f'{index:03d}_{Path(self.batch_name).stem}'
+                if wants_picture:
+                    tb_logger.add_image(f'{dataset.opt["name"]}/{name}', picture, current_iter, dataformats='HWC')
+                if save_img:
+                    write_picture(self.picture_path(name, dataset.opt['name'], current_iter), picture)
+        if net is not self.net_g_ema and self.is_train:
+            net.train()
+        return scores
+
+    @torch.no_grad()
+    def _score(self, estimate: Estimate, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:
+        field = _field_of(estimate)
+        if self.latent:
+            again = pixel_reblur(estimate.pixel_kernels, sample['gt'], self.pixel_gamma).clamp(0, 1)
+            scores = {'reblur_psnr': psnr(again, sample['lq']), 'sigma': estimate.sigma.mean()}
+        else:
+            scores = {'reblur_psnr': psnr(reblur(field, _scene_of(sample['gt'], field), gamma), sample['lq'])}
+        true_field = _true_field(sample)
+        if true_field is not None:
+            scores.update(field_errors(field, true_field))
+        return {key: value.item() for key, value in scores.items()}
+
+
+def _field_of(estimate: Estimate) -> PixelField | BlurField:
+    return PixelField(estimate.pixel_kernels) if isinstance(estimate, LatentKernels) else estimate
+
+
+def _true_field(sample: Mapping[str, Tensor]) -> BlurField | None:
+    return BlurField.unchecked(sample['kernels'], sample['mixing']) if 'mixing' in sample else None
+
+
+def _scene_of(gt: Tensor, field: BlurField) -> Tensor:
+    """Return the sharp photo with the border that the field reaches into, from its edge if there is not enough."""
+    scene = with_border(gt, field.image_size, field.kernel_size // 2)
+    return scene if tuple(scene.shape[-2:]) == field.scene_size else ReplicatePad(field)(scene)
+
+
+def _gamma_of(dataset_options: Mapping[str, Any]) -> float:
+    return float(dataset_options.get('gamma', GAMMA))
+
+
+def _settings(net: nn.Module) -> str:
+    return ', '.join(f'{key} {value}' for key, value in net.hyper_parameters.items())
+
+
+def _picture(estimate: Estimate, sample: Mapping[str, Tensor]) -> np.ndarray:
+    """The estimated kernels over the photo, the true ones if they are known, and sigma if there is one; uint8."""
+    photo = sample['lq'][0].float().cpu()
+    true_field = _true_field(sample)
+    fields = [_field_of(estimate), *([true_field] if true_field is not None else [])]
+    pictures = [draw_kernel_grid(photo, each[0]) for each in fields]
+    if isinstance(estimate, LatentKernels):
+        pictures.append(draw_sigma(estimate.sigma[0], max(pictures[0].shape[1], 1)))
+    return put_side_by_side(pictures)
