@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: test lint demo clean
+.PHONY: test lint demo demo-flow clean
 
 $(VENV)/ready: setup.cfg setup.py constraints.txt basis_blur/bridges/basicsr_hook.py
 	$(PYTHON) -m venv $(VENV)
@@ -21,5 +21,8 @@ test: $(VENV)/ready
 demo: $(VENV)/ready
 	$(RUN)/python scripts/demo.py
 
+demo-flow: $(VENV)/ready
+	$(RUN)/python scripts/demo_flow.py
+
 clean:
-	rm -rf results/demo
+	rm -rf results/demo results/demo_flow

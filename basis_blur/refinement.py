@@ -1,6 +1,8 @@
 """Test-time refinement: fit the estimated blur of one photo to that photo alone.
 
-    repeat:   u = restoration of v with the present blur;     blur <- descend  || g(R(H u)) - v ||^2
+    repeat:   u = restoration of v with the present blur;     blur <- descend  mean | g(R(H u)) - v |
+
+The blur is a field, or the latent code of every pixel.
 
 Only the reblur loss of the present restoration is seen, no truth: so a refinement is kept only if, after the last
 restoration, it is smaller than it was before, and whether it was is told.
@@ -12,8 +14,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from basis_blur.archs.latent_kernel_arch import latent_kernels
 from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import GAMMA
@@ -22,6 +25,7 @@ from basis_blur.pipeline import check_photo, deblur
 STEPS = 30
 STEPS_PER_RESTORATION = 10
 LEARNING_RATE = 0.05  # of the logarithms of kernels and mixing
+CODE_LEARNING_RATE = 0.02  # of codes, whose standard deviation is 1
 LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
 RESTORATION_ITERATIONS = 6  # while the field still changes
 
@@ -61,11 +65,7 @@ def refine_field(
     Raises:
         ValueError: there are several photos, or they are not as described.
     """
-    check_photo(photo)
-    if len(photo) != 1:
-        raise ValueError(f'{len(photo)} photos are given, expected one; refine them one by one.')
-    if steps < 1:
-        raise ValueError(f'steps is {steps}, expected >= 1; the default is {STEPS}.')
+    _check(photo, steps)
     loss = ConsistencyLoss(gamma=gamma)
 
     def judge(candidate: BlurField) -> float:
@@ -89,6 +89,84 @@ def refine_field(
     before, after = judge(field), judge(refined)
     improved = after < before
     return Refinement(refined if improved else field, before, after, improved)
+
+
+class CodeRefinement(NamedTuple):
+    """What came of the refinement of codes.
+
+    Args:
+        image: (1, 3, H, W); the photo restored with the refined kernels, or the estimated ones if better.
+        pixel_kernels: (1, K*K, H, W); the kernels it was restored with, convolution kernels.
+        before: reblur loss of the restoration with the estimated codes.
+        after: reblur loss of the restoration with the refined codes.
+        improved: whether the refined ones are returned.
+    """
+
+    image: Tensor
+    pixel_kernels: Tensor
+    before: float
+    after: float
+    improved: bool
+
+
+def refine_codes(
+    net: nn.Module,
+    photo: Tensor,
+    gamma: float = GAMMA,
+    steps: int = STEPS,
+    callback: Callable[[int, float], None] | None = None,
+) -> CodeRefinement:
+    """Refine the latent codes that a UFPNet estimated from a photo, by the reblur loss of its restoration.
+
+    Args:
+        net: a UFPNet with kernel attention and flow prior, in evaluation mode.
+        photo: (1, 3, H, W); sRGB-like in [0, 1]; larger than the kernels.
+        gamma: of the photo, light = photo ** gamma, >= 1.
+        steps: of the descent, >= 1; the photo is restored anew after every ten.
+        callback: called after each step with its number, from 1, and the loss.
+
+    Raises:
+        ValueError: there are several photos, they are not as described, or the network has no codes.
+    """
+    _check(photo, steps)
+    if getattr(net, 'latent_kernels', None) is None or net.latent_kernels.flow is None:
+        raise ValueError('the network has no latent codes; give a UFPNet with kernel attention and flow prior.')
+    flow, loss = net.latent_kernels.flow, ConsistencyLoss(gamma=gamma)
+    with torch.no_grad():
+        estimate = net.latent_kernels(photo)
+
+    def restored(raw: Tensor) -> Tensor:
+        with torch.no_grad():
+            return net.restorer(photo, raw.detach()).clamp(0, 1)
+
+    code = estimate.code.clone().requires_grad_()
+    optimizer = torch.optim.Adam([code], CODE_LEARNING_RATE)
+    first = image = restored(estimate.raw)
+    for step in range(steps):
+        kernels = latent_kernels(code, estimate.sigma, flow)
+        if step and step % STEPS_PER_RESTORATION == 0:
+            image = restored(kernels.raw)
+        error = loss(kernels.pixel_kernels, image, photo)
+        (code.grad,) = torch.autograd.grad(error, code)
+        optimizer.step()
+        if callback is not None:
+            callback(step + 1, error.item())
+    with torch.no_grad():
+        refined = latent_kernels(code.detach(), estimate.sigma, flow)
+        last = restored(refined.raw)
+        before = loss(estimate.pixel_kernels, first, photo).item()
+        after = loss(refined.pixel_kernels, last, photo).item()
+    if after < before:
+        return CodeRefinement(last, refined.pixel_kernels, before, after, True)
+    return CodeRefinement(first, estimate.pixel_kernels, before, after, False)
+
+
+def _check(photo: Tensor, steps: int) -> None:
+    check_photo(photo)
+    if len(photo) != 1:
+        raise ValueError(f'{len(photo)} photos are given, expected one; refine them one by one.')
+    if steps < 1:
+        raise ValueError(f'steps is {steps}, expected >= 1; the default is {STEPS}.')
 
 
 def _field_of(logits: list[Tensor]) -> BlurField:

@@ -76,13 +76,18 @@ def command(*arguments: str | Path) -> None:
 
 
 def prepare() -> None:
+    prepare_photos()
+    command('prep-kernels', '-o', (DATA / 'kernels.lmdb').relative_to(ROOT), '-n', str(KERNELS))
+
+
+def prepare_photos() -> None:
+    """Make the LMDBs of photos to train on and to validate with."""
     for split, names in (('train', TRAINING_PHOTOS), ('val', VALIDATION_PHOTOS)):
         folder = DATA / f'{split}_photos'
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             shutil.copyfile(PHOTOS / name, folder / name)
         command('prep-lmdb', folder.relative_to(ROOT), '-o', (DATA / split).relative_to(ROOT))
-    command('prep-kernels', '-o', (DATA / 'kernels.lmdb').relative_to(ROOT), '-n', str(KERNELS))
 
 
 def train() -> Path:

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
+from basis_blur.archs.ufpnet_arch import UFPNet
 from basis_blur.field import BlurField
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.refinement import refine_field
+from basis_blur.refinement import refine_codes, refine_field
 
 
 def line_kernel(size, horizontal):
@@ -57,3 +58,27 @@ def test_each_step_is_told_and_batches_are_refused(photo):
     assert told == [1, 2]
     with pytest.raises(ValueError, match='2 photos are given'):
         refine_field(photo.expand(2, -1, -1, -1), halves(0.5))
+
+
+@pytest.fixture
+def net():
+    return UFPNet(
+        width=2, kernel_size=5, estimator_width=2, enc_blocks=(1,), dec_blocks=(1,), attention_levels=(0,)
+    ).eval()
+
+
+def test_refined_codes_lower_the_reblur_loss_or_are_dropped(net, photo):
+    found = refine_codes(net, photo, steps=12)
+    with torch.no_grad():
+        plain = net(photo)
+    assert found.improved == (found.after < found.before)
+    if not found.improved:
+        torch.testing.assert_close(found.image, plain.image)
+    assert found.after != found.before
+    torch.testing.assert_close(found.pixel_kernels.sum(1), torch.ones(1, 40, 40))
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_network_without_codes_is_refused(photo):
+    with pytest.raises(ValueError, match='no latent codes'):
+        refine_codes(torch.nn.Conv2d(3, 3, 1), photo)

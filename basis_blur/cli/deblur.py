@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
@@ -15,10 +16,14 @@ from basis_blur.errors import InputError, sentence_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor, nn
+
     from basis_blur.field import BlurField
     from basis_blur.image_io import Photo
+    from basis_blur.refinement import CodeRefinement, Refinement
 
-DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it by Richardson-Lucy iterations.
+DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations (--method rl),
+or by a network that restores photos with the kernels it estimates (--method ufpnet).
 
 IMG is a photo (PNG, JPEG, TIFF; 8 or 16 bits; gray, colour, with alpha) or a folder of photos, whose sub-folders are
 not looked into. OUT is a file, or a folder in which photos keep their names. Bit depth, alpha, ICC profile and EXIF
@@ -27,6 +32,7 @@ are kept; a photo that its EXIF says to turn is written upright.
 In a folder, a photo that cannot be used is reported and the others are done; the exit code is then 2."""
 
 COMMAND = 'deblur'
+METHODS = ('rl', 'ufpnet')
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
 
 
@@ -37,10 +43,12 @@ class Task(NamedTuple):
     result: Path
     kernels: Path
     kernel_picture: Path
+    sigma_picture: Path
 
-    def outputs(self, save_kernels: bool) -> list[Path]:
+    def outputs(self, save_kernels: bool, method: str = 'rl') -> list[Path]:
         """All files that will be written."""
-        return [self.result, *([self.kernels, self.kernel_picture] if save_kernels else [])]
+        extra = {'rl': [self.kernels, self.kernel_picture], 'ufpnet': [self.kernel_picture, self.sigma_picture]}[method]
+        return [self.result, *(extra if save_kernels else [])]
 
 
 def add_parser(subparsers) -> None:
@@ -55,6 +63,18 @@ def add_parser(subparsers) -> None:
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file or folder to write')
     estimation.add_arguments(parser)
     parser.add_argument(
+        '--method', choices=METHODS, default='rl', help='how the blur is removed; ufpnet needs --weights (default: rl)'
+    )
+    parser.add_argument(
+        '--tile', metavar='PIXELS', type=_count, help='with ufpnet: restore in tiles of this side, for large photos'
+    )
+    parser.add_argument(
+        '--refine',
+        metavar='STEPS',
+        type=_count,
+        help='first fit the estimated blur to the photo by this many steps, such as 30',
+    )
+    parser.add_argument(
         '--kernels', metavar='FIELD.npz', type=Path, help='a known blur field, in place of a network and --weights'
     )
     parser.add_argument(
@@ -66,7 +86,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--save-kernels',
         action='store_true',
-        help='also write NAME_kernels.npz, the blur field, and NAME_kernels.png, the kernels drawn over the photo',
+        help='also write NAME_kernels.npz, the blur field, and NAME_kernels.png, the kernels drawn over the photo '
+        '(with ufpnet: NAME_kernels.png, and NAME_sigma.png, the uncertainty of each pixel)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace results that are already there')
     parser.set_defaults(run=run)
@@ -86,17 +107,21 @@ def run(args: argparse.Namespace) -> int:
         InputError: what was asked for makes no sense, or the only photo cannot be used.
         OSError: a file does not exist, cannot be read, or cannot be written.
     """
+    check_method(args)
     tasks = plan(args.input, args.output)
-    check_outputs(tasks, args.save_kernels, args.overwrite)
+    check_outputs(tasks, args.save_kernels, args.overwrite, args.method)
 
     from tqdm import tqdm
 
     failures = 0
     with estimation.plain_warnings(COMMAND):
-        estimate = estimation.estimator(args, args.kernels)
+        if args.method == 'rl':
+            method = functools.partial(by_richardson_lucy, estimate=estimation.estimator(args, args.kernels), args=args)
+        else:
+            method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
             try:
-                line = deblur_photo(task, estimate, args)
+                line = deblur_photo(task, method)
             except InputError as error:
                 if not args.input.is_dir():
                     raise
@@ -109,24 +134,56 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
-def deblur_photo(task: Task, estimate: Callable[[Path, Photo], BlurField], args: argparse.Namespace) -> str:
-    """Deblur one photo, write what was asked for, and return a line that says so."""
-    from tqdm import tqdm
+def check_method(args: argparse.Namespace) -> None:
+    """Raise InputError if an option is given that means nothing for the method."""
+    useless = {'rl': ('tile',), 'ufpnet': ('kernels', 'iterations')}[args.method]
+    for name in useless:
+        if getattr(args, name) is not None:
+            other = METHODS[1 - METHODS.index(args.method)]
+            raise InputError(f'--{name} means nothing to --method {args.method}; leave it out, or take {other}.')
+    if args.refine and args.tile:
+        raise InputError('--refine works on the photo as a whole; leave out --tile.')
+    if args.refine and args.gamma < 1:
+        raise InputError(f'--refine needs a gamma of at least 1, found {args.gamma:g}; leave it out.')
+    if args.method == 'ufpnet' and args.weights == estimation.DEFAULT_WEIGHTS:
+        raise InputError(
+            '--method ufpnet needs the weights of a UFPNet; train one (options/train_ufpnet_quick.yml is a light '
+            'one) and give its file by --weights.'
+        )
 
+
+def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
+    """Deblur one photo, write what was asked for, and return a line that says so."""
     from basis_blur.image_io import write_photo
-    from basis_blur.pipeline import ITERATIONS, check_larger_than_kernel, deblur
-    from basis_blur.visualize import draw_kernel_grid, write_picture
 
     started = time.perf_counter()
     photo = _read(task.photo)
     if photo.alpha is not None and task.result.suffix.lower() in JPEG_SUFFIXES:
         raise InputError(f'{task.photo} has alpha, which {task.result} cannot hold; write PNG or TIFF.')
+    sharp = method(task, photo)
+    write_photo(task.result, sharp.to(photo.pixels), like=photo)
+    height, width = photo.pixels.shape[-2:]
+    return f'{task.photo} -> {task.result} ({width}x{height}, {time.perf_counter() - started:.1f} s)'
+
+
+def by_richardson_lucy(
+    task: Task, photo: Photo, estimate: Callable[[Path, Photo], BlurField], args: argparse.Namespace
+) -> Tensor:
+    """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
+    from tqdm import tqdm
+
+    from basis_blur.pipeline import ITERATIONS, check_larger_than_kernel, deblur
+    from basis_blur.visualize import draw_kernel_grid, write_picture
+
     field = estimate(task.photo, photo)
     check_larger_than_kernel(photo.pixels, field.kernel_size)
+    pixels = photo.pixels.to(field.kernels.device)
+    if args.refine:
+        field = _refined(task.photo, pixels, field, args)
     iterations = args.iterations or ITERATIONS
     with tqdm(total=iterations, unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
         sharp = deblur(
-            photo.pixels.to(field.kernels.device),
+            pixels,
             field,
             gamma=args.gamma,
             callback=lambda iteration: bar.update(iteration - bar.n),
@@ -135,9 +192,82 @@ def deblur_photo(task: Task, estimate: Callable[[Path, Photo], BlurField], args:
     if args.save_kernels:
         field.save(task.kernels)
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, field))
-    write_photo(task.result, sharp.to(photo.pixels), like=photo)
-    height, width = photo.pixels.shape[-2:]
-    return f'{task.photo} -> {task.result} ({width}x{height}, {time.perf_counter() - started:.1f} s)'
+    return sharp
+
+
+def _refined(path: Path, pixels: Tensor, field: BlurField, args: argparse.Namespace) -> BlurField:
+    from tqdm import tqdm
+
+    from basis_blur.refinement import refine_field
+
+    with tqdm(total=args.refine, unit='step', desc=f'{path.name}: refining', leave=False, disable=None) as bar:
+        found = refine_field(pixels, field, args.gamma, args.refine, lambda step, _: bar.update(step - bar.n))
+    _tell(path, found)
+    return found.field
+
+
+def _tell(path: Path, found: Refinement | CodeRefinement) -> None:
+    """Say whether the refinement of a photo's blur was of use."""
+    from tqdm import tqdm
+
+    if found.improved:
+        words = f'the refined blur explains the photo better: reblur loss {found.before:.5f} -> {found.after:.5f}.'
+    else:
+        words = (
+            f'refining did not lower the reblur loss ({found.before:.5f} -> {found.after:.5f}); '
+            'the photo is restored with the blur as it was estimated.'
+        )
+    tqdm.write(f'{path}: {words}')
+
+
+def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespace) -> Tensor:
+    """Return the photo as a UFPNet restores it; write its kernels and their uncertainty if they are wanted."""
+    import torch
+    from tqdm import tqdm
+
+    from basis_blur.field import PixelField
+    from basis_blur.pipeline import restore
+    from basis_blur.visualize import draw_kernel_grid, draw_sigma, write_picture
+
+    pixels = photo.pixels.to(next(net.parameters()).device)
+    if args.refine:
+        return _restored_by_refined_codes(task, photo, pixels, net, args)
+    with tqdm(unit='tile', desc=task.photo.name, leave=False, disable=None) as bar:
+
+        def show(number: int, total: int) -> None:
+            bar.total = total
+            bar.update(number - bar.n)
+
+        sharp = restore(net, pixels, args.tile, callback=show)
+    if args.save_kernels:
+        with torch.no_grad():
+            found = net(pixels.expand(-1, 3, -1, -1))
+        if found.pixel_kernels is None:
+            raise InputError(f'{args.weights} was trained without kernels; leave out --save-kernels.')
+        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, PixelField(found.pixel_kernels.cpu())))
+        write_picture(task.sigma_picture, draw_sigma(found.sigma.cpu()))
+    return sharp
+
+
+def _restored_by_refined_codes(
+    task: Task, photo: Photo, pixels: Tensor, net: nn.Module, args: argparse.Namespace
+) -> Tensor:
+    from tqdm import tqdm
+
+    from basis_blur.field import PixelField
+    from basis_blur.refinement import refine_codes
+    from basis_blur.visualize import draw_kernel_grid, write_picture
+
+    colour = pixels.expand(-1, 3, -1, -1)
+    with tqdm(total=args.refine, unit='step', desc=f'{task.photo.name}: refining', leave=False, disable=None) as bar:
+        try:
+            found = refine_codes(net, colour, args.gamma, args.refine, lambda step, _: bar.update(step - bar.n))
+        except ValueError as error:
+            raise InputError(f'{task.photo}: {error}') from error
+    _tell(task.photo, found)
+    if args.save_kernels:
+        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, PixelField(found.pixel_kernels.cpu())))
+    return found.image if pixels.shape[1] == 3 else found.image.mean(1, keepdim=True)
 
 
 def _read(path: Path) -> Photo:
@@ -178,17 +308,18 @@ def plan(source: Path, output: Path) -> list[Task]:
 
 def _task(photo: Path, result: Path) -> Task:
     kernels = result.with_name(f'{result.stem}_kernels.npz')
-    return Task(photo, result, kernels, kernels.with_suffix('.png'))
+    sigma = result.with_name(f'{result.stem}_sigma.png')
+    return Task(photo, result, kernels, kernels.with_suffix('.png'), sigma)
 
 
-def check_outputs(tasks: list[Task], save_kernels: bool, overwrite: bool) -> None:
+def check_outputs(tasks: list[Task], save_kernels: bool, overwrite: bool, method: str = 'rl') -> None:
     """Find out before hours of work what would prevent its results from being written.
 
     Raises:
         InputError: a result would replace a photo, two results have one name, or one exists and may not be replaced.
         OSError: the folder cannot be written to.
     """
-    outputs = [path for task in tasks for path in task.outputs(save_kernels)]
+    outputs = [path for task in tasks for path in task.outputs(save_kernels, method)]
     photos = {task.photo.resolve() for task in tasks}
     seen = set()
     for path in outputs:

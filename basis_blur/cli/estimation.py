@@ -16,6 +16,8 @@ from basis_blur.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import nn
+
     from basis_blur.field import BlurField
     from basis_blur.image_io import Photo
 
@@ -82,6 +84,18 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
             raise InputError(f'{path}: {error}') from error
 
     return estimate
+
+
+def network(args: argparse.Namespace, arch: str) -> nn.Module:
+    """Return the network of --weights, which must be of one architecture, on the device of the arguments.
+
+    Raises:
+        InputError: the weights cannot be used, or there is no such device.
+        OSError: the file does not exist or cannot be read.
+    """
+    from basis_blur.weights import load_network
+
+    return load_network(args.weights, device=_device(args.device), expect=arch)
 
 
 def _saved_field(kernels: Path, device: str) -> Callable[[Path, Photo], BlurField]:
