@@ -7,10 +7,26 @@ import pytest
 from basis_blur import plugin
 
 NAMES = {
-    'ARCH': {'BasisKPN', 'LatentKernelNet'},
-    'LOSS': {'ReblurLoss', 'KernelLoss', 'ConsistencyLoss', 'PSNRLoss', 'PixelReblurLoss'},
-    'DATASET': {'SyntheticBlurDataset'},
-    'MODEL': {'BasisBlurModel', 'NonUniformRLModel', 'UFPNetModel', 'BlurToDeblurModel', 'SelfSupervisedReblurModel'},
+    'ARCH': {
+        'BasisKPN',
+        'KernelFlow',
+        'LatentKernelNet',
+        'UFPNet',
+        'NAFNet',
+        'MIMOUNet',
+        'MPRNet',
+        'DeblurGANGenerator',
+    },
+    'LOSS': {'ReblurLoss', 'KernelLoss', 'ConsistencyLoss', 'PSNRLoss', 'PixelReblurLoss', 'FlowNLLLoss'},
+    'DATASET': {'SyntheticBlurDataset', 'KernelDataset'},
+    'MODEL': {
+        'BasisBlurModel',
+        'NonUniformRLModel',
+        'UFPNetModel',
+        'BlurToDeblurModel',
+        'SelfSupervisedReblurModel',
+        'KernelFlowModel',
+    },
 }
 
 
