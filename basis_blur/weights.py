@@ -6,6 +6,7 @@ What `load_network` reads:
     .pth, .pt       - a checkpoint of BasicSR: 'params_ema' (preferred) or 'params', and 'hyper_parameters' if it was
                       trained with a model of this package; otherwise they are read off the shapes
                     - the published weights of [C21], a plain state dict, by the table `TWO_HEADS`
+                    - the published weights of [F23], under 'params', and of NAFNet; their keys are ours
                     - the published kernel flow of [L21], under 'model_state'; its names are ours
 
 A file is told by its first bytes, not by its name. Loading is strict: every key of the file is used exactly once and
@@ -336,8 +337,50 @@ def _infer_kernel_flow(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     }
 
 
+def _infer_latent_kernel_net(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    width, channels = (*shapes.get('kernel_extra.Encoding_Block1.Conv_head.weight', ()), 64, 3)[:2]
+    flow = _infer_kernel_flow({key[len('flow.') :]: shape for key, shape in shapes.items() if key.startswith('flow.')})
+    taps = (*shapes.get('kernel_extra.Conv_tail.mean.2.bias', ()), 361)[0]
+    return {
+        'in_channels': channels,
+        'kernel_size': math.isqrt(taps),
+        'width': width,
+        'flow_prior': 'flow.alpha' in shapes,
+        'uncertainty': 'kernel_extra.Conv_tail.var.0.bias' in shapes,
+        'flow_blocks': flow['num_blocks'],
+        'flow_hidden': flow['hidden'],
+    }
+
+
+def _infer_nafnet(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    levels = range(len({key for key in shapes if re.fullmatch(r'downs\.\d+\.weight', key)}))
+
+    def count(group: str) -> int:
+        return sum(re.fullmatch(rf'{group}\.\d+\.beta', key) is not None for key in shapes)
+
+    width, channels = (*shapes.get('intro.weight', ()), 64, 3)[:2]
+    attention = tuple(level for level in levels if f'encoders.{level}.0.kernel_atttion.conv_1.0.bias' in shapes)
+    taps = (*shapes.get('kernel_down.0.bias', ()), 0)[0]
+    return {
+        'in_channels': channels,
+        'width': width,
+        'enc_blocks': tuple(count(rf'encoders\.{level}') for level in levels),
+        'middle_blocks': count('middle_blks'),
+        'dec_blocks': tuple(count(rf'decoders\.{level}') for level in levels),
+        'kernel_size': math.isqrt(taps) if taps else None,
+        'attention_levels': attention or tuple(levels[:3]),
+    }
+
+
+def _infer_ufpnet(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    estimator = _infer_latent_kernel_net(shapes)
+    return {**estimator, **_infer_nafnet(shapes), 'estimator_width': estimator['width']}
+
+
 _LAYOUTS = (
-    _Layout('UFPNet', 'UFPNet [F23]', r'kernel_extra\.'),
+    _Layout('UFPNet', 'UFPNet [F23]', r'kernel_down\.', infer=_infer_ufpnet),
+    _Layout('LatentKernelNet', 'LatentKernelNet [F23]', r'kernel_extra\.', infer=_infer_latent_kernel_net),
+    _Layout('NAFNet', 'NAFNet', r'(middle_blks|intro|ending)\.', infer=_infer_nafnet),
     _Layout('KernelFlow', 'a kernel flow (KernelFlow) [L21]', r'net\.\d+\.[st]_net\.', infer=_infer_kernel_flow),
     _Layout('BasisKPN', 'BasisKPN', r'(mixing|kernel)_head\.', infer=_infer_basis_kpn),
     _Layout(

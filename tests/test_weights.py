@@ -290,7 +290,7 @@ def test_damage_is_named_or_does_not_matter(tmp_path, kind):
     ('checkpoint', 'words'),
     [
         ({'net.0.s_net.0.weight': torch.zeros(2)}, r'holds a kernel flow \(KernelFlow\).*expected BasisKPN'),
-        ({'params': {'kernel_extra.mean.0.weight': torch.zeros(2)}}, r'holds UFPNet.*expected BasisKPN'),
+        ({'params': {'kernel_down.0.weight': torch.zeros(2)}}, r'holds UFPNet.*expected BasisKPN'),
         ({'layer1.weight': torch.zeros(2)}, r'not known here; its keys are layer1\.weight\. Expected BasisKPN'),
         ({'params': {'a': torch.zeros(2)}, 'hyper_parameters': {'type': 'NAFNet'}}, 'holds NAFNet, expected BasisKPN'),
         ({'epoch': 3, 'iter': 7, 'optimizers': [], 'schedulers': []}, 'training state of BasicSR'),

@@ -1,7 +1,21 @@
 """Networks by name. Each takes hyper-parameters by keyword and tells them in `net.hyper_parameters`."""
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
+from basis_blur.archs.deblurgan_arch import DeblurGANGenerator
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
+from basis_blur.archs.mimo_unet_arch import MIMOUNet
+from basis_blur.archs.mprnet_arch import MPRNet
+from basis_blur.archs.nafnet_arch import NAFNet
+from basis_blur.archs.ufpnet_arch import UFPNet
 
-ARCHS = {'BasisKPN': BasisKPN, 'KernelFlow': KernelFlow, 'LatentKernelNet': LatentKernelNet}
+ARCHS = {
+    'BasisKPN': BasisKPN,
+    'KernelFlow': KernelFlow,
+    'LatentKernelNet': LatentKernelNet,
+    'UFPNet': UFPNet,
+    'NAFNet': NAFNet,
+    'MIMOUNet': MIMOUNet,
+    'MPRNet': MPRNet,
+    'DeblurGANGenerator': DeblurGANGenerator,
+}

@@ -1,0 +1,221 @@
+"""MIMO-UNet: one U-Net that sees a photo at three sizes and restores it at three sizes.
+
+    [Cho21] Cho, Ji, Hong, Jung, Ko, "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021.
+    Kernel attention in the encoder: [F23].
+
+    full, half, quarter photo -> three encoder levels of w, 2 w, 4 w channels; the smaller photos enter their levels by
+    _PhotoStem and _Attend -> every decoder level gets all encoder levels by _Fuse -> an image at each size
+
+Parameters: 16.11 M with the default sizes, MIMO-UNet+ of the paper; `num_res` 8 makes 6.81 M, the plain MIMO-UNet.
+Differs from the paper in where it is silent: photos and features are halved with a smoothing filter.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
+from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
+
+SIZE_MULTIPLE = 4  # halved twice
+LEVELS = 3
+
+
+class ImagesBySize(NamedTuple):
+    """The images that training compares with the sharp photo; the first is the one that evaluation returns.
+
+    Args:
+        full: (N, C, H, W).
+        half: (N, C, H / 2, W / 2), rounded up.
+        quarter: (N, C, H / 4, W / 4), rounded up.
+    """
+
+    full: Tensor
+    half: Tensor
+    quarter: Tensor
+
+
+class MIMOUNet(nn.Module):
+    """Restore a blurred photo.
+
+    Args:
+        in_channels: of the photo and of the image, 3 or 1.
+        width: w, channels at full size; an even number.
+        num_res: number of residual blocks of each encoder and decoder level.
+        kernel_size: K of the kernels that the attention before each encoder level looks at; None for no attention.
+        multi_scale: restore at three sizes in training, which therefore returns `ImagesBySize`; otherwise only the
+            image, as in evaluation.
+
+    Raises:
+        ValueError: a hyper-parameter is outside its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        width: int = 32,
+        num_res: int = 20,
+        kernel_size: int | None = None,
+        multi_scale: bool = True,
+    ):
+        super().__init__()
+        self._hyper_parameters = {
+            'in_channels': in_channels,
+            'width': width,
+            'num_res': num_res,
+            'kernel_size': kernel_size,
+            'multi_scale': multi_scale,
+        }
+        _check(in_channels, width, num_res, kernel_size)
+        widths = [width * 2**level for level in range(LEVELS)]
+        self.stems = nn.ModuleList(
+            [
+                _conv(in_channels, width),
+                _PhotoStem(in_channels, widths[1]),
+                _PhotoStem(in_channels, widths[2]),
+            ]
+        )
+        self.downs = nn.ModuleList(_conv(before, 2 * before, stride=2) for before in widths[:-1])
+        self.attends = nn.ModuleList(_Attend(channels) for channels in widths[1:])
+        self.encoders = nn.ModuleList(_residual_blocks(channels, num_res) for channels in widths)
+        self.fuses = nn.ModuleList(_Fuse(sum(widths), channels) for channels in widths[:-1])
+        self.ups = nn.ModuleList(_up(channels) for channels in widths[:-1])
+        self.merges = nn.ModuleList(_conv(2 * channels, channels, size=1) for channels in widths[:-1])
+        self.decoders = nn.ModuleList(_residual_blocks(channels, num_res) for channels in widths)
+        ends = widths if multi_scale else widths[:1]
+        self.ends = nn.ModuleList(nn.Conv2d(channels, in_channels, 3, padding=1) for channels in ends)
+        if kernel_size is not None:
+            self.kernel_attentions = nn.ModuleList(KernelAttention(channels, kernel_size**2) for channels in widths)
+            self.kernel_down = nn.ModuleList(halving(kernel_size**2) for _ in widths[1:])
+
+    @property
+    def hyper_parameters(self) -> dict[str, int | bool | None]:
+        """The keyword arguments that build this network again."""
+        return dict(self._hyper_parameters)
+
+    def forward(self, photo: Tensor, raw_kernels: Tensor | None = None) -> Tensor | ImagesBySize:
+        """Return the restored image, (N, C, H, W); sRGB, not clamped. In training with `multi_scale`, three of them.
+
+        Args:
+            photo: (N, C, H, W); sRGB in [0, 1], any H, W >= 1. Sides that are no multiple of 4 are continued by
+                reflection, and the image is cropped back.
+            raw_kernels: (N, K*K, H, W), see `KernelAttention`; needed if and only if the network has `kernel_size`.
+
+        Raises:
+            ValueError: a shape is another.
+        """
+        kernel_size = self._hyper_parameters['kernel_size']
+        check_inputs(photo, raw_kernels, self._hyper_parameters['in_channels'], kernel_size)
+        height, width = photo.shape[-2:]
+        photos = [reflect_to_multiple(photo, SIZE_MULTIPLE)]
+        for _ in range(1, LEVELS):
+            photos.append(_scaled(photos[-1], 0.5))
+
+        features = self._encode(photos, raw_kernels)
+        first, second, x = features
+        skips = [
+            self.fuses[0]([first, _scaled(second, 2), _scaled(x, 4)]),
+            self.fuses[1]([_scaled(first, 0.5), second, _scaled(x, 2)]),
+        ]
+        images = []
+        for level in reversed(range(LEVELS)):
+            if level < LEVELS - 1:
+                x = self.merges[level](torch.cat([self.ups[level](x), skips[level]], 1))
+            x = self.decoders[level](x)
+            if level == 0 or (self.training and self._hyper_parameters['multi_scale']):
+                image = photos[level] + self.ends[level](x)
+                images.append(image[..., : -(-height // 2**level), : -(-width // 2**level)])
+        return images[0] if len(images) == 1 else ImagesBySize(*reversed(images))
+
+    def _encode(self, photos: list[Tensor], kernels: Tensor | None) -> list[Tensor]:
+        if kernels is not None:
+            kernels = reflect_to_multiple(kernels, SIZE_MULTIPLE)
+        features = []
+        for level, photo in enumerate(photos):
+            x = self.stems[level](photo)
+            if level > 0:
+                x = self.attends[level - 1](self.downs[level - 1](features[-1]), x)
+            if kernels is not None:
+                kernels = kernels if level == 0 else self.kernel_down[level - 1](kernels)
+                x = self.kernel_attentions[level](x, kernels)
+            features.append(self.encoders[level](x))
+        return features
+
+
+class _PhotoStem(nn.Module):
+    """Features of a smaller photo: 3x3, 1x1, 3x3, 1x1 convolutions, and one over the photo and what they found."""
+
+    def __init__(self, in_channels: int, channels: int):
+        super().__init__()
+        self.look = nn.Sequential(
+            _conv(in_channels, channels // 4),
+            _conv(channels // 4, channels // 2, size=1),
+            _conv(channels // 2, channels // 2),
+            _conv(channels // 2, channels - in_channels, size=1),
+        )
+        self.join = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, photo: Tensor) -> Tensor:
+        return self.join(torch.cat([photo, self.look(photo)], 1))
+
+
+class _Attend(nn.Module):
+    """x + conv(x y): emphasise or suppress features x of the larger level by those of the smaller photo, y."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + self.conv(x * y)
+
+
+class _Fuse(nn.Module):
+    """All encoder levels, brought to one size, to the skip of one decoder level."""
+
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.convs = nn.Sequential(_conv(before, after, size=1), nn.Conv2d(after, after, 3, padding=1))
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return self.convs(torch.cat(features, 1))
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.convs = nn.Sequential(_conv(channels, channels), nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.convs(x)
+
+
+def _residual_blocks(channels: int, number: int) -> nn.Sequential:
+    return nn.Sequential(*(_ResidualBlock(channels) for _ in range(number)))
+
+
+def _conv(before: int, after: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, size, stride, padding=size // 2), nn.ReLU(inplace=True))
+
+
+def _up(after: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(2 * after, after, 4, stride=2, padding=1), nn.ReLU(inplace=True))
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False, antialias=factor < 1)
+
+
+def _check(in_channels: int, width: int, num_res: int, kernel_size: int | None) -> None:
+    if in_channels not in (3, 1):
+        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    if width < 2 or width % 2:
+        raise ValueError(f'width is {width}, expected an even number; the default is 32.')
+    if num_res < 1:
+        raise ValueError(f'num_res is {num_res}, expected at least 1; 20 is MIMO-UNet+, 8 is MIMO-UNet.')
+    if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
+        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number, or none for no attention.')

@@ -1,0 +1,197 @@
+"""UFPNet: estimate the kernel of every pixel of a photo, and restore the photo with their help [F23].
+
+    photo -> LatentKernelNet -> raw kernels, pixel kernels, sigma
+    photo, raw kernels -> restorer with kernel attention -> image
+
+The published network's restorer is a NAFNet with attention in encoder levels 0 to 2. Parameters: 80.34 M with the
+default sizes, those of the flow included.
+
+The names of weights in a state dict are the published ones: `kernel_extra` and `flow` as in a LatentKernelNet, and the
+restorer's beside them, as in the restorer alone. So published checkpoints load as they are, and those of a
+LatentKernelNet or of a restorer are a part of them.
+
+Convention: `pixel_kernels` are convolution kernels, for `PixelBlur`; the attention sees the raw correlation kernels.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import MutableMapping
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet
+from basis_blur.archs.mimo_unet_arch import MIMOUNet
+from basis_blur.archs.mprnet_arch import MPRNet
+from basis_blur.archs.nafnet_arch import NAFNet
+
+RESTORERS = {'nafnet': NAFNet, 'mimo_unet': MIMOUNet, 'mprnet': MPRNet}
+PARTS = ('latent_kernels.', 'restorer.')  # left out of the names in a state dict
+ESTIMATOR_KEYS = ('kernel_extra.', 'flow.')
+
+
+class Restored(NamedTuple):
+    """What UFPNet returns.
+
+    Args:
+        image: (N, C, H, W); sRGB, clamped to [0, 1] in evaluation. In training it is what the restorer returns, not
+            clamped, so that every pixel has a gradient: with MIMO-UNet and MPRNet a tuple whose first is the image.
+        pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1; None without estimator.
+        sigma: (N, 1, H, W); in [0, 1], how unsure the kernels are; None without estimator.
+    """
+
+    image: Tensor
+    pixel_kernels: Tensor | None
+    sigma: Tensor | None
+
+
+class UFPNet(nn.Module):
+    """Estimate kernels and restore.
+
+    Args:
+        width: channels of the NAFNet at full size.
+        kernel_size: K, odd.
+        estimator_width: channels of the estimator at full size.
+        enc_blocks: see NAFNet.
+        middle_blocks: see NAFNet.
+        dec_blocks: see NAFNet.
+        attention_levels: see NAFNet.
+        kernel_attention: without it, there is neither attention nor estimator: the restorer alone.
+        local_size: see NAFNet.
+        restorer: which network restores.
+        restorer_options: hyper-parameters of another restorer than NAFNet, such as {'width': 32}; those of the NAFNet
+            are given above.
+        in_channels: of the photo, 3 or 1.
+        flow_prior: see LatentKernelNet.
+        uncertainty: see LatentKernelNet.
+        flow_blocks: see LatentKernelNet.
+        flow_hidden: see LatentKernelNet.
+
+    Raises:
+        ValueError: a hyper-parameter is outside its range, or has no meaning for this restorer.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        kernel_size: int = 19,
+        estimator_width: int = 64,
+        enc_blocks: tuple[int, ...] = (1, 1, 1, 28),
+        middle_blocks: int = 1,
+        dec_blocks: tuple[int, ...] = (1, 1, 1, 1),
+        attention_levels: tuple[int, ...] = (0, 1, 2),
+        kernel_attention: bool = True,
+        local_size: int | None = None,
+        restorer: Literal['nafnet', 'mimo_unet', 'mprnet'] = 'nafnet',
+        restorer_options: dict[str, Any] | None = None,
+        in_channels: int = 3,
+        flow_prior: bool = True,
+        uncertainty: bool = True,
+        flow_blocks: int = 5,
+        flow_hidden: int = 25,
+    ):
+        super().__init__()
+        of_nafnet = {
+            'width': width,
+            'enc_blocks': tuple(enc_blocks),
+            'middle_blocks': middle_blocks,
+            'dec_blocks': tuple(dec_blocks),
+            'attention_levels': tuple(attention_levels),
+            'local_size': local_size,
+        }
+        of_estimator = {
+            'flow_prior': flow_prior,
+            'uncertainty': uncertainty,
+            'flow_blocks': flow_blocks,
+            'flow_hidden': flow_hidden,
+        }
+        self._hyper_parameters = {
+            **of_nafnet,
+            **of_estimator,
+            'kernel_size': kernel_size,
+            'estimator_width': estimator_width,
+            'kernel_attention': kernel_attention,
+            'restorer': restorer,
+            'restorer_options': None if restorer_options is None else dict(restorer_options),
+            'in_channels': in_channels,
+        }
+        if restorer not in RESTORERS:
+            raise ValueError(f'restorer is {restorer!r}, expected one of {", ".join(RESTORERS)}.')
+        if restorer == 'nafnet' and restorer_options:
+            raise ValueError('restorer_options are for other restorers than nafnet; give its sizes directly.')
+        if restorer != 'nafnet':
+            _check_defaults(of_nafnet, restorer)
+        options = of_nafnet if restorer == 'nafnet' else _check_options(restorer_options, restorer)
+        self.latent_kernels = None
+        if kernel_attention:
+            self.latent_kernels = LatentKernelNet(in_channels, kernel_size, estimator_width, **of_estimator)
+        self.restorer = RESTORERS[restorer](
+            in_channels=in_channels, kernel_size=kernel_size if kernel_attention else None, **options
+        )
+        # Under these names they are in every version of torch that is supported.
+        self._register_state_dict_hook(_leave_out_parts)
+        self._register_load_state_dict_pre_hook(_put_in_parts, with_module=True)
+
+    @property
+    def hyper_parameters(self) -> dict[str, Any]:
+        """The keyword arguments that build this network again."""
+        return dict(self._hyper_parameters)
+
+    def forward(self, photo: Tensor, noise: Tensor | None = None) -> Restored:
+        """Return the restored image and the kernels that helped.
+
+        Args:
+            photo: (N, in_channels, H, W); sRGB in [0, 1], any H, W >= 1.
+            noise: (N, K*K, H, W), standard normal, of the codes; by default drawn in training and 0 in evaluation.
+
+        Raises:
+            ValueError: a shape is another, or there is noise without an estimator.
+        """
+        if self.latent_kernels is None:
+            if noise is not None:
+                raise ValueError('noise is given, but without kernel_attention there is no code to add it to.')
+            return Restored(self._finished(self.restorer(photo)), None, None)
+        kernels = self.latent_kernels(photo, noise)
+        return Restored(self._finished(self.restorer(photo, kernels.raw)), kernels.pixel_kernels, kernels.sigma)
+
+    def _finished(self, image: Tensor) -> Tensor:
+        return image if self.training else image.clamp(0, 1)
+
+
+def _leave_out_parts(net: nn.Module, state: MutableMapping[str, Tensor], prefix: str, metadata: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix)]:
+        for part in PARTS:
+            if key.startswith(prefix + part):
+                state[prefix + key[len(prefix + part) :]] = state.pop(key)
+
+
+def _put_in_parts(net: nn.Module, state: MutableMapping[str, Tensor], prefix: str, *others: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        part = PARTS[0] if name.startswith(ESTIMATOR_KEYS) else PARTS[1]
+        state[prefix + part + name] = state.pop(key)
+
+
+def _check_defaults(of_nafnet: dict[str, Any], restorer: str) -> None:
+    parameters = inspect.signature(UFPNet).parameters
+    useless = [key for key, value in of_nafnet.items() if value != parameters[key].default]
+    if useless:
+        raise ValueError(
+            f'{", ".join(useless)} are hyper-parameters of nafnet, and restorer is {restorer!r}; '
+            'give its own in restorer_options.'
+        )
+
+
+def _check_options(options: dict[str, Any] | None, restorer: str) -> dict[str, Any]:
+    options = dict(options or {})
+    known = [
+        key for key in inspect.signature(RESTORERS[restorer]).parameters if key not in ('in_channels', 'kernel_size')
+    ]
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise ValueError(
+            f'restorer_options has the unknown {", ".join(unknown)}; {restorer} takes {", ".join(known)}, and the '
+            'number of channels and the kernel size of this network.'
+        )
+    return options
