@@ -250,8 +250,9 @@ def _mend_script(script: types.ModuleType | None) -> None:
         _replace(script, 'parse_options', _parse_options)
     if hasattr(script, 'load_resume_state'):
         _replace(script, 'load_resume_state', _check_and_load_state)
-    if hasattr(script, 'test_pipeline') and hasattr(script, 'make_exp_dirs'):
-        _replace(script, 'make_exp_dirs', _check_and_make_folders)
+    if hasattr(script, 'make_exp_dirs'):
+        tests = hasattr(script, 'test_pipeline')
+        _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else _make_folders)
     if script.__name__ == '__main__' and not hasattr(sys.excepthook, OURS):
         _replace(sys, 'excepthook', _say_user_mistakes)
 
@@ -270,9 +271,18 @@ def _check_and_load_state(original: Callable) -> Callable:
 def _check_and_make_folders(original: Callable) -> Callable:
     def check_and_make_folders(opt):
         prepare(opt, is_train=False)
-        original(opt)
+        _make_folders(original)(opt)
 
     return check_and_make_folders
+
+
+# Why make_exp_dirs: the original makes a folder of each path of a network's weights, but for `pretrain_network...`.
+def _make_folders(original: Callable) -> Callable:
+    def make_folders(opt):
+        paths = {key: path for key, path in opt['path'].items() if not key.startswith('pretrain_')}
+        original({**opt, 'path': paths})
+
+    return make_folders
 
 
 # Why the excepthook: what only shows during a run, such as a corrupt image, a NaN or a full disk, is raised deep inside

@@ -248,3 +248,12 @@ def test_an_error_of_the_data_reaches_the_training_through_a_prefetching_thread(
     with pytest.raises(InputError, match='photo 2 is damaged'):
         next(prefetched)
     assert list(PrefetchGenerator(iter([1, 2]), 1)) == [1, 2]
+
+
+@pytest.mark.parametrize('weights', ['flow.pth', None])
+def test_no_folder_is_made_of_the_weights_that_a_stage_begins_with(tmp_path, weights):
+    paths = {'experiments_root': str(tmp_path / 'run'), 'models': str(tmp_path / 'run' / 'models')}
+    paths['pretrain_flow'] = weights and str(tmp_path / weights)
+    sys.modules['basicsr.train'].make_exp_dirs({'is_train': True, 'path': paths})
+    assert [path.name for path in tmp_path.iterdir()] == ['run']
+    assert (tmp_path / 'run' / 'models').is_dir()
