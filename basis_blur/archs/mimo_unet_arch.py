@@ -7,7 +7,7 @@
     _PhotoStem and _Attend -> every decoder level gets all encoder levels by _Fuse -> an image at each size
 
 Parameters: 16.11 M with the default sizes, MIMO-UNet+ of the paper; `num_res` 8 makes 6.81 M, the plain MIMO-UNet.
-Differs from the paper in where it is silent: photos and features are halved with a smoothing filter.
+Photos and features are halved by the mean of 2 x 2 pixels, and features enlarged bilinearly; the paper does not say how.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _up(after: int) -> nn.Sequential:
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False, antialias=factor < 1)
+    return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
 
 
 def _check(in_channels: int, width: int, num_res: int, kernel_size: int | None) -> None:
