@@ -7,7 +7,7 @@
     _PhotoStem and _Attend -> every decoder level gets all encoder levels by _Fuse -> an image at each size
 
 Parameters: 16.11 M with the default sizes, MIMO-UNet+ of the paper; `num_res` 8 makes 6.81 M, the plain MIMO-UNet.
-Photos and features are halved by the mean of 2 x 2 pixels, and features enlarged bilinearly; the paper does not say how.
+Photos and features are halved by the mean of 2 x 2 pixels, and features enlarged bilinearly.
 """
 
 from __future__ import annotations
