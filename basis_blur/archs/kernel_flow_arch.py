@@ -205,7 +205,13 @@ class KernelFlow(nn.Module):
         self.normalization.fill_(value)
 
     def _raw(self, code: Tensor) -> Tensor:
-        x, _ = self.inverse(code)
+        # As `inverse`, but on the pixels of even and of odd index apart, of which a coupling changes one kind: a third
+        # of the work, and a third of the memory for the gradient.
+        even, odd = code[:, ::2], code[:, 1::2]
+        for layer in reversed(self.net):
+            even, odd = layer.inverse_of_halves(even, odd)
+        # K*K is odd: the last index is even, and has no partner.
+        x = torch.cat([torch.stack([even[:, :-1], odd], 2).flatten(1), even[:, -1:]], 1)
         return (x.sigmoid() - self.alpha) / (1 - 2 * self.alpha) * self.normalization
 
     def _check_rows(self, name: str, rows: Tensor) -> None:
@@ -226,6 +232,7 @@ class _Coupling(nn.Module):
 
     def __init__(self, dims: int, hidden: int, keeps_odd: bool):
         super().__init__()
+        self.keeps_odd = keeps_odd
         self.register_buffer('mask', ((torch.arange(dims) % 2 == 1) == keeps_odd).to(torch.get_default_dtype()))
         self.s_net = _small_net(dims, hidden, nn.Tanh)
         self.t_net = _small_net(dims, hidden, nn.ReLU)
@@ -239,6 +246,13 @@ class _Coupling(nn.Module):
         kept = self.mask * code
         log_scale, shift = self._changes(kept)
         return kept + (1 - self.mask) * (code * log_scale.exp() + shift), log_scale.sum(1)
+
+    def inverse_of_halves(self, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `inverse` does at even and at odd indices."""
+        kept, changed, first, second = (odd, even, 1, 0) if self.keeps_odd else (even, odd, 0, 1)
+        log_scale, shift = (_between_halves(net, kept, first, second) for net in (self.s_net, self.t_net))
+        changed = torch.addcmul(shift, changed, log_scale.exp())
+        return (changed, kept) if self.keeps_odd else (kept, changed)
 
     def _changes(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         return (1 - self.mask) * self.s_net(kept), self.t_net(kept)
@@ -268,6 +282,12 @@ class _BatchNorm(nn.Module):
         log_scale = 0.5 * (self.running_var + EPSILON).log() - self.log_gamma
         return (code - self.beta) * log_scale.exp() + self.running_mean, log_scale.sum().expand(len(code))
 
+    def inverse_of_halves(self, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `inverse` does at even and at odd indices."""
+        scale = (self.running_var + EPSILON).sqrt() * (-self.log_gamma).exp()
+        shift = self.running_mean - self.beta * scale
+        return torch.addcmul(shift[::2], even, scale[::2]), torch.addcmul(shift[1::2], odd, scale[1::2])
+
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if len(x) < 2:
             raise ValueError(f'the batch has {len(x)} kernels, expected at least 2 in training; or call eval() first.')
@@ -276,6 +296,15 @@ class _BatchNorm(nn.Module):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - MOMENTUM)
             self.running_var.lerp_(var.to(self.running_var.dtype), 1 - MOMENTUM)
         return mean, var
+
+
+def _between_halves(net: nn.Sequential, kept: Tensor, first: int, second: int) -> Tensor:
+    """Return `net` of the pixels that a coupling keeps, at the pixels that it changes."""
+    enter, *middle, leave = net
+    x = F.linear(kept, enter.weight[:, first::2], enter.bias)
+    for layer in middle:
+        x = layer(x)
+    return F.linear(x, leave.weight[second::2], leave.bias[second::2])
 
 
 def _small_net(dims: int, hidden: int, activation: type[nn.Module]) -> nn.Sequential:

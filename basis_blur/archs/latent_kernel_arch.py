@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 
-CHUNK_PIXELS = 1 << 14  # kernels that the flow inverts at once
+CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
 
 
 class LatentKernels(NamedTuple):

@@ -207,3 +207,14 @@ def test_what_does_not_fit_is_refused():
         flow.decode(torch.zeros(2, 9), 0)
     with pytest.raises(ValueError, match='normalization is 0'):
         flow.set_normalization(0)
+
+
+def test_raw_kernels_are_the_inverse_of_the_whole_row():
+    flow = KernelFlow(kernel_size=5, num_blocks=3, hidden=4).eval()
+    with torch.no_grad():
+        for tensor in (*flow.parameters(), *(layer.running_mean for layer in flow.net[1::2])):
+            tensor.add_(0.3 * torch.randn_like(tensor))
+    code = torch.randn(7, 25)
+    x, _ = flow.inverse(code)
+    expected = (x.sigmoid() - flow.alpha) / (1 - 2 * flow.alpha) * flow.normalization
+    torch.testing.assert_close(flow.decode_raw(code), expected, rtol=1e-10, atol=1e-10)
