@@ -279,8 +279,11 @@ def _check_and_make_folders(original: Callable) -> Callable:
 # Why make_exp_dirs: the original makes a folder of each path of a network's weights, but for `pretrain_network...`.
 def _make_folders(original: Callable) -> Callable:
     def make_folders(opt):
-        paths = {key: path for key, path in opt['path'].items() if not key.startswith('pretrain_')}
-        original({**opt, 'path': paths})
+        paths = opt.get('path', {})
+        weights = [key for key in paths if key.startswith('pretrain_')]
+        if weights:
+            opt = {**opt, 'path': {key: path for key, path in paths.items() if key not in weights}}
+        original(opt)
 
     return make_folders
 
