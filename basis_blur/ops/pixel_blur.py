@@ -16,7 +16,8 @@ photos, which a formulation by `unfold` holds, are never made. A CPU finishes a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from basis_blur.field import PixelField
+from basis_blur.ops.basis_blur import _thread_pool
 from basis_blur.ops.linear_operator import LinearOperator
 
 CPU_BAND_NUMBERS = 1 << 18  # numbers of the photo, all channels, in a band
@@ -67,8 +69,12 @@ class _Blur(Function):
     def forward(ctx, u, k):
         ctx.save_for_backward(u, k)
         image = u.new_zeros(*u.shape[:2], *k.shape[-2:])
-        for tap in _taps(k, u.shape[1]):
-            image[tap.image].addcmul_(u[tap.scene], k[tap.kernel].unsqueeze(1))
+
+        def work(band):
+            for tap in _taps(k, band):
+                image[tap.image].addcmul_(u[tap.scene], k[tap.kernel].unsqueeze(1))
+
+        _share(work, image)
         return image
 
     @staticmethod
@@ -89,8 +95,12 @@ class _BlurTranspose(Function):
         ctx.save_for_backward(v, k)
         border = PixelField(k).kernel_size - 1
         scene = v.new_zeros(*v.shape[:2], *(side + border for side in v.shape[-2:]))
-        for tap in _taps(k, v.shape[1]):
-            scene[tap.scene].addcmul_(v[tap.image], k[tap.kernel].unsqueeze(1))
+
+        def work(band):
+            for tap in _taps(k, band, of_scene=True):
+                scene[tap.scene].addcmul_(v[tap.image], k[tap.kernel].unsqueeze(1))
+
+        _share(work, scene)
         return scene
 
     @staticmethod
@@ -111,11 +121,15 @@ class _KernelGradient(Function):
         ctx.save_for_backward(u, v)
         size = u.shape[-1] - v.shape[-1] + 1
         k = v.new_empty(v.shape[0], size**2, *v.shape[-2:])
-        for tap in _taps(k, v.shape[1]):
-            gradient, shifted, light = k[tap.kernel], u[tap.scene], v[tap.image]
-            torch.mul(shifted[:, 0], light[:, 0], out=gradient)
-            for channel in range(1, v.shape[1]):
-                gradient.addcmul_(shifted[:, channel], light[:, channel])
+
+        def work(band):
+            for tap in _taps(k, band):
+                gradient, shifted, light = k[tap.kernel], u[tap.scene], v[tap.image]
+                torch.mul(shifted[:, 0], light[:, 0], out=gradient)
+                for channel in range(1, v.shape[1]):
+                    gradient.addcmul_(shifted[:, channel], light[:, channel])
+
+        _share(work, v)
         return k
 
     @staticmethod
@@ -136,19 +150,37 @@ class _Tap(NamedTuple):
     scene: tuple
 
 
-def _taps(k: Tensor, channels: int) -> Iterator[_Tap]:
-    """Go through the taps of all kernels (N, K*K, H, W), band by band."""
-    number, _, height, width = k.shape
+def _share(work: Callable[[slice], None], result: Tensor) -> None:
+    """Do `work` on bands of rows of `result`, (N, C, H, W), in as many threads as torch would use.
+
+    Each thread has bands of its own: if all shared each tap, they would wait for each other thousands of times.
+    """
+    number, channels, height, width = result.shape
+    on_cpu = result.device.type == 'cpu'
+    threads = torch.get_num_threads() if on_cpu else 1
+    rows = max(1, min(-(-height // threads), CPU_BAND_NUMBERS // max(1, number * channels * width)))
+    bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows if on_cpu else height)]
+    if threads == 1 or len(bands) == 1:
+        for band in bands if on_cpu else [slice(0, height)]:
+            work(band)
+    else:
+        list(_thread_pool(threads, os.getpid()).map(torch.no_grad()(work), bands))
+
+
+def _taps(k: Tensor, band: slice, of_scene: bool = False) -> Iterator[_Tap]:
+    """Go through the taps of all kernels (N, K*K, H, W), for a band of rows of the image, or of the scene."""
+    height, width = k.shape[-2:]
     size = PixelField(k).kernel_size
-    rows = max(1, CPU_BAND_NUMBERS // max(1, number * channels * width)) if k.device.type == 'cpu' else height
-    for top in range(0, height, rows):
-        band = slice(top, min(top + rows, height))
-        for y in range(size):
-            below = size - 1 - y
-            for x in range(size):
-                right = size - 1 - x
-                yield _Tap(
-                    (slice(None), y * size + x, band),
-                    (..., band, slice(None)),
-                    (..., slice(band.start + below, band.stop + below), slice(right, right + width)),
-                )
+    for y in range(size):
+        below = size - 1 - y
+        shift = below if of_scene else 0
+        rows = slice(max(0, band.start - shift), max(0, min(height, band.stop - shift)))
+        if rows.start >= rows.stop:
+            continue
+        for x in range(size):
+            right = size - 1 - x
+            yield _Tap(
+                (slice(None), y * size + x, rows),
+                (..., rows, slice(None)),
+                (..., slice(rows.start + below, rows.stop + below), slice(right, right + width)),
+            )
