@@ -14,13 +14,13 @@ from types import NoneType
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor, nn
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.restoration_objective import pair_in, restoration_losses
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
@@ -37,7 +37,9 @@ class UFPNetModel(NetworkModel):
     """BasicSR model for networks that map a blurred photo to a sharp one.
 
     Options beyond `NetworkModel`'s, in `train`: `pixel_opt`, a loss of the restored against the sharp photo, and
-    `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one. In `path`:
+    `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one;
+    `freeze_estimator`, to leave UFPNet's kernels as stage II found them: trained on, by a restorer that still does
+    little, they become dots, which satisfies the reblur loss. In `path`:
     `pretrain_estimator`, weights of a LatentKernelNet that UFPNet begins with. In `val`: `tile`, restore in tiles of
     this many pixels a side; `metrics`, BasicSR's.
 
@@ -51,6 +53,7 @@ class UFPNetModel(NetworkModel):
             **NetworkModel.OPTIONS['train'],
             'pixel_opt': Option((dict, NoneType), None),
             'reblur_opt': Option((dict, NoneType), None),
+            'freeze_estimator': Option((bool,), False),
         },
         'val': {
             **NetworkModel.OPTIONS['val'],
@@ -72,6 +75,14 @@ class UFPNetModel(NetworkModel):
             for net in (self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])):
                 _begin_with(net, estimator)
         self.losses = self._build_losses()
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Move a network to the device, without gradients for what stays as it is, and wrap it if distributed."""
+        if self.is_train and self.train_options['freeze_estimator']:
+            if getattr(net, 'latent_kernels', None) is None:
+                raise OptionError(f'train: freeze_estimator is true, but {type(net).__name__} estimates no kernels.')
+            net.latent_kernels.requires_grad_(False)
+        return super().model_to_device(net)
 
     def _build_losses(self) -> dict[str, nn.Module]:
         losses = {}
@@ -105,20 +116,12 @@ class UFPNetModel(NetworkModel):
 
     def losses_of(self, result: Any, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
         """Return the losses of what the network made of `lq`, by name."""
-        losses = {}
-        if 'pixel_opt' in self.losses:
-            losses['l_pixel'] = sum(
-                self.losses['pixel_opt'](image.float(), _resized(gt, image)) for image in images_of(result)
+        if 'reblur_opt' in self.losses and getattr(result, 'pixel_kernels', None) is None:
+            raise OptionError(
+                f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '
+                'none; remove it, or train with BlurToDeblurModel, which takes them from a second network.'
             )
-        if 'reblur_opt' in self.losses:
-            kernels = getattr(result, 'pixel_kernels', None)
-            if kernels is None:
-                raise OptionError(
-                    f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '
-                    'none; remove it, or train with BlurToDeblurModel, which takes them from a second network.'
-                )
-            losses['l_reblur'] = self.losses['reblur_opt'](kernels.float(), images_of(result)[0], lq)
-        return losses
+        return restoration_losses(result, lq, gt, self.losses.get('pixel_opt'), self.losses.get('reblur_opt'))
 
     def validate(
         self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
@@ -152,15 +155,6 @@ class UFPNetModel(NetworkModel):
         return scores
 
 
-def images_of(result: Any) -> list[Tensor]:
-    """Return the photos among what a network returned: the restored one, and any smaller or earlier ones."""
-    if isinstance(result, Tensor):
-        return [result]
-    if hasattr(result, 'image'):
-        return images_of(result.image)
-    return list(result)
-
-
 def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tuple[Tensor, Tensor | None]:
     """Return the blurred and, if there is one, the sharp photo of a batch, both (N, C, H, W).
 
@@ -172,17 +166,7 @@ def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tupl
     tensors = {key: value.to(device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)}
     if 'sharp' in tensors:
         tensors = blur_scene(tensors, gamma)
-    lq, gt = tensors['lq'], tensors.get('gt')
-    if gt is not None:
-        border = (gt.shape[-1] - lq.shape[-1]) // 2
-        gt = gt[..., border : border + lq.shape[-2], border : border + lq.shape[-1]].clamp(0, 1)
-    return lq, gt
-
-
-def _resized(gt: Tensor, image: Tensor) -> Tensor:
-    if gt.shape[-2:] == image.shape[-2:]:
-        return gt
-    return F.interpolate(gt, size=image.shape[-2:], mode='bilinear', align_corners=False, antialias=True)
+    return pair_in(tensors)
 
 
 def _gamma_of(dataset_options: Mapping[str, Any]) -> float:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from basis_blur.archs import BasisKPN
+from basis_blur.archs import BasisKPN, LatentKernelNet
+from basis_blur.losses.restoration_objective import images_of
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel
-from basis_blur.models.ufpnet_model import UFPNetModel, images_of, pair_of
+from basis_blur.models.ufpnet_model import UFPNetModel, pair_of
 from basis_blur.options import OptionError
 from basis_blur.weights import save_network
 
@@ -101,3 +102,42 @@ def test_images_of_finds_the_restored_photo_first():
     photo = torch.rand(1, 3, 4, 4)
     assert images_of(photo)[0] is photo
     assert images_of([photo, photo[..., :2, :2]])[0] is photo
+
+
+UFPNET = {
+    'type': 'UFPNet', 'width': 2, 'kernel_size': 5, 'estimator_width': 2, 'enc_blocks': [1], 'dec_blocks': [1],
+    'attention_levels': [0],
+}  # fmt: skip
+REBLUR = {'reblur_opt': {'type': 'ConsistencyLoss', 'gamma': 1.0}}
+
+
+def estimator_of(model):
+    return {key: value.clone() for key, value in model.net_g.latent_kernels.kernel_extra.state_dict().items()}
+
+
+@pytest.mark.parametrize('freeze', [True, False])
+def test_a_frozen_estimator_stays_as_it_is_and_another_learns(options, pair, freeze):
+    train = {**PIXEL, **REBLUR, 'freeze_estimator': freeze}
+    model = UFPNetModel(options(network_g=UFPNET, train=train))
+    before = estimator_of(model)
+    assert {'l_pixel', 'l_reblur'} <= step(model, pair).keys()
+    assert all(torch.equal(value, before[key]) for key, value in estimator_of(model).items()) == freeze
+
+
+def test_the_estimator_begins_with_the_weights_of_stage_two(options, tmp_path):
+    stage_two = LatentKernelNet(kernel_size=5, width=2)
+    save_network(stage_two, tmp_path / 'latent.safetensors')
+    opt = options(network_g=UFPNET, train=PIXEL)
+    opt['path']['pretrain_estimator'] = str(tmp_path / 'latent.safetensors')
+    model = UFPNetModel(opt)
+    for net in (model.net_g, model.net_g_ema):
+        for key, value in stage_two.state_dict().items():
+            torch.testing.assert_close(net.latent_kernels.state_dict()[key], value)
+
+
+def test_an_estimator_of_other_sizes_is_refused(options, tmp_path):
+    save_network(LatentKernelNet(kernel_size=7, width=2), tmp_path / 'latent.safetensors')
+    opt = options(network_g=UFPNET, train=PIXEL)
+    opt['path']['pretrain_estimator'] = str(tmp_path / 'latent.safetensors')
+    with pytest.raises(OptionError, match='does not fit network_g'):
+        UFPNetModel(opt)
