@@ -10,14 +10,12 @@ from __future__ import annotations
 from types import NoneType
 from typing import Any, ClassVar
 
-import torch
 from basicsr.losses import build_loss
 from torch import Tensor, nn
 
-from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.models.ufpnet_model import UFPNetModel, images_of
-from basis_blur.ops.camera_response import to_linear
+from basis_blur.losses.restoration_objective import estimated_blur, images_of
+from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.options import Option, OptionError
 from basis_blur.weights import load_network
 
@@ -70,17 +68,3 @@ class BlurToDeblurModel(UFPNetModel):
         blur = estimated_blur(self.net_blur, lq, consistency.gamma)
         losses['l_consistency'] = consistency(blur, images_of(result)[0], lq)
         return losses
-
-
-@torch.no_grad()
-def estimated_blur(net: nn.Module, photo: Tensor, gamma: float) -> BlurField | Tensor:
-    """Return the blur of photos: a field, or convolution kernels (N, K*K, H, W).
-
-    Args:
-        net: a BasisKPN, which sees linear light, or a LatentKernelNet, which sees the photo.
-        photo: (N, 3, H, W); sRGB-like in [0, 1].
-        gamma: light = photo ** gamma.
-    """
-    if type(net).__name__ == 'BasisKPN':
-        return net(to_linear(photo, gamma))
-    return net(photo).pixel_kernels

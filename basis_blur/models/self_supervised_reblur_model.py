@@ -28,12 +28,12 @@ from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, PixelField
 from basis_blur.losses.basis_objective import reblur
-from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur, with_border
+from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.self_supervised_objective import scene_of, self_supervised_loss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.simulation.scene_blur import blur_scene
@@ -150,11 +150,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         return net(photo) if self.latent else net(to_linear(photo, gamma))
 
     def _loss_of(self, estimate: Estimate) -> Tensor:
-        lq, gt = self.sample['lq'], self.sample['gt']
-        if self.latent:
-            return self.loss(estimate.pixel_kernels, gt, lq)
-        weight = torch.full_like(lq[:, :1], 1 / (lq.shape[-2] * lq.shape[-1]))
-        return self.loss(estimate, to_linear(_scene_of(gt, estimate), self.gamma), lq, weight)
+        return self_supervised_loss(estimate, self.sample['lq'], self.sample['gt'], self.loss, self.gamma)
 
     def lower_is_better(self, metric: str) -> bool:
         return metric in ('kernel_l1', 'kernel_l2', 'sigma')
@@ -192,7 +188,7 @@ class SelfSupervisedReblurModel(NetworkModel):
             again = pixel_reblur(estimate.pixel_kernels, sample['gt'], self.pixel_gamma).clamp(0, 1)
             scores = {'reblur_psnr': psnr(again, sample['lq']), 'sigma': estimate.sigma.mean()}
         else:
-            scores = {'reblur_psnr': psnr(reblur(field, _scene_of(sample['gt'], field), gamma), sample['lq'])}
+            scores = {'reblur_psnr': psnr(reblur(field, scene_of(sample['gt'], field), gamma), sample['lq'])}
         true_field = _true_field(sample)
         if true_field is not None:
             scores.update(field_errors(field, true_field))
@@ -205,12 +201,6 @@ def _field_of(estimate: Estimate) -> PixelField | BlurField:
 
 def _true_field(sample: Mapping[str, Tensor]) -> BlurField | None:
     return BlurField.unchecked(sample['kernels'], sample['mixing']) if 'mixing' in sample else None
-
-
-def _scene_of(gt: Tensor, field: BlurField) -> Tensor:
-    """Return the sharp photo with the border that the field reaches into, from its edge if there is not enough."""
-    scene = with_border(gt, field.image_size, field.kernel_size // 2)
-    return scene if tuple(scene.shape[-2:]) == field.scene_size else ReplicatePad(field)(scene)
 
 
 def _gamma_of(dataset_options: Mapping[str, Any]) -> float:

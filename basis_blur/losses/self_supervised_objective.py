@@ -1,0 +1,47 @@
+"""What a kernel estimator is trained for without true kernels: blur the sharp photo again [F23, stage II; C21, Eq. 5].
+
+L = | blur(gt, estimate) - lq |
+
+a kernel for every pixel (LatentKernelNet):     PixelReblurLoss
+a blur field (BasisKPN):                        ReblurLoss, every pixel weighted alike
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.archs.latent_kernel_arch import LatentKernels
+from basis_blur.field import BlurField
+from basis_blur.losses.pixel_reblur_loss import with_border
+from basis_blur.ops.boundary import ReplicatePad
+from basis_blur.ops.camera_response import to_linear
+
+
+def self_supervised_loss(
+    estimate: LatentKernels | BlurField, lq: Tensor, gt: Tensor, loss: nn.Module, gamma: float
+) -> Tensor:
+    """Return how badly an estimate explains blurred photos, one number.
+
+    Args:
+        estimate: of N photos.
+        lq: (N, C, H, W); the blurred photos.
+        gt: (N, C, H, W), or larger by a border of the same width on all sides; the sharp ones.
+        loss: a PixelReblurLoss for latent kernels, a ReblurLoss for a field.
+        gamma: of the photos, for a field; a PixelReblurLoss has its own.
+    """
+    if isinstance(estimate, LatentKernels):
+        return loss(estimate.pixel_kernels, gt, lq)
+    weight = torch.full_like(lq[:, :1], 1 / (lq.shape[-2] * lq.shape[-1]))
+    return loss(estimate, to_linear(scene_of(gt, estimate), gamma), lq, weight)
+
+
+def scene_of(gt: Tensor, field: BlurField) -> Tensor:
+    """Return the sharp photo with the border that the field reaches into, from its edge if there is not enough.
+
+    Args:
+        gt: (N, C, H, W), or larger by a border of the same width on all sides.
+        field: of the same photos.
+    """
+    scene = with_border(gt, field.image_size, field.kernel_size // 2)
+    return scene if tuple(scene.shape[-2:]) == field.scene_size else ReplicatePad(field)(scene)
