@@ -1,4 +1,4 @@
-"""Importing this module registers basis_blur in BasicSR: networks, losses, datasets, models.
+"""Importing this module registers basis_blur in BasicSR: networks, losses, datasets, metrics, models.
 
 An option file loads it by its first line, `plugin: !!python/name:basis_blur.plugin.loaded`; the start-up hook and
 `basis-blur train` import it. What BasicSR itself lacks on this machine is mended in `basis_blur.bridges.basicsr`.
@@ -17,6 +17,7 @@ from basis_blur.bridges import basicsr as compatibility  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.losses import ConsistencyLoss, FlowNLLLoss, KernelLoss, PixelReblurLoss, PSNRLoss, ReblurLoss  # noqa: E402
+from basis_blur.metrics.realblur import calculate_psnr_realblur, calculate_ssim_realblur  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
@@ -28,6 +29,7 @@ COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
     registries.LOSS_REGISTRY: (FlowNLLLoss, ReblurLoss, KernelLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
+    registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),
     registries.MODEL_REGISTRY: (
         BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel, SelfSupervisedReblurModel,
     ),

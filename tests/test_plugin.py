@@ -19,6 +19,7 @@ NAMES = {
     },
     'LOSS': {'ReblurLoss', 'KernelLoss', 'ConsistencyLoss', 'PSNRLoss', 'PixelReblurLoss', 'FlowNLLLoss'},
     'DATASET': {'SyntheticBlurDataset', 'KernelDataset'},
+    'METRIC': {'calculate_psnr_realblur', 'calculate_ssim_realblur'},
     'MODEL': {
         'BasisBlurModel',
         'NonUniformRLModel',

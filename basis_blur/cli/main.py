@@ -19,6 +19,7 @@ from basis_blur.errors import InputError, sentence_of
 COMMANDS = {
     'deblur': 'estimate the blur of photos and remove it',
     'kernels': 'estimate the blur of photos and draw it over them',
+    'evaluate': 'score restored photos against their ground truth',
     'train': 'train a network from an option file, by BasicSR',
     'test': 'test a network on data sets from an option file, by BasicSR',
     'prep-kernels': 'draw camera-shake kernels into an LMDB',

@@ -1,0 +1,317 @@
+"""basis-blur evaluate: score a folder of restored photos against their ground truth."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from basis_blur.cli.deblur import check_writable
+from basis_blur.errors import InputError, sentence_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from basis_blur.metrics.aligned import Score
+
+DESCRIPTION = """Score restored photos against their ground truth: PSNR and SSIM of each, mean, worst and best.
+
+realblur  the ground truth is another shot of the scene: the restored photo is brought to its brightness, aligned with
+          it by a homography (ECC), and compared where both are
+koehler   the same with every frame of the camera's trajectory; the frame of the highest PSNR counts
+plain     pixel by pixel, as the photos lie
+
+Photos are paired by their names without suffix. For koehler, DIR of the ground truth holds a folder NAME of frames for
+the restored photo NAME.png, or one photo NAME.png.
+
+A photo that cannot be aligned, or not be read, has no score: it is named with the reason, counted apart and not in the
+mean, and the exit code is 2."""
+
+COMMAND = 'evaluate'
+PROTOCOLS = ('realblur', 'koehler', 'plain')
+CSV_COLUMNS = ('name', 'status', 'psnr', 'ssim', 'correlation', 'frame', 'frames', 'failed_frames', 'reason')
+SHEET_CASES = 4  # worst ones, and as many best ones
+SHEET_SIDE = 420  # longer side of a photo on the sheet, in pixels
+MOST_NAMES = 5  # in one message
+
+
+class Pair(NamedTuple):
+    """A restored photo and its ground truth, of one frame or several."""
+
+    name: str
+    restored: Path
+    frames: tuple[Path, ...]
+
+
+class Result(NamedTuple):
+    """What became of a pair: a score, or the reason why there is none; and the ground-truth frame to show."""
+
+    pair: Pair
+    score: Score | None
+    reason: str = ''
+
+    @property
+    def shown(self) -> Path:
+        """The ground-truth frame that counts, or the first."""
+        return self.pair.frames[self.score.frame if self.score else 0]
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser(
+        COMMAND,
+        help='score restored photos against their ground truth',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--restored', metavar='DIR', type=Path, required=True, help='folder of restored photos')
+    parser.add_argument('--gt', metavar='DIR', type=Path, required=True, help='folder of ground truth')
+    parser.add_argument('--protocol', choices=PROTOCOLS, required=True, help='how to compare; see above')
+    parser.add_argument('--csv', metavar='OUT.csv', type=Path, help='also write a line for each photo')
+    parser.add_argument(
+        '--sheet', metavar='OUT.png', type=Path, help='also draw the worst and best cases beside their ground truth'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and print the table.
+
+    Raises:
+        InputError: a folder is missing or empty, photos have no counterpart or another size, or an output cannot be.
+        OSError: a file cannot be read or written.
+    """
+    check_outputs(args)
+    pairs = pair_up(args.restored, args.gt, several_frames=args.protocol == 'koehler')
+    check_sizes(pairs)
+
+    from tqdm import tqdm
+
+    results = []
+    total = sum(len(pair.frames) for pair in pairs)
+    with tqdm(total=total, unit='frame' if total > len(pairs) else 'photo', desc=args.protocol, disable=None) as bar:
+        for pair in pairs:
+            before = bar.n
+            try:
+                score = score_of(pair, args.protocol, lambda done, before=before: bar.update(before + done - bar.n))
+                results.append(Result(pair, score))
+            except InputError as error:
+                results.append(Result(pair, None, sentence_of(error)))
+                tqdm.write(f'basis-blur {COMMAND}: {pair.name}: {sentence_of(error)}', file=sys.stderr)
+            bar.update(before + len(pair.frames) - bar.n)
+
+    print(table(results, args.protocol))
+    if args.csv is not None:
+        write_csv(args.csv, results)
+    if args.sheet is not None:
+        from basis_blur.visualize import write_picture
+
+        write_picture(args.sheet, contact_sheet(results))
+    failures = sum(result.score is None for result in results)
+    if failures:
+        print(f'basis-blur {COMMAND}: {failures} of {len(results)} photos have no score.', file=sys.stderr)
+    return 2 if failures else 0
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Raise InputError or OSError for an output that could not be written in the end."""
+    if args.csv is not None and args.csv.suffix.lower() != '.csv':
+        raise InputError(f'{args.csv} ends in "{args.csv.suffix}", expected ".csv"; name the table so.')
+    if args.sheet is not None and args.sheet.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
+        raise InputError(f'{args.sheet} ends in "{args.sheet.suffix}", expected .png or .jpg; name the sheet so.')
+    for path in (args.csv, args.sheet):
+        if path is None:
+            continue
+        if path.absolute().parent.resolve() in (args.restored.resolve(), args.gt.resolve()) and path is args.sheet:
+            raise InputError(f'{path} would lie among the photos that are compared; put it elsewhere.')
+        if path.exists() and not args.overwrite:
+            raise InputError(f'{path} already exists; add --overwrite to replace it.')
+        check_writable(path)
+
+
+def pair_up(restored: Path, truth: Path, several_frames: bool) -> list[Pair]:
+    """Return the pairs of two folders in the order of their names.
+
+    Args:
+        restored: folder of photos.
+        truth: folder of photos of the same names but for the suffix.
+        several_frames: a folder of frames may stand for a photo in `truth`.
+
+    Raises:
+        InputError: a folder is missing or without photos, a name stands twice in it or has no counterpart.
+    """
+    photos = {name: frames[0] for name, frames in _named(restored, several_frames=False).items()}
+    frames = _named(truth, several_frames)
+    complaints = [
+        f'{_listed(sorted(missing))} of {there} {"is" if len(missing) == 1 else "are"} missing in {here}'
+        for missing, there, here in (
+            (photos.keys() - frames.keys(), restored, truth),
+            (frames.keys() - photos.keys(), truth, restored),
+        )
+        if missing
+    ]
+    if complaints:
+        raise InputError(f'{"; ".join(complaints)}; give folders with the same names.')
+    return [Pair(name, photos[name], frames[name]) for name in sorted(photos)]
+
+
+def _named(folder: Path, several_frames: bool) -> dict[str, tuple[Path, ...]]:
+    if not folder.is_dir():
+        raise InputError(f'there is no folder {folder} (looked from {Path.cwd()}); correct the path.')
+    found = [(photo.stem, (photo,)) for photo in _photos(folder)]
+    if several_frames:
+        trajectories = ((each.name, tuple(_photos(each))) for each in sorted(folder.iterdir()) if each.is_dir())
+        found += [(name, frames) for name, frames in trajectories if frames]
+    if not found:
+        from basis_blur.image_io import SUFFIXES
+
+        raise InputError(f'the folder {folder} holds no photo, expected files ending in {", ".join(SUFFIXES)}.')
+    twice = [name for name, number in Counter(name for name, _ in found).items() if number > 1]
+    if twice:
+        raise InputError(f'{folder} holds {_listed(twice)} more than once; keep one of each name, whatever its suffix.')
+    return dict(found)
+
+
+def _photos(folder: Path) -> list[Path]:
+    from basis_blur.image_io import SUFFIXES
+
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f' and {len(names) - MOST_NAMES} more' if len(names) > MOST_NAMES else ''
+    return ', '.join(names[:MOST_NAMES]) + more
+
+
+def check_sizes(pairs: Iterable[Pair]) -> None:
+    """Raise InputError that lists the pairs whose photos differ in size; only the files' heads are read."""
+    different = []
+    for pair in pairs:
+        size = _size(pair.restored)
+        others = {_size(frame) for frame in pair.frames} - {size, None}
+        if size is not None and others:
+            different.append(f'{pair.name} ({size[0]}x{size[1]}, ground truth {"x".join(map(str, min(others)))})')
+    if different:
+        raise InputError(f'{_listed(different)} differ in size, expected one size for each pair; crop both alike.')
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height of the upright photo; None where it cannot be told, which reading it will tell with a reason."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return image.size[::-1] if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else image.size
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def score_of(pair: Pair, protocol: str, callback: Callable[[int], object]) -> Score:
+    """Read a pair and score it.
+
+    Raises:
+        InputError: a photo cannot be read, or not be aligned.
+    """
+    from basis_blur.metrics import aligned
+
+    restored = _pixels(pair.restored)
+    if protocol == 'koehler':
+        return aligned.koehler_score(restored, map(_pixels, pair.frames), callback)
+    score = aligned.realblur_score if protocol == 'realblur' else aligned.plain_score
+    return score(restored, _pixels(pair.frames[0]))
+
+
+def _pixels(path: Path) -> Tensor:
+    from basis_blur.image_io import read_photo
+
+    try:
+        return read_photo(path).pixels
+    except OSError as error:  # a reason to leave out this photo, not to stop
+        raise InputError(sentence_of(error)) from error
+
+
+def table(results: Sequence[Result], protocol: str) -> str:
+    """Return what the command prints: mean, worst and best, and what does not count."""
+    scored = _by_psnr(results)
+    lines = [f'{protocol} protocol: {len(scored)} of {len(results)} photos scored']
+    if len(scored) < len(results):
+        lines[0] += f', {len(results) - len(scored)} failed and not in the mean'
+    if protocol == 'koehler':
+        single = sum(len(result.pair.frames) == 1 for result in results)
+        if single:
+            lines.append(
+                f'{single} of {len(results)} photos have one ground-truth frame instead of a trajectory; '
+                'their scores are at most those of the full protocol.'
+            )
+        failed = sum(result.score.failed_frames for result in scored)
+        if failed:
+            lines.append(f'{failed} frames could not be aligned with and do not count.')
+    if scored:
+        number = len(scored)
+        mean = [sum(getattr(result.score, name) for result in scored) / number for name in ('psnr', 'ssim')]
+        lines.append(f'{"":<6} {"PSNR":>8} {"SSIM":>8}')
+        lines.append(f'{"mean":<6} {mean[0]:8.2f} {mean[1]:8.4f}')
+        for label, result in (('worst', scored[0]), ('best', scored[-1])):
+            lines.append(f'{label:<6} {result.score.psnr:8.2f} {result.score.ssim:8.4f}  {result.pair.name}')
+    return '\n'.join(lines)
+
+
+def _by_psnr(results: Iterable[Result]) -> list[Result]:
+    return sorted((result for result in results if result.score is not None), key=lambda result: result.score.psnr)
+
+
+def write_csv(path: Path, results: Iterable[Result]) -> None:
+    """Write a line for each photo, whole or not at all; scores with all their digits, none for a failed photo."""
+    from basis_blur.files import atomic_path
+
+    with atomic_path(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as stream:
+        writer = csv.DictWriter(stream, CSV_COLUMNS)
+        writer.writeheader()
+        for result in results:
+            row = {'name': result.pair.name, 'status': 'scored' if result.score else 'failed', 'reason': result.reason}
+            if result.score is not None:
+                row.update(result.score._asdict())
+                row['frame'] = result.shown.name
+            writer.writerow(row)
+
+
+def contact_sheet(results: Sequence[Result]) -> np.ndarray:
+    """Return a picture of the worst cases, failures before all, and of the best, each beside its ground truth."""
+    from basis_blur.visualize import put_side_by_side
+
+    ordered = [*(result for result in results if result.score is None), *_by_psnr(results)]
+    number = min(SHEET_CASES, -(-len(ordered) // 2))
+    columns = [ordered[:number], ordered[number:][-number:][::-1]]
+    return put_side_by_side([_stacked([_row(result) for result in column]) for column in columns if column])
+
+
+def _row(result: Result) -> np.ndarray:
+    import torch
+    from torch.nn.functional import interpolate
+
+    from basis_blur.visualize import draw_side_by_side, put_side_by_side
+
+    words = f'{result.score.psnr:.2f} dB  {result.score.ssim:.4f}' if result.score else 'failed'
+    photos = {}
+    for title, path in ((f'{words}  {result.pair.name}', result.pair.restored), ('ground truth', result.shown)):
+        try:
+            pixels = _pixels(path)
+        except InputError:
+            title, pixels = f'{title}: not readable', torch.zeros(1, 1, SHEET_SIDE, SHEET_SIDE)
+        scale = SHEET_SIDE / max(pixels.shape[-2:])
+        size = [max(1, round(length * scale)) for length in pixels.shape[-2:]]
+        photos[title] = interpolate(pixels, size, mode='bilinear', antialias=True).clamp(0, 1)
+    return put_side_by_side([draw_side_by_side({title: photo}) for title, photo in photos.items()])
+
+
+def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures below each other, the narrower ones on paper."""
+    from basis_blur.visualize import put_side_by_side
+
+    return put_side_by_side([each.swapaxes(0, 1) for each in pictures]).swapaxes(0, 1)

@@ -1,0 +1,139 @@
+"""basis-blur evaluate on tiny photos."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from basis_blur.cli.main import main
+from basis_blur.image_io import read_photo, write_photo
+from basis_blur.metrics.aligned import koehler_score, plain_score, realblur_score
+
+
+def scene(seed: int) -> torch.Tensor:
+    blobs = cv2.GaussianBlur(np.random.default_rng(seed).random((60, 80, 3), dtype=np.float32), (0, 0), 3)
+    blobs = (blobs - blobs.min()) / (blobs.max() - blobs.min())
+    return torch.from_numpy(blobs).permute(2, 0, 1)[None]
+
+
+def noisy(photo: torch.Tensor, sigma: float) -> torch.Tensor:
+    return (photo + sigma * torch.randn(photo.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three scenes, restored ever worse; one ground truth is a JPEG."""
+    for index, name in enumerate(['a', 'b', 'c']):
+        write_photo(tmp_path / 'restored' / f'{name}.png', noisy(scene(index), 0.02 * (index + 1)))
+        write_photo(tmp_path / 'gt' / (f'{name}.jpg' if name == 'b' else f'{name}.png'), scene(index))
+    return tmp_path
+
+
+def evaluate(folder, protocol, *more) -> int:
+    arguments = ['--restored', folder / 'restored', '--gt', folder / 'gt', '--protocol', protocol, *more]
+    return main(['evaluate', *map(str, arguments)])
+
+
+def rows(path) -> list[dict[str, str]]:
+    with open(path, newline='') as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(('protocol', 'score'), [('plain', plain_score), ('realblur', realblur_score)])
+def test_the_table_and_the_file_hold_the_scores_of_the_library(folders, capsys, protocol, score):
+    assert evaluate(folders, protocol, '--csv', folders / 'out' / 'scores.csv') == 0
+    expected = [
+        score(read_photo(folders / 'restored' / f'{name}.png').pixels, read_photo(folders / 'gt' / truth).pixels)
+        for name, truth in (('a', 'a.png'), ('b', 'b.jpg'), ('c', 'c.png'))
+    ]
+    found = rows(folders / 'out' / 'scores.csv')
+    assert [row['name'] for row in found] == ['a', 'b', 'c']
+    assert {row['status'] for row in found} == {'scored'}
+    assert [float(row['psnr']) for row in found] == pytest.approx([each.psnr for each in expected])
+    assert [float(row['ssim']) for row in found] == pytest.approx([each.ssim for each in expected])
+    out = capsys.readouterr().out
+    assert f'{protocol} protocol: 3 of 3 photos scored\n' in out
+    mean = sum(each.psnr for each in expected) / 3
+    assert [f'mean {mean:.2f}', f'worst {expected[2].psnr:.2f}', f'best {expected[0].psnr:.2f}'] == [
+        ' '.join(line.split()[:2]) for line in out.splitlines()[-3:]
+    ]
+
+
+def test_a_failed_alignment_is_named_counted_apart_and_no_success(folders, capsys):
+    write_photo(folders / 'restored' / 'b.png', torch.rand(1, 3, 60, 80))
+    outputs = ['--csv', folders / 'scores.csv', '--sheet', folders / 'sheet.png']
+    assert evaluate(folders, 'realblur', *outputs) == 2
+    out, err = capsys.readouterr()
+    assert 'evaluate: b: the photos co' in err
+    assert err.endswith('1 of 3 photos have no score.\n')
+    assert '2 of 3 photos scored, 1 failed and not in the mean' in out
+    failed = rows(folders / 'scores.csv')[1]
+    assert (failed['status'], failed['psnr'], failed['ssim']) == ('failed', '', '')
+    assert 'correlat' in failed['reason']
+    good = [float(row['psnr']) for row in rows(folders / 'scores.csv') if row['psnr']]
+    assert f'mean {sum(good) / 2:.2f}' in ' '.join(out.split())
+    assert Image.open(folders / 'sheet.png').size[0] > 4 * 420  # two columns of two photos each
+
+
+def test_a_photo_that_cannot_be_read_is_one_failure(folders, capsys):
+    (folders / 'restored' / 'c.png').write_bytes(b'no photo')
+    assert evaluate(folders, 'plain', '--sheet', folders / 'sheet.png') == 2
+    assert 'c.png is not a photo file' in capsys.readouterr().err
+    assert (folders / 'sheet.png').exists()
+
+
+def test_koehler_takes_folders_of_frames_and_says_where_there_is_one_only(folders, capsys):
+    (folders / 'gt' / 'a.png').unlink()
+    for index, seed in enumerate([7, 0, 8]):
+        write_photo(folders / 'gt' / 'a' / f'{index:03}.png', scene(seed))
+    assert evaluate(folders, 'koehler', '--csv', folders / 'scores.csv') == 0
+    found = rows(folders / 'scores.csv')
+    assert [(row['frame'], row['frames']) for row in found] == [('001.png', '3'), ('b.jpg', '1'), ('c.png', '1')]
+    frames = [read_photo(folders / 'gt' / 'a' / f'{index:03}.png').pixels for index in range(3)]
+    expected = koehler_score(read_photo(folders / 'restored' / 'a.png').pixels, frames)
+    assert float(found[0]['psnr']) == pytest.approx(expected.psnr)
+    assert '2 of 3 photos have one ground-truth frame instead of a trajectory' in capsys.readouterr().out
+
+
+def test_photos_without_a_counterpart_are_listed_for_both_sides(folders, capsys):
+    (folders / 'gt' / 'a.png').rename(folders / 'gt' / 'd.png')
+    (folders / 'gt' / 'b.jpg').unlink()
+    assert evaluate(folders, 'plain') == 2
+    err = capsys.readouterr().err
+    assert f'a, b of {folders / "restored"} are missing in {folders / "gt"}' in err
+    assert f'd of {folders / "gt"} is missing in {folders / "restored"}' in err
+
+
+def test_different_sizes_are_listed_before_anything_is_scored(folders, capsys):
+    write_photo(folders / 'restored' / 'b.png', scene(1)[..., :70])
+    assert evaluate(folders, 'plain', '--csv', folders / 'scores.csv') == 2
+    assert 'b (70x60, ground truth 80x60) differ in size' in capsys.readouterr().err
+    assert not (folders / 'scores.csv').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--csv', 'scores.txt'], r'ends in ".txt", expected ".csv"'),
+        (['--sheet', 'sheet.bmp'], 'expected .png or .jpg'),
+        (['--csv', 'there.csv'], 'already exists; add --overwrite'),
+        (['--sheet', 'gt/sheet.png'], 'would lie among the photos'),
+        (['--restored', 'nowhere'], 'there is no folder nowhere'),
+        (['--gt', 'empty'], 'the folder empty holds no photo'),
+    ],
+)
+def test_what_makes_no_sense_is_refused(folders, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(folders)
+    (folders / 'there.csv').touch()
+    (folders / 'empty').mkdir()
+    assert evaluate(folders, 'plain', *arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_name_with_two_suffixes_is_refused(folders, capsys):
+    write_photo(folders / 'gt' / 'a.jpg', scene(0))
+    assert evaluate(folders, 'plain') == 2
+    assert 'holds a more than once' in capsys.readouterr().err
