@@ -16,7 +16,7 @@ FLOORS = [
     {'weights', 'visualize', 'image_io'},
     {'pipeline', 'refinement'},
     {'data', 'models'},
-    {'bridges', 'plugin'},
+    {'bridges', 'plugin', 'registry'},
     {'cli', '__main__'},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,13 @@
+"""The networks, losses, data and scores of basis_blur for mmengine (0.10.7): importing this registers them.
+
+    default_scope = 'basis_blur'
+    custom_imports = dict(imports=['basis_blur.bridges.mmengine'])
+
+in a config is all; see `configs/`. One model per training stage, named as the model of BasicSR that computes the same
+losses from the same weights and batch; a loss `l_reblur` there is `loss_reblur` here, for mmengine sums what has "loss"
+in its name. BasicSR is not needed.
+"""
+
+from basis_blur.bridges.mmengine import checkpoint, data, hooks, metrics, models
+
+__all__ = ['checkpoint', 'data', 'hooks', 'metrics', 'models']

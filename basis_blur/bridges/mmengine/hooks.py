@@ -1,0 +1,151 @@
+"""What happens between mmengine's iterations: the average of the weights, files of networks, pictures of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import BaseAveragedModel, is_model_wrapper
+from torch import Tensor, nn
+
+from basis_blur.bridges.mmengine.checkpoint import (
+    from_basicsr,
+    full_history,
+    plain_history,
+    save_network_file,
+    to_basicsr,
+)
+from basis_blur.data.kernel_dataset import derive_normalization
+from basis_blur.errors import InputError
+from basis_blur.registry import HOOKS, MODELS
+from basis_blur.visualize import draw_kernel_grid
+
+
+@MODELS.register_module()
+class MovingAverage(BaseAveragedModel):
+    """The weights' average as BasicSR's models keep it:  a <- decay a + (1 - decay) b; buffers are copied.
+
+    For mmengine's hook: dict(type='EMAHook', ema_type='MovingAverage', decay=0.999). Its own ExponentialMovingAverage
+    differs in that the first step replaces the average.
+
+    Args:
+        model: whose weights are averaged.
+        decay: in [0, 1).
+        others: those of `BaseAveragedModel`, by keyword.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.999, **others: Any):
+        super().__init__(model, **others)
+        if not 0 <= decay < 1:
+            raise ValueError(f'decay is {decay}, expected 0 <= decay < 1, such as 0.999.')
+        self.decay = decay
+        self.steps.fill_(1)  # 0 would have the first step replace the average
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """Move the average by one step."""
+        averaged_param.lerp_(source_param, 1 - self.decay)
+
+
+@HOOKS.register_module()
+class CheckpointFormHook(Hook):
+    """Write checkpoints of tensors and numbers alone, and let `load_from` name a checkpoint of BasicSR.
+
+    Raises:
+        InputError: it is of another network.
+    """
+
+    priority = 'HIGH'  # before the EMA hook, which reads the weights too
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        checkpoint['message_hub'] = plain_history(checkpoint['message_hub'])
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = full_history(checkpoint['message_hub'])
+        if 'params' not in checkpoint and 'params_ema' not in checkpoint:
+            return
+        state = from_basicsr(checkpoint)['state_dict']
+        own = {key: value for key, value in _bare(runner.model).state_dict().items() if key.startswith('net.')}
+        wrong = [key for key in sorted({*own, *state}) if key not in own or key not in state]
+        wrong += [key for key in own if key in state and own[key].shape != state[key].shape]
+        if wrong:
+            raise InputError(f'load_from is not a checkpoint of this network, such as in "{wrong[0]}"; correct either.')
+        checkpoint['state_dict'] = state
+
+
+@HOOKS.register_module()
+class WriteNetworkHook(Hook):
+    """Beside every checkpoint, write the network alone: WORK_DIR/models/net_g_ITERATION.pth, as BasicSR does.
+
+    `basis_blur.load_network` and every command read it, and BasicSR's `pretrain_network_g`.
+    """
+
+    priority = 'LOWEST'  # after the EMA hook, which exchanges the weights in what is saved
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        name = f'net_g_{checkpoint["meta"]["iter"]}.pth'
+        save_network_file(to_basicsr(checkpoint, _bare(runner.model).net), Path(runner.work_dir, 'models', name))
+
+
+@HOOKS.register_module()
+class NormalizationHook(Hook):
+    """Derive a KernelFlow's `normalization` from the training kernels, before weights are loaded or trained."""
+
+    priority = 'VERY_HIGH'  # before the EMA hook copies the model
+
+    def before_run(self, runner: Any) -> None:
+        if not hasattr(runner, '_train_loop') or isinstance(runner._train_loop, dict) or runner._train_loop is None:
+            return
+        values = [None]
+        if is_main_process():
+            values = [derive_normalization(runner.train_dataloader.dataset.source.spread())]
+        broadcast_object_list(values)
+        _bare(runner.model).net.set_normalization(values[0])
+        runner.logger.info(f'The normalization of the kernels is {values[0]:.4f}.')
+
+
+@HOOKS.register_module()
+class KernelGridHook(Hook):
+    """Draw the estimated kernels over the photos of a validation or test, by mmengine's visualizer.
+
+    Args:
+        photos: how many photos of each validation or test.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, photos: int = 4):
+        self.photos = photos
+        self._drawn = 0
+
+    def before_val_epoch(self, runner: Any) -> None:
+        self._drawn = 0
+
+    def before_test_epoch(self, runner: Any) -> None:
+        self._drawn = 0
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence = ()) -> None:
+        self._draw(runner, 'val', outputs)
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence = ()) -> None:
+        self._draw(runner, 'test', outputs)
+
+    def _draw(self, runner: Any, phase: str, outputs: Sequence) -> None:
+        for prediction in outputs:
+            if 'field' not in prediction or self._drawn >= self.photos or not is_main_process():
+                return
+            photo = prediction['lq'][0].float().cpu()
+            for kind in ('field', 'true_field'):
+                if kind in prediction:
+                    with torch.no_grad():
+                        picture = draw_kernel_grid(photo, prediction[kind][0])
+                    runner.visualizer.add_image(f'{phase}_{self._drawn:03d}_{kind}', picture, step=runner.iter)
+            self._drawn += 1
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,405 @@
+"""One mmengine model per training stage, over the same objectives as the models of BasicSR in `basis_blur.models`.
+
+    inputs        the blurred photos (N, 3, H, W), or kernels (N, K, K); what the network sees
+    data_samples  what else the data set tells, by name: gt, kernels, mixing, weight, ...; each with N
+
+    mode          'tensor'                     'loss'                     'predict'
+    returns       what the network returns     {'loss_...': one number}   per photo: the estimate, and data_samples
+
+Convention: networks are under `net`, so that the weights of a checkpoint are those of BasicSR with `net.` before them.
+Mixed precision: the network alone is computed in it, the losses are not, as in BasicSR's models.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import Tensor, nn
+
+from basis_blur import losses
+from basis_blur.archs import ARCHS
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
+from basis_blur.errors import InputError
+from basis_blur.field import BlurField, PixelField
+from basis_blur.losses.basis_objective import BasisObjective
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
+from basis_blur.losses.kernel_loss import KernelLoss
+from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
+from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.restoration_objective import estimated_blur, images_of, pair_in, restoration_losses
+from basis_blur.losses.self_supervised_objective import self_supervised_loss
+from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.pipeline import restore
+from basis_blur.registry import MODELS, SCOPE
+from basis_blur.simulation.scene_blur import blur_scene
+from basis_blur.weights import load_network
+
+for _component in (*ARCHS.values(), *(getattr(losses, name) for name in losses.__all__)):
+    MODELS.register_module(module=_component)
+MODELS.register_module('L1Loss', module=nn.L1Loss)
+
+Samples = Mapping[str, Any]
+
+
+@MODELS.register_module()
+class BlurDataPreprocessor(BaseDataPreprocessor):
+    """Move a batch to the device, and blur it there where the data set left that to the device.
+
+    Neither photos nor kernels nor mixing are scaled, normalised or padded: networks and losses take them as they are.
+
+    Args:
+        gamma: of the photos; light = photo ** gamma.
+        non_blocking: whether to go on while the batch is copied from pinned memory.
+    """
+
+    def __init__(self, gamma: float = GAMMA, non_blocking: bool = True):
+        super().__init__(non_blocking)
+        self.gamma = gamma
+
+    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return {'inputs': ..., 'data_samples': ...} of a collated batch."""
+        data = self.cast_data(data)
+        inputs, samples = data['inputs'], dict(data.get('data_samples') or {})
+        if not isinstance(inputs, Tensor):
+            raise InputError(
+                'the batch is a list of photos, expected one tensor; set collate_fn=dict(type="default_collate") in '
+                'the data loader.'
+            )
+        if 'labels' in samples:
+            with torch.autocast(inputs.device.type, enabled=False):
+                scene = blur_scene({'sharp': inputs, **samples}, self.gamma)
+            inputs = scene.pop('lq')
+            names = {key: samples[key] for key in ('key', 'lq_path') if key in samples}
+            samples = {**names, **scene}
+        return {'inputs': inputs, 'data_samples': samples}
+
+
+class StageModel(BaseModel):
+    """What the stages share: one network that learns, its modes, and how its batch is prepared.
+
+    Args:
+        net: config of a network in MODELS, or the network.
+        gamma: of the photos, for the stages and the preprocessor alike.
+        pretrained: weights that `net` begins with: any file that `basis_blur.load_network` reads.
+        data_preprocessor: by default a BlurDataPreprocessor with this gamma.
+        init_cfg: mmengine's.
+
+    Raises:
+        InputError: the file of `pretrained` holds another network.
+    """
+
+    def __init__(
+        self,
+        net: dict | nn.Module,
+        gamma: float = GAMMA,
+        pretrained: str | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor or {'type': 'basis_blur.BlurDataPreprocessor', 'gamma': gamma}, init_cfg)
+        self.net = _built(net)
+        self.gamma = gamma
+        if pretrained is not None:
+            _give_weights(self.net, pretrained)
+
+    def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
+        """Compute in one of the three modes at the top of this module.
+
+        Raises:
+            ValueError: there is no such mode.
+        """
+        if mode == 'tensor':
+            return self.compute(inputs)
+        if mode == 'loss':
+            result = self.compute(inputs)
+            with self.full_precision(inputs):
+                found = self.losses_of(result, inputs, data_samples or {})
+            return {f'loss_{name.removeprefix("l_")}': value for name, value in found.items()}
+        if mode == 'predict':
+            samples = {**(data_samples or {}), 'lq': inputs}
+            parts = self.predictions(inputs, data_samples or {})
+            return [
+                {**{key: value[index : index + 1] for key, value in samples.items()}, **part}
+                for index, part in enumerate(parts)
+            ]
+        raise ValueError(f'mode is {mode!r}, expected "tensor", "loss" or "predict".')
+
+    def compute(self, inputs: Tensor) -> Any:
+        """Return what the network makes of the photos."""
+        return self.net(inputs)
+
+    @staticmethod
+    def full_precision(inputs: Tensor) -> AbstractContextManager:
+        """The context in which losses are computed, whatever the optimiser's wrapper wants of the network."""
+        return torch.autocast(inputs.device.type, enabled=False)
+
+    @abstractmethod
+    def losses_of(self, result: Any, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+        """Return the losses, each one number, named `l_...` as in BasicSR."""
+
+    @abstractmethod
+    def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
+        """Return the estimates of each photo, by name; without gradients."""
+
+
+@MODELS.register_module()
+class BasisBlurModel(StageModel):
+    """Stage for networks that map linear light to a `BlurField`, on synthetic blur [C21, Eq. 5-7].
+
+    Predicts: 'field', a BlurField of one photo; 'true_field', where the data set tells it.
+
+    Args:
+        net: such as dict(type='BasisKPN', num_kernels=25).
+        reblur: config of a ReblurLoss; its gamma is that of the photos.
+        kernel: config of a KernelLoss.
+        kernel_p1_iter: the first iteration, counted from 1, with p = 1 in the kernel loss.
+        others: those of `StageModel`, by keyword.
+    """
+
+    def __init__(
+        self,
+        net: dict | nn.Module,
+        reblur: dict | None = None,
+        kernel: dict | None = None,
+        kernel_p1_iter: int | None = None,
+        gamma: float = GAMMA,
+        **others: Any,
+    ):
+        super().__init__(net, gamma, **others)
+        self.objective = BasisObjective(
+            _loss(reblur, ReblurLoss, 'reblur', gamma=gamma), _loss(kernel, KernelLoss, 'kernel'), kernel_p1_iter, gamma
+        )
+
+    def compute(self, inputs: Tensor) -> BlurField:
+        return self.net(to_linear(inputs, self.gamma))
+
+    def losses_of(self, result: BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+        return self.objective(result, {**samples, 'lq': inputs}, _iteration())
+
+    @torch.no_grad()
+    def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
+        return _with_true_field(self.compute(inputs), samples)
+
+
+@MODELS.register_module()
+class SelfSupervisedReblurModel(StageModel):
+    """Stage for kernel estimators that learn by reblurring alone [F23, stage II].
+
+    Predicts: 'field', a PixelField or BlurField of one photo; 'sigma' of a LatentKernelNet, one number; 'true_field',
+    where the data set tells it.
+
+    Args:
+        net: a LatentKernelNet, whose flow is frozen, or a network that returns a BlurField.
+        reblur: config of a PixelReblurLoss, for a LatentKernelNet, or of a ReblurLoss.
+        pretrained_flow: weights of the KernelFlow in the network.
+        others: those of `StageModel`, by keyword.
+
+    Raises:
+        InputError: the flow of `pretrained_flow` is of another size.
+    """
+
+    def __init__(
+        self,
+        net: dict | nn.Module,
+        reblur: dict,
+        pretrained_flow: str | None = None,
+        gamma: float = GAMMA,
+        **others: Any,
+    ):
+        super().__init__(net, gamma, **others)
+        if pretrained_flow is not None:
+            _give_weights(self.net.flow, pretrained_flow)
+        if isinstance(self.net, LatentKernelNet):
+            self.loss = _loss(reblur, PixelReblurLoss, 'reblur')
+        else:
+            self.loss = _loss(reblur, ReblurLoss, 'reblur', gamma=gamma)
+
+    def compute(self, inputs: Tensor) -> LatentKernels | BlurField:
+        latent = isinstance(self.net, LatentKernelNet)
+        return self.net(inputs if latent else to_linear(inputs, self.gamma))
+
+    def losses_of(self, result: LatentKernels | BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+        return {'l_reblur': self_supervised_loss(result, inputs, samples['gt'], self.loss, self.gamma)}
+
+    @torch.no_grad()
+    def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
+        estimate = self.compute(inputs)
+        if not isinstance(estimate, LatentKernels):
+            return _with_true_field(estimate, samples)
+        parts = _with_true_field(PixelField(estimate.pixel_kernels), samples)
+        return [{**part, 'sigma': sigma.mean()} for part, sigma in zip(parts, estimate.sigma, strict=True)]
+
+
+@MODELS.register_module()
+class KernelFlowModel(StageModel):
+    """Stage for a `KernelFlow`, by maximum likelihood; inputs are kernels (N, K, K) [L21, F23, stage I].
+
+    Predicts: 'bits_per_dim', one number. `NormalizationHook` derives the flow's `normalization` from the kernels.
+
+    Args:
+        net: such as dict(type='KernelFlow', kernel_size=19).
+        nll: config of a FlowNLLLoss.
+        others: those of `StageModel`, by keyword.
+    """
+
+    def __init__(self, net: dict | nn.Module, nll: dict | None = None, **others: Any):
+        super().__init__(net, **others)
+        self.loss = _loss(nll or {'type': 'FlowNLLLoss'}, FlowNLLLoss, 'nll')
+
+    def compute(self, inputs: Tensor) -> Tensor:
+        """Return the codes of kernels, (N, K*K)."""
+        return self.net.encode(inputs)
+
+    def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
+        if mode == 'loss':  # straight to the likelihood, in float32; codes are of no use there
+            with self.full_precision(inputs):
+                return {'loss_nll': self.loss(self.net, inputs)}
+        return super().forward(inputs, data_samples, mode)
+
+    def losses_of(self, result: Tensor, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+        return {'l_nll': self.loss(self.net, inputs)}
+
+    @torch.no_grad()
+    def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
+        generator = torch.Generator().manual_seed(0)  # the same noise at each validation
+        noise = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
+        bits = bits_per_dimension(kernel_nll(self.net, inputs, noise), self.net.dims)
+        return [{'bits_per_dim': each} for each in bits]
+
+
+@MODELS.register_module()
+class UFPNetModel(StageModel):
+    """Stage for networks that restore photos: UFPNet, NAFNet and any other that maps a photo to one [F23, stage III].
+
+    Predicts: 'image', the restored photo (1, 3, H, W); 'gt', cut to it.
+
+    Args:
+        net: such as dict(type='NAFNet', width=64).
+        pixel: config of a loss of the restored and the sharp photo, such as PSNRLoss.
+        reblur: config of a ConsistencyLoss with the network's own kernels.
+        pretrained_estimator: weights of a LatentKernelNet that UFPNet begins with.
+        tile: largest side of a tile in prediction, pixels; by default photos are restored as a whole.
+        others: those of `StageModel`, by keyword.
+
+    Raises:
+        ValueError: there is no loss.
+    """
+
+    def __init__(
+        self,
+        net: dict | nn.Module,
+        pixel: dict | None = None,
+        reblur: dict | None = None,
+        pretrained_estimator: str | None = None,
+        tile: int | None = None,
+        **others: Any,
+    ):
+        super().__init__(net, **others)
+        self.pixel = None if pixel is None else _built(pixel)
+        self.reblur = _loss(reblur, ConsistencyLoss, 'reblur')
+        self.tile = tile
+        if pretrained_estimator is not None:
+            _give_weights(self.net, pretrained_estimator, part='LatentKernelNet')
+        self.check_losses()
+
+    def check_losses(self) -> None:
+        """Refuse a stage that has nothing to minimise."""
+        if self.pixel is None and self.reblur is None:
+            raise ValueError('neither "pixel" nor "reblur" is given; give at least one loss.')
+
+    def losses_of(self, result: Any, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+        lq, gt = pair_in({**samples, 'lq': inputs})
+        return restoration_losses(result, lq, gt, self.pixel, self.reblur)
+
+    @torch.no_grad()
+    def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
+        lq, gt = pair_in({**samples, 'lq': inputs})
+        with self.full_precision(inputs):
+            images = restore(self.net, lq, self.tile)
+        return [
+            {'image': images[index : index + 1], **({} if gt is None else {'gt': gt[index : index + 1]})}
+            for index in range(len(lq))
+        ]
+
+
+@MODELS.register_module()
+class BlurToDeblurModel(UFPNetModel):
+    """Stage that fine-tunes a restoring network by blurring again what it restored [C21, Sec. 7.3].
+
+    Args:
+        net: the network that learns.
+        blur: weights of the frozen BasisKPN or LatentKernelNet that estimates the blur of the input.
+        consistency: config of a ConsistencyLoss.
+        others: those of `UFPNetModel`, by keyword; its losses may be left out, and then no sharp photo is read.
+
+    Raises:
+        InputError: the file of `blur` holds another network.
+    """
+
+    def __init__(self, net: dict | nn.Module, blur: str, consistency: dict, **others: Any):
+        super().__init__(net, **others)
+        frozen = load_network(blur)
+        if type(frozen).__name__ not in ('BasisKPN', 'LatentKernelNet'):
+            raise InputError(f'{blur} holds a {type(frozen).__name__}, expected a BasisKPN or a LatentKernelNet.')
+        self.net_blur = frozen.requires_grad_(False)
+        self.consistency = _loss(consistency, ConsistencyLoss, 'consistency')
+
+    def train(self, mode: bool = True) -> BlurToDeblurModel:
+        """Set the mode of all but the frozen network."""
+        super().train(mode)
+        if hasattr(self, 'net_blur'):
+            self.net_blur.eval()
+        return self
+
+    def check_losses(self) -> None:
+        """There is always the consistency."""
+
+    def losses_of(self, result: Any, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+        found = super().losses_of(result, inputs, samples)
+        blur = estimated_blur(self.net_blur, inputs, self.consistency.gamma)
+        return {**found, 'l_consistency': self.consistency(blur, images_of(result)[0], inputs)}
+
+
+def _built(net: dict | nn.Module) -> nn.Module:
+    return net if isinstance(net, nn.Module) else MODELS.build({'_scope_': SCOPE, **net})
+
+
+def _loss(config: dict | None, kind: type[nn.Module], name: str, **facts: Any) -> nn.Module | None:
+    if config is None:
+        return None
+    loss = _built({**facts, **config})
+    if not isinstance(loss, kind):
+        raise InputError(f'{name} has the type {type(loss).__name__}, expected {kind.__name__}.')
+    return loss
+
+
+def _give_weights(net: nn.Module, path: str, part: str | None = None) -> None:
+    """Load a file into a network, or into that part of it that has the keys of another architecture."""
+    found = load_network(path, expect=part or type(net).__name__).state_dict()
+    own = net.state_dict()
+    wrong = [key for key, value in found.items() if key not in own or own[key].shape != value.shape]
+    if part is None:
+        wrong += [key for key in own if key not in found]
+    if wrong:
+        raise InputError(f'{path} does not fit {type(net).__name__}, such as in {wrong[0]}; make both of one size.')
+    net.load_state_dict(found, strict=part is None)
+
+
+def _iteration() -> int:
+    """The iteration of the running training, counted from 1; mmengine counts from 0."""
+    return int(MessageHub.get_current_instance().get_info('iter', 0)) + 1
+
+
+def _with_true_field(field: BlurField | PixelField, samples: Samples) -> list[dict[str, Any]]:
+    true_field = BlurField.unchecked(samples['kernels'], samples['mixing']) if 'mixing' in samples else None
+    return [
+        {'field': field[index], **({} if true_field is None else {'true_field': true_field[index]})}
+        for index in range(len(field))
+    ]

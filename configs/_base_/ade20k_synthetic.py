@@ -1,0 +1,41 @@
+# Photos of ADE20K, blurred object by object [C21, Alg. 1]; see options/train_basis.yml for how they are prepared.
+_common = dict(
+    type='SyntheticBlurDataset',
+    dataroot_kernels='datasets/kernels_33.lmdb',
+    io_backend=dict(type='lmdb'),
+    kernel_size=33,
+    patch_size=256,
+)
+train_dataloader = dict(
+    num_workers=6,
+    batch_size=8,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    worker_init_fn=dict(type='basis_blur.seed_worker'),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        phase='train',
+        dataroot_gt='datasets/ade20k/photos.lmdb',
+        dataroot_masks='datasets/ade20k/masks.lmdb',
+        synthesis='device',
+        **_common,
+    ),
+)
+val_dataloader = dict(
+    num_workers=2,
+    batch_size=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        phase='val',
+        dataroot_gt='datasets/ade20k_val/photos.lmdb',
+        dataroot_masks='datasets/ade20k_val/masks.lmdb',
+        samples_per_epoch=100,
+        seed=0,
+        **_common,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = [dict(type='ReblurPSNR'), dict(type='KernelErrors')]
+test_evaluator = val_evaluator

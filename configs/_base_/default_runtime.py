@@ -1,0 +1,30 @@
+# What every training with mmengine's Runner shares. Not for mmagic: only mmengine >= 0.10.7 is needed.
+default_scope = 'basis_blur'
+custom_imports = dict(imports=['basis_blur.bridges.mmengine'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=100),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=5000, by_epoch=False, max_keep_ckpts=3),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+)
+custom_hooks = [
+    dict(type='CheckpointFormHook'),
+    dict(type='EMAHook', ema_type='MovingAverage', decay=0.999),
+    dict(type='WriteNetworkHook'),
+    dict(type='KernelGridHook'),
+]
+
+env_cfg = dict(
+    cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=1), dist_cfg=dict(backend='nccl')
+)
+randomness = dict(seed=0)
+log_processor = dict(type='LogProcessor', window_size=100, by_epoch=False)
+log_level = 'INFO'
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='Visualizer', vis_backends=vis_backends)
+load_from = None  # a checkpoint of mmengine or of BasicSR
+resume = False
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,38 @@
+# Pairs of GoPro, prepared by basis-blur prep-lmdb; photos of one name are a pair.
+_photos = 'datasets/gopro'
+train_dataloader = dict(
+    num_workers=8,
+    batch_size=8,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    worker_init_fn=dict(type='basis_blur.seed_worker'),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='PhotoPairDataset',
+        dataroot_lq=f'{_photos}/train/blur/photos.lmdb',
+        dataroot_gt=f'{_photos}/train/sharp/photos.lmdb',
+        pipeline=[
+            dict(type='LoadPhotoPair'),
+            dict(type='CropPhotoPair', size=256),
+            dict(type='TurnPhotoPair'),
+            dict(type='PackPhotoPair'),
+        ],
+    ),
+)
+val_dataloader = dict(
+    num_workers=2,
+    batch_size=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='PhotoPairDataset',
+        dataroot_lq=f'{_photos}/test/blur/photos.lmdb',
+        dataroot_gt=f'{_photos}/test/sharp/photos.lmdb',
+        pipeline=[dict(type='LoadPhotoPair'), dict(type='PackPhotoPair')],
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = [dict(type='PhotoPSNR'), dict(type='PhotoSSIM')]
+test_evaluator = val_evaluator

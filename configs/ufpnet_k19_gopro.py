@@ -1,0 +1,21 @@
+# UFPNet [F23, stage III] on GoPro: the mmengine twin of options/train_ufpnet_gopro.yml, with its numbers, deviations
+# and expectations. Nobody has run these 400,000 iterations.
+_base_ = ['_base_/default_runtime.py', '_base_/gopro.py', '_base_/schedule_nafnet_400k.py']
+
+model = dict(
+    type='UFPNetModel',
+    net=dict(
+        type='UFPNet',
+        width=64,
+        enc_blocks=[1, 1, 1, 28],
+        middle_blocks=1,
+        dec_blocks=[1, 1, 1, 1],
+        kernel_size=19,
+        local_size=384,
+    ),
+    pixel=dict(type='PSNRLoss', loss_weight=0.5),
+    reblur=dict(type='ConsistencyLoss', loss_weight=0.01, gamma=1.0, saturation=False),
+    # Weights of stage II, such as experiments/train_latent_kernel/models/net_g_latest.pth; without them the estimator
+    # begins untrained.
+    pretrained_estimator=None,
+)

@@ -1,0 +1,341 @@
+"""The same losses, gradients and checkpoints by mmengine as by BasicSR, and a training by its Runner."""
+
+import copy
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+mmengine = pytest.importorskip('mmengine', reason='mmengine is not installed; "pip install basis_blur[mmengine]"')
+
+import basis_blur.bridges.mmengine as bridge  # noqa: E402
+import basis_blur.plugin  # noqa: E402, F401
+from basis_blur.archs import ARCHS, BasisKPN, KernelFlow  # noqa: E402
+from basis_blur.bridges.mmengine import models  # noqa: E402
+from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
+from basis_blur.bridges.mmengine.metrics import ssim  # noqa: E402
+from basis_blur.errors import InputError  # noqa: E402
+from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
+from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
+from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
+from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
+from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
+from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
+from basis_blur.weights import load_network, save_network  # noqa: E402
+
+CONFIGS = sorted(Path(__file__).parents[2].glob('configs/*.py'))
+KPN = {'type': 'BasisKPN', 'num_feat': 2, 'num_kernels': 2, 'norm': 'group'}
+NAFNET = {'type': 'NAFNet', 'width': 4, 'enc_blocks': [1], 'middle_blocks': 1, 'dec_blocks': [1]}
+LATENT = {
+    'type': 'LatentKernelNet',
+    'kernel_size': 5,
+    'width': 4,
+    'flow_blocks': 1,
+    'flow_hidden': 8,
+    'uncertainty': False,
+}
+
+
+@pytest.fixture(autouse=True)
+def _float32():
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def basicsr_options(tmp_path):
+    """Options of a training by BasicSR that changes nothing: its learning rate is 0."""
+
+    def make(network, train, **path):
+        return {
+            'name': 'toy', 'num_gpu': 0, 'dist': False, 'rank': 0, 'world_size': 1, 'is_train': True,
+            'datasets': {'train': {}}, 'network_g': network, 'val': {},
+            'path': {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'states'), **path},
+            'train': {
+                'total_iter': 10, 'optim_g': {'type': 'SGD', 'lr': 0.0},
+                'scheduler': {'type': 'MultiStepLR', 'milestones': [9]}, 'ema_decay': 0.9, **train,
+            },
+        }  # fmt: skip
+
+    return make
+
+
+def scene(kernel_size=33, side=40):
+    """Ingredients of two blurred photos."""
+    generator = torch.Generator().manual_seed(0)
+    large = side + kernel_size - 1
+    labels = torch.zeros(2, large, large, dtype=torch.uint8)
+    labels[:, 20:50, 20:50] = 1
+    kernels = torch.rand(2, 2, kernel_size, kernel_size, generator=generator)
+    return {
+        'sharp': (255 * torch.rand(2, 3, large, large, generator=generator)).to(torch.uint8),
+        'labels': labels,
+        'kernels': kernels / kernels.sum((2, 3), keepdim=True),
+        'illumination': torch.tensor([0.8, 1.1]),
+        'noise_std': torch.tensor([0.0, 0.01]),
+        'noise_seed': torch.tensor([1, 2]),
+        'lq_path': ['one.png', 'two.png'],
+    }
+
+
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.rand(2, 3, 40, 40, generator=generator)
+    return {'lq': torch.nn.functional.avg_pool2d(gt, 3, 1, 1), 'gt': gt, 'lq_path': ['one.png', 'two.png']}
+
+
+def flow_kernels():
+    kernels = torch.rand(4, 5, 5, generator=torch.Generator().manual_seed(0))
+    return {'kernel': kernels / kernels.sum((1, 2), keepdim=True), 'key': ['a', 'b', 'c', 'd']}
+
+
+def check_equal(theirs, ours, batch, seen):
+    """One step of BasicSR's model at learning rate 0 and one backward of mmengine's: equal losses and gradients."""
+    state = {key: value.clone() for key, value in theirs.net_g.state_dict().items()}
+    ours.net.load_state_dict(state)
+    ours.train()
+    theirs.feed_data(copy.deepcopy(batch))
+    torch.manual_seed(5)
+    theirs.optimize_parameters(1)
+    log = {key: value for key, value in theirs.get_current_log().items() if key.startswith('l_')}
+    data = ours.data_preprocessor(
+        {'inputs': batch[seen], 'data_samples': {k: v for k, v in batch.items() if k != seen}}
+    )
+    ours.net.load_state_dict(state)
+    torch.manual_seed(5)
+    losses = ours(**data, mode='loss')
+    total, _ = ours.parse_losses(losses)
+    total.backward()
+    assert {key.removeprefix('loss_') for key in losses} == {key.removeprefix('l_') for key in log}
+    for key, value in log.items():
+        assert losses[f'loss_{key.removeprefix("l_")}'].item() == pytest.approx(value, rel=1e-6)
+    gradients = dict(ours.net.named_parameters())
+    seen_gradient = False
+    for name, parameter in theirs.net_g.named_parameters():
+        if parameter.grad is None:
+            assert gradients[name].grad is None
+            continue
+        seen_gradient |= bool(parameter.grad.abs().max() > 0)
+        torch.testing.assert_close(gradients[name].grad, parameter.grad, rtol=1e-5, atol=1e-7)
+    assert seen_gradient
+
+
+@pytest.mark.parametrize('where', ['worker', 'device'])
+def test_basis_kernels_learn_alike(basicsr_options, where):
+    batch = scene()
+    if where == 'worker':
+        batch = {**blur_scene(batch), 'lq_path': batch['lq_path']}
+    losses = {'reblur_opt': {'type': 'ReblurLoss', 'loss_weight': 3.0}, 'kernel_opt': {'type': 'KernelLoss'}}
+    theirs = BasisBlurModel(basicsr_options(KPN, losses))
+    ours = models.BasisBlurModel(KPN, {'type': 'ReblurLoss', 'loss_weight': 3.0}, {'type': 'KernelLoss'})
+    check_equal(theirs, ours, batch, 'lq' if where == 'worker' else 'sharp')
+
+
+def test_restorers_learn_alike(basicsr_options):
+    theirs = UFPNetModel(basicsr_options(NAFNET, {'pixel_opt': {'type': 'PSNRLoss', 'loss_weight': 0.5}}))
+    check_equal(theirs, models.UFPNetModel(NAFNET, {'type': 'PSNRLoss', 'loss_weight': 0.5}), pair(), 'lq')
+
+
+def test_blurring_to_deblur_learns_alike(basicsr_options, tmp_path):
+    path = str(tmp_path / 'blur.safetensors')
+    save_network(BasisKPN(num_feat=2, num_kernels=2), path)
+    consistency = {'type': 'ConsistencyLoss', 'gamma': 2.2}
+    train = {'consistency_opt': consistency, 'pixel_opt': {'type': 'PSNRLoss'}}
+    theirs = BlurToDeblurModel(basicsr_options(NAFNET, train, pretrain_blur=path))
+    ours = models.BlurToDeblurModel(NAFNET, path, consistency, pixel={'type': 'PSNRLoss'})
+    check_equal(theirs, ours, pair(), 'lq')
+    assert all(parameter.grad is None for parameter in ours.net_blur.parameters())
+
+
+def test_latent_kernels_learn_alike(basicsr_options, tmp_path):
+    path = str(tmp_path / 'flow.safetensors')
+    save_network(KernelFlow(kernel_size=5, num_blocks=1, hidden=8), path)
+    theirs = SelfSupervisedReblurModel(
+        basicsr_options(LATENT, {'reblur_opt': {'type': 'PixelReblurLoss'}}, pretrain_flow=path)
+    )
+    check_equal(theirs, models.SelfSupervisedReblurModel(LATENT, {'type': 'PixelReblurLoss'}, path), pair(), 'lq')
+
+
+def test_flows_learn_alike(basicsr_options, monkeypatch):
+    dataset = type('Kernels', (), {'spread': lambda self, count=4: flow_kernels()['kernel']})()
+    monkeypatch.setattr(KernelFlowModel, '_training_kernels', lambda self: dataset)
+    network = {'type': 'KernelFlow', 'kernel_size': 5, 'num_blocks': 2, 'hidden': 8}
+    options = basicsr_options(network, {'nll_opt': {'type': 'FlowNLLLoss'}})
+    options['datasets']['train']['dataroot'] = 'kernels.lmdb'
+    theirs = KernelFlowModel(options)
+    check_equal(theirs, models.KernelFlowModel(network), flow_kernels(), 'kernel')
+
+
+def test_mixed_precision_is_of_the_network_alone():
+    ours = models.BasisBlurModel(KPN, {'type': 'ReblurLoss'})
+    data = ours.data_preprocessor({'inputs': scene()['sharp'], 'data_samples': scene()})
+    exact = data['data_samples']['mixing'].clone()
+    with torch.autocast('cpu', torch.bfloat16):
+        again = ours.data_preprocessor({'inputs': scene()['sharp'], 'data_samples': scene()})
+        loss = ours(**again, mode='loss')['loss_reblur']
+    assert loss.dtype == torch.float32
+    assert torch.equal(again['data_samples']['mixing'], exact)
+
+
+def test_the_average_follows_weights_and_buffers():
+    net = torch.nn.BatchNorm1d(1)
+    average = MovingAverage(net, decay=0.9)
+    for value in (1.0, 2.0):
+        net.bias.data.fill_(value)
+        net.running_mean.fill_(value)
+        average.update_parameters(net)
+    assert average.module.bias.item() == pytest.approx(0.9 * 0.1 + 0.1 * 2)
+    assert average.module.running_mean.item() == 2
+
+
+def test_components_are_found_by_scope():
+    from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+
+    for registry, names in {
+        MODELS: [*ARCHS, 'BasisBlurModel', 'UFPNetModel', 'BlurDataPreprocessor', 'ReblurLoss', 'MovingAverage'],
+        DATASETS: ['SyntheticBlurDataset', 'KernelDataset', 'PhotoPairDataset'],
+        TRANSFORMS: ['LoadPhotoPair'],
+        METRICS: ['PhotoPSNR', 'PhotoSSIM', 'KernelErrors', 'ReblurPSNR'],
+        HOOKS: ['WriteNetworkHook', 'KernelGridHook', 'NormalizationHook'],
+    }.items():
+        for name in names:
+            assert registry.get(f'basis_blur.{name}').__module__.startswith('basis_blur.')
+            assert registry.get(name) is None  # in nobody else's way
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_models_of_all_configs_build(path):
+    from mmengine.config import Config
+
+    config = Config.fromfile(path)
+    assert config.default_scope == 'basis_blur'
+    with torch.device('meta'):
+        model = models.MODELS.build({**config.model, '_scope_': 'basis_blur'})
+    assert sum(parameter.numel() for parameter in model.parameters()) > 1e6
+    for loader in ('train_dataloader', 'val_dataloader'):
+        assert config[loader].collate_fn.type == 'default_collate'
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Folders `blur` and `sharp` of two photos each."""
+    generator = np.random.default_rng(0)
+    for name in ('one', 'two'):
+        sharp = cv2.resize(generator.integers(0, 256, (12, 12, 3), np.uint8), (48, 48))
+        for folder, photo in (('sharp', sharp), ('blur', cv2.blur(sharp, (5, 5)))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f'{name}.png'), photo)
+    return tmp_path
+
+
+def restoring_config(photos, iterations, **changes):
+    pipeline = [{'type': f'{name}PhotoPair'} for name in ('Load', 'Pack')]
+    loader = {
+        'num_workers': 0,
+        'batch_size': 2,
+        'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+        'collate_fn': {'type': 'default_collate'},
+        'dataset': {
+            'type': 'PhotoPairDataset',
+            'dataroot_lq': str(photos / 'blur'),
+            'dataroot_gt': str(photos / 'sharp'),
+            'pipeline': pipeline,
+        },
+    }
+    return dict(
+        default_scope='basis_blur',
+        custom_imports={'imports': ['basis_blur.bridges.mmengine']},
+        work_dir=str(photos / 'work'),
+        experiment_name=f'run_{iterations}_{len(changes)}_{photos.name}',
+        model={'type': 'UFPNetModel', 'net': NAFNET, 'pixel': {'type': 'PSNRLoss'}},
+        train_dataloader=copy.deepcopy({**loader, 'sampler': {'type': 'InfiniteSampler', 'shuffle': False}}),
+        val_dataloader=copy.deepcopy(loader),
+        val_evaluator=[{'type': 'PhotoPSNR'}, {'type': 'PhotoSSIM'}],
+        val_cfg={'type': 'ValLoop'},
+        train_cfg={'type': 'IterBasedTrainLoop', 'max_iters': iterations, 'val_interval': 2},
+        optim_wrapper={'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 0.01}},
+        param_scheduler={'type': 'CosineAnnealingLR', 'T_max': 10, 'end': 10, 'by_epoch': False},
+        default_hooks={
+            'logger': {'type': 'LoggerHook', 'interval': 1},
+            'checkpoint': {'type': 'CheckpointHook', 'interval': 2, 'by_epoch': False},
+        },
+        custom_hooks=[
+            {'type': 'CheckpointFormHook'},
+            {'type': 'EMAHook', 'ema_type': 'MovingAverage', 'decay': 0.5},
+            {'type': 'WriteNetworkHook'},
+        ],
+        randomness={'seed': 0},
+        log_processor={'by_epoch': False},
+        **changes,
+    )
+
+
+def run(config):
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        runner = Runner.from_cfg(Config(config))
+        runner.train()
+    return runner
+
+
+def weights(runner):
+    return {key: value.clone() for key, value in runner.model.state_dict().items()}
+
+
+def test_a_runner_trains_saves_and_resumes(photos, basicsr_options):
+    whole = run({**restoring_config(photos, 4), 'work_dir': str(photos / 'whole')})
+    first = run(restoring_config(photos, 2))
+    assert {'blur/psnr', 'blur/ssim'} <= {key.removeprefix('val/') for key in first.message_hub.log_scalars}
+    again = run(restoring_config(photos, 4, resume=True, load_from=str(photos / 'work/iter_2.pth')))
+    for key, value in weights(whole).items():
+        torch.testing.assert_close(weights(again)[key], value, rtol=1e-6, atol=1e-7)
+
+    # What was written for BasicSR is read there, weights and their average
+    path = photos / 'work/models/net_g_2.pth'
+    theirs = UFPNetModel(basicsr_options(NAFNET, {'pixel_opt': {'type': 'PSNRLoss'}}, pretrain_network_g=str(path)))
+    for key, value in first.model.net.state_dict().items():
+        torch.testing.assert_close(theirs.net_g.state_dict()[key], value)
+    averaged = load_network(path).state_dict()
+    assert any(not torch.equal(averaged[key], value) for key, value in first.model.net.state_dict().items())
+    assert all(torch.equal(theirs.net_g_ema.state_dict()[key], value) for key, value in averaged.items())
+
+
+def test_a_checkpoint_of_basicsr_begins_a_runner(photos, basicsr_options):
+    theirs = UFPNetModel(basicsr_options(NAFNET, {'pixel_opt': {'type': 'PSNRLoss'}}))
+    theirs.save(0, 7)
+    still = {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.0}}
+    config = {**restoring_config(photos, 2, load_from=str(photos / 'models/net_g_7.pth')), 'optim_wrapper': still}
+    runner = run(config)
+    for key, value in theirs.net_g_ema.state_dict().items():
+        assert torch.equal(runner.model.net.state_dict()[key], value)
+    other = restoring_config(photos, 2, load_from=str(photos / 'models/net_g_7.pth'), log_level='ERROR')
+    other['model']['net'] = {**NAFNET, 'width': 6}
+    with pytest.raises(InputError, match='not a checkpoint of this network'):
+        run(other)
+
+
+def test_a_checkpoint_with_code_is_refused(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / 'ran',))
+
+    torch.save({'state_dict': {}, 'meta': Code()}, tmp_path / 'strange.pth')
+    with pytest.raises(InputError, match='without running code'):
+        bridge.checkpoint.read_checkpoint(tmp_path / 'strange.pth')
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_ssim_is_that_of_scikit_image():
+    metrics = pytest.importorskip('skimage.metrics')
+    photo = torch.rand(1, 3, 24, 20, dtype=torch.float64)
+    other = (photo + 0.1 * torch.randn_like(photo)).clamp(0, 1)
+    _, similarity = metrics.structural_similarity(
+        photo[0].numpy(), other[0].numpy(), channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )  # fmt: skip
+    assert ssim(photo, other).item() == pytest.approx(similarity[:, 5:-5, 5:-5].mean(), rel=1e-9)
