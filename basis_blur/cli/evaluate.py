@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from basis_blur.metrics.aligned import Score
 
-DESCRIPTION = """Score restored photos against their ground truth: PSNR and SSIM of each, their means, worst and best by PSNR.
+DESCRIPTION = """Score restored photos against their ground truth: PSNR and SSIM, their means, worst and best by PSNR.
 
 realblur  the ground truth is another shot of the scene: the restored photo is brought to its brightness, aligned with
           it by a homography (ECC), and compared where both are
