@@ -1,0 +1,145 @@
+"""basis-blur info: what a network is made of, its parameters and what a photo costs it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from basis_blur.errors import InputError, did_you_mean
+
+DESCRIPTION = """Tell the hyper-parameters, the parameters and the FLOPs of a network.
+
+NETWORK is a name, such as UFPNet, or a file of weights. FLOPs are multiply-adds of convolutions, matrices and
+normalisations for one photo, counted by mmengine (pip install basis_blur[mmengine]) while the network computes one,
+which takes seconds to a minute; without mmengine only parameters are told. Activations and sums are not counted; they
+take little time beside the others."""
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser(
+        'info',
+        help='tell the parameters and FLOPs of a network',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('network', metavar='NETWORK', help='name of a network, or a file of weights')
+    parser.add_argument(
+        '--size', metavar='WxH', default='256x256', help='of the photo, pixels (default: %(default)s, as papers do)'
+    )
+    parser.add_argument(
+        '--set',
+        metavar='KEY=VALUE',
+        action='append',
+        default=[],
+        help='a hyper-parameter, such as width=32; repeatable',
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises:
+        InputError: there is no such network, or a hyper-parameter or the size is not usable.
+        OSError: the file of weights cannot be read.
+    """
+    size = _size_of(args.size)
+    net = _network(args.network, _settings(args.set))
+    print(type(net).__name__)
+    for key, value in net.hyper_parameters.items():
+        print(f'  {key:<16} {value}')
+    learning = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in net.parameters())
+    frozen = f', {(total - learning) / 1e6:.3f} M of them frozen' if learning < total else ''
+    print(f'parameters         {total / 1e6:.3f} M{frozen}')
+    if importlib.util.find_spec('mmengine') is None:
+        print('FLOPs              not counted: mmengine is not installed; "pip install basis_blur[mmengine]" brings it')
+        return 0
+    of = 'one kernel' if type(net).__name__ == 'KernelFlow' else f'a photo of {size[1]}x{size[0]}'
+    count = flops(net, size)
+    amount = f'{count / 1e9:.4g} G' if count >= 1e8 else f'{count / 1e6:.4g} M'
+    print(f'FLOPs              {amount} multiply-adds for {of}')
+    return 0
+
+
+def flops(net: Any, size: tuple[int, int]) -> float:
+    """Return the multiply-adds of a network, by mmengine.
+
+    Args:
+        net: on the CPU; it computes a photo of noise.
+        size: (H, W) of the photo; a KernelFlow takes one kernel instead.
+    """
+    import logging
+
+    import torch
+    from mmengine.analysis import get_model_complexity_info
+
+    from basis_blur.field import BlurField
+
+    class Tensors(torch.nn.Module):  # tracing knows tensors only
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            result = self.net(x)
+            return (result.kernels, result.mixing) if isinstance(result, BlurField) else result
+
+    channels = net.hyper_parameters.get('in_channels', 3)
+    shape = (1, net.dims) if type(net).__name__ == 'KernelFlow' else (1, channels, *size)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # of every operation that is not counted
+    try:
+        found = get_model_complexity_info(
+            Tensors().eval(), inputs=(torch.rand(shape),), show_table=False, show_arch=False
+        )
+    finally:
+        logging.disable(level)
+    return float(found['flops'])
+
+
+def _size_of(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r'(\d+)x(\d+)', text)
+    if match is None or min(map(int, match.groups())) < 1:
+        raise InputError(f'--size is "{text}", expected WIDTHxHEIGHT in pixels, such as 256x256.')
+    return int(match[2]), int(match[1])
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    settings = {}
+    for text in texts:
+        key, separator, value = text.partition('=')
+        if not separator:
+            raise InputError(f'--set is "{text}", expected KEY=VALUE, such as width=32.')
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings
+
+
+def _network(name: str, settings: dict[str, Any]) -> Any:
+    """Build an untrained network, by name or like the one a file holds."""
+    from basis_blur.archs import ARCHS
+    from basis_blur.options import options_of, read_options
+    from basis_blur.weights import load_network
+
+    if name in ARCHS:
+        kind = ARCHS[name]
+    elif Path(name).exists():
+        found = load_network(name)
+        kind, settings = type(found), {**found.hyper_parameters, **settings}
+    else:
+        raise InputError(
+            f'there is no network or file "{name}".{did_you_mean(name, ARCHS)} The networks are {", ".join(ARCHS)}.'
+        )
+    settings = read_options(settings, options_of(kind), '--set')
+    try:
+        return kind(**settings).eval()
+    except ValueError as error:
+        raise InputError(f'--set: {error}') from error
