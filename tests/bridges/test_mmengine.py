@@ -15,14 +15,20 @@ import basis_blur.bridges.mmengine as bridge  # noqa: E402
 import basis_blur.plugin  # noqa: E402, F401
 from basis_blur.archs import ARCHS, BasisKPN, KernelFlow  # noqa: E402
 from basis_blur.bridges.mmengine import models  # noqa: E402
+from basis_blur.bridges.mmengine.__main__ import main as command  # noqa: E402
 from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
 from basis_blur.bridges.mmengine.metrics import ssim  # noqa: E402
+from basis_blur.data import kernel_dataset  # noqa: E402
+from basis_blur.data.kernel_dataset import derive_normalization  # noqa: E402
+from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels  # noqa: E402
+from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos  # noqa: E402
 from basis_blur.errors import InputError  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
+from basis_blur.registry import DATASETS  # noqa: E402
 from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
 from basis_blur.weights import load_network, save_network  # noqa: E402
 
@@ -305,6 +311,95 @@ def test_a_runner_trains_saves_and_resumes(photos, basicsr_options):
     assert all(torch.equal(theirs.net_g_ema.state_dict()[key], value) for key, value in averaged.items())
 
 
+def small_runtime(config, iterations=2):
+    """Turn a config of a restorer into one that another stage fills in."""
+    config['train_cfg'] = {'type': 'IterBasedTrainLoop', 'max_iters': iterations, 'val_interval': iterations}
+    return config
+
+
+def test_basis_kernels_train_from_scenes_with_pictures(photos):
+    config = small_runtime(restoring_config(photos, 2))
+    dataset = {
+        'type': 'SyntheticBlurDataset', 'dataroot_gt': str(photos / 'sharp'), 'patch_size': 48, 'seed': 0,
+        'synthesis': 'device',
+    }  # fmt: skip
+    config['model'] = {
+        'type': 'BasisBlurModel', 'net': KPN, 'reblur': {'type': 'ReblurLoss'}, 'kernel': {'type': 'KernelLoss'},
+        'kernel_p1_iter': 2,
+    }  # fmt: skip
+    config['train_dataloader'] |= {
+        'dataset': dataset, 'num_workers': 1, 'worker_init_fn': {'type': 'basis_blur.seed_worker'},
+    }  # fmt: skip
+    config['val_dataloader'] |= {'dataset': {**dataset, 'phase': 'val'}}
+    config['val_evaluator'] = [{'type': 'ReblurPSNR'}, {'type': 'KernelErrors'}]
+    if torch.cuda.is_available():  # mmengine has mixed precision there only
+        config['optim_wrapper'] |= {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'}
+    config['custom_hooks'].append({'type': 'KernelGridHook', 'photos': 1})
+    config['visualizer'] = {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
+    scalars = run(config).message_hub.log_scalars
+    assert {'train/loss_reblur', 'train/loss_kernel', 'val/blur/reblur_psnr', 'val/blur/kernel_l2'} <= scalars.keys()
+    before, after = scalars['train/loss_kernel'].data[0]
+    assert before < 0.5 < 1 < after  # squared differences of spread kernels are small, absolute ones between 0 and 2
+    drawn = sorted(path.name for path in (photos / 'work').rglob('*.png'))
+    assert [name.rsplit('_', 1)[0] for name in drawn] == ['val_000_field', 'val_000_true_field']
+
+
+def test_a_flow_trains_from_kernels_in_their_scale(photos):
+    prepare_kernels(photos / 'kernels.lmdb', KernelRecipe(count=12, kernel_size=7))
+    config = small_runtime(restoring_config(photos, 2))
+    dataset = {'type': 'KernelDataset', 'dataroot': str(photos / 'kernels.lmdb'), 'hold_out': 4}
+    config['model'] = {
+        'type': 'KernelFlowModel', 'net': {'type': 'KernelFlow', 'kernel_size': 7, 'num_blocks': 2, 'hidden': 8}
+    }  # fmt: skip
+    config['train_dataloader'] |= {'dataset': dataset}
+    config['val_dataloader'] |= {'dataset': {**dataset, 'phase': 'val'}}
+    config['val_evaluator'] = [{'type': 'BitsPerDimension'}]
+    config['custom_hooks'].append({'type': 'NormalizationHook'})
+    runner = run(config)
+    net = load_network(photos / 'work/models/net_g_2.pth', expect='KernelFlow')
+    expected = derive_normalization(kernel_dataset.KernelDataset({**dataset, 'phase': 'train'}).spread())
+    assert net.normalization.item() == pytest.approx(expected, rel=1e-6)
+    assert 'val/blur/bits_per_dim' in runner.message_hub.log_scalars
+
+
+def test_pairs_are_read_from_lmdbs_and_folders_alike(photos):
+    for name in ('blur', 'sharp'):
+        prepare_photos(PhotoSource(photos / name), photos / f'{name}_lmdb')
+    steps = [{'type': f'{name}PhotoPair'} for name in ('Load', 'Turn', 'Pack')]
+    steps.insert(1, {'type': 'CropPhotoPair', 'size': 16})
+    samples = []
+    for roots in (('blur', 'sharp'), ('blur_lmdb/photos.lmdb', 'sharp_lmdb/photos.lmdb')):
+        lq, gt = (str(photos / root) for root in roots)
+        dataset = DATASETS.build(
+            {
+                'type': 'PhotoPairDataset',
+                'dataroot_lq': lq,
+                'dataroot_gt': gt,
+                'pipeline': steps,
+                '_scope_': 'basis_blur',
+            }
+        )
+        torch.manual_seed(3)
+        samples.append([dataset[index] for index in range(2)])
+    assert len(dataset) == 2
+    for one, other in zip(*samples, strict=True):
+        assert one['inputs'].shape == (3, 16, 16)
+        assert torch.equal(one['inputs'], other['inputs'])
+        assert torch.equal(one['data_samples']['gt'], other['data_samples']['gt'])
+        # The blurred photo is its own sharp one's, in the same place and pose
+        assert (one['inputs'] - one['data_samples']['gt']).abs().mean() < 0.1
+
+
+def test_workers_of_two_epochs_draw_different_numbers():
+    draws = []
+    for base in (1, 2):
+        torch.manual_seed(base)  # what torch's loader does in each worker
+        bridge.data.seed_worker(0)
+        draws.append((torch.rand(()).item(), np.random.random()))  # noqa: NPY002
+    assert draws[0][0] != draws[1][0]
+    assert draws[0][1] != draws[1][1]
+
+
 def test_a_checkpoint_of_basicsr_begins_a_runner(photos, basicsr_options):
     theirs = UFPNetModel(basicsr_options(NAFNET, {'pixel_opt': {'type': 'PSNRLoss'}}))
     theirs.save(0, 7)
@@ -339,3 +434,14 @@ def test_ssim_is_that_of_scikit_image():
         use_sample_covariance=False, full=True,
     )  # fmt: skip
     assert ssim(photo, other).item() == pytest.approx(similarity[:, 5:-5, 5:-5].mean(), rel=1e-9)
+
+
+def test_a_config_is_trained_by_one_command(photos, capsys):
+    config = restoring_config(photos, 2)
+    del config['work_dir']
+    (photos / 'small.py').write_text('\n'.join(f'{key} = {value!r}' for key, value in config.items()))
+    assert command([str(photos / 'small.py'), '--work-dir', str(photos / 'out')]) == 0
+    assert (photos / 'out/models/net_g_2.pth').exists()
+    changes = ['--cfg-options', f'train_dataloader.dataset.dataroot_gt={photos / "none"}']
+    assert command([str(photos / 'small.py'), '--work-dir', str(photos / 'other'), *changes]) == 2
+    assert 'none' in capsys.readouterr().err.splitlines()[-1]

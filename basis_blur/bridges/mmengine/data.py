@@ -9,6 +9,7 @@ every epoch the same random numbers.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,9 +38,8 @@ def seed_worker(worker_id: int, **_: Any) -> None:
     Args:
         worker_id: torch has already seeded the worker with it and the epoch; mixed in here is the process's rank.
     """
-    from mmengine.dist import get_rank
-
-    words = np.random.SeedSequence((torch.initial_seed() % 2**64, get_rank())).generate_state(4)
+    rank = int(os.environ.get('RANK', 0))  # every launcher of mmengine sets it
+    words = np.random.SeedSequence((torch.initial_seed() % 2**64, rank)).generate_state(4)
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
     random.seed(int(words[2]))
     np.random.seed(int(words[3]))  # noqa: NPY002 (other people's transforms draw from it)

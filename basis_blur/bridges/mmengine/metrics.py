@@ -22,6 +22,7 @@ from basis_blur.field import PixelField
 from basis_blur.losses.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.losses.self_supervised_objective import scene_of
+from basis_blur.metrics.aligned import realblur_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.camera_response import GAMMA
@@ -37,7 +38,7 @@ class MeanMetric(BaseMetric):
     default_prefix = 'blur'
 
     @abstractmethod
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
+    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor | float]:
         """Return the scores of one photo, each one number."""
 
     @torch.no_grad()
@@ -71,6 +72,21 @@ class PhotoSSIM(MeanMetric):
             'ssim': ssim(prediction['image'], prediction['gt']),
             'blurred_ssim': ssim(prediction['lq'], prediction['gt']),
         }
+
+
+@METRICS.register_module()
+class RealBlurScore(MeanMetric):
+    """PSNR and SSIM of the restored photo by the protocol of RealBlur, which aligns it with the sharp one first.
+
+    Raises:
+        InputError: a photo cannot be aligned.
+    """
+
+    default_prefix = 'realblur'
+
+    def score(self, prediction: Mapping[str, Any]) -> dict[str, float]:
+        found = realblur_score(prediction['image'].float().cpu(), prediction['gt'].float().cpu())
+        return {'psnr': found.psnr, 'ssim': found.ssim}
 
 
 @METRICS.register_module()

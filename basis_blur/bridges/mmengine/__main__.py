@@ -1,0 +1,64 @@
+"""Train or test by a config: python -m basis_blur.bridges.mmengine CONFIG; mmengine itself has no command for it.
+
+Several GPUs:  torchrun --nproc_per_node=4 -m basis_blur.bridges.mmengine CONFIG --launcher pytorch
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+
+from basis_blur.errors import InputError, sentence_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run mmengine's Runner on a config.
+
+    Args:
+        arguments: of the command line; those of the process by default.
+
+    Returns:
+        the exit code: 0, or 2 for a mistake of the user.
+    """
+    parser = argparse.ArgumentParser(prog='basis_blur.bridges.mmengine', description='Train or test by a config.')
+    parser.add_argument('config', metavar='CONFIG', type=Path, help='Python config, such as those in configs/')
+    parser.add_argument('--work-dir', type=Path, help='for logs and checkpoints (default: work_dirs/CONFIG)')
+    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint there')
+    parser.add_argument('--load-from', metavar='FILE', help='checkpoint of mmengine or BasicSR to begin with')
+    parser.add_argument('--test', action='store_true', help='test instead of training')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16), on GPUs')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
+    parser.add_argument(
+        '--cfg-options', metavar='KEY=VALUE', nargs='+', action=DictAction, help='changes of the config'
+    )
+    args = parser.parse_args(arguments)
+    try:
+        runner = Runner.from_cfg(_config(args))
+        runner.test() if args.test else runner.train()
+    except (InputError, OSError) as error:
+        print(f'basis_blur.bridges.mmengine: {sentence_of(error)}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _config(args: argparse.Namespace) -> Config:
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None or config.get('work_dir') is None:
+        config.work_dir = str(args.work_dir or Path('work_dirs', args.config.stem))
+    config.launcher = args.launcher
+    config.resume = args.resume or config.get('resume', False)
+    config.load_from = args.load_from or config.get('load_from')
+    if args.amp:
+        config.optim_wrapper = ConfigDict({**config.optim_wrapper, 'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'})
+    return config
+
+
+if __name__ == '__main__':
+    sys.exit(main())
