@@ -8,6 +8,10 @@ losses from the same weights and batch; a loss `l_reblur` there is `loss_reblur`
 in its name. BasicSR is not needed.
 """
 
-from basis_blur.bridges.mmengine import checkpoint, data, hooks, metrics, models
+from basis_blur.bridges import torchvision_shim
+
+torchvision_shim.install()  # mmengine's Runner imports torchvision to tell its version.
+
+from basis_blur.bridges.mmengine import checkpoint, data, hooks, metrics, models  # noqa: E402
 
 __all__ = ['checkpoint', 'data', 'hooks', 'metrics', 'models']
