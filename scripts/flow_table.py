@@ -40,7 +40,7 @@ RUNS = (
         'latent_no_flow',
         'train_latent_kernel_quick',
         'II: without flow prior (softmax)',
-        ('network_g:flow_prior=false',),
+        ('network_g:flow_prior=false', 'path:pretrain_flow=~'),
     ),
     Run(
         'latent_no_uncertainty',
@@ -53,7 +53,12 @@ RUNS = (
         'ufpnet_plain',
         'train_ufpnet_quick',
         'III: the same without kernel attention',
-        ('network_g:kernel_attention=false', 'path:pretrain_estimator=~', 'train:reblur_opt=~'),
+        (
+            'network_g:kernel_attention=false',
+            'path:pretrain_estimator=~',
+            'train:reblur_opt=~',
+            'train:freeze_estimator=false',
+        ),
     ),
     Run('nafnet', 'train_nafnet_quick', 'NAFNet, plain'),
     Run(
