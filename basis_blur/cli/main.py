@@ -24,6 +24,7 @@ COMMANDS = {
     'test': 'test a network on data sets from an option file, by BasicSR',
     'prep-kernels': 'draw camera-shake kernels into an LMDB',
     'prep-lmdb': 'turn a folder of photos and masks into LMDBs',
+    'prep-dataset': 'check the download of a benchmark and bring it into pairs',
     'info': 'tell the parameters and FLOPs of a network',
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
 }
