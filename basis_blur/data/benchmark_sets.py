@@ -373,7 +373,8 @@ def prepare_benchmark(
             os.replace(folder, out)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    counts = {split: sum(key[0] == split for key in pairs) for split in dict.fromkeys(key[0] for key in pairs)}
+    counts = {split: sum(key[0] == split for key in pairs) for split in (*benchmark.splits, 'all')}
+    counts = {split: number for split, number in counts.items() if number}
     return Preparation(counts, linked, len(files) - linked, tuple(complaints))
 
 
@@ -395,7 +396,9 @@ def check_found(benchmark: Benchmark, found: Found) -> list[str]:
             kind = 'missing' if number < truths.start else 'additional'
             complaints.append(f'{kind}: {"/".join(key)} has {number} ground-truth photos, expected {span}')
     complaints += [
-        f'missing: {"/".join(key)} has no blurred photo' for key in sorted(found.sharp.keys() - found.blurred)
+        f'missing: {"/".join(key)} has no blurred photo'
+        for key in sorted(found.sharp.keys() - found.blurred)
+        if key[0] not in benchmark.splits or key[1] not in benchmark.splits[key[0]].names  # those are named above
     ]
     return complaints
 

@@ -110,7 +110,8 @@ class Download:
                 entries = [(info.filename, partial(archive.open, info)) for info in archive.infolist()]
             else:
                 archive = self._stack.enter_context(tarfile.open(path))  # noqa: SIM115, closed with the stack
-                entries = [(info.name, partial(archive.extractfile, info)) for info in archive if info.isfile()]
+                files = [info for info in archive if info.isfile() or info.islnk()]
+                entries = [(info.name, partial(archive.extractfile, info)) for info in files]
         except UNREADABLE as error:
             raise InputError(f'{path} cannot be read as an archive ({error}); download it again.') from error
         for order, (name, opener) in enumerate(entries):

@@ -71,6 +71,13 @@ def test_gopro_pairs_by_scene_and_number_from_folder_and_archive(gopro, tmp_path
     ]
 
 
+def test_a_tar_that_stores_equal_files_as_links_is_whole(gopro, tmp_path):
+    (gopro / 'test/C/sharp/000047.png').unlink()
+    (gopro / 'test/C/sharp/000047.png').hardlink_to(gopro / 'test/C/blur/000047.png')
+    prepare_benchmark(GOPRO, [packed(gopro, '.tar.gz')], tmp_path / 'out')
+    assert shade(tmp_path / 'out/test/sharp/C-000047.png') == 20
+
+
 def test_gopro_gamma_takes_the_other_blur(gopro, tmp_path):
     prepare_benchmark(replace(GOPRO, find=BENCHMARKS['gopro-gamma'].find), [gopro], tmp_path / 'out')
     assert shade(tmp_path / 'out/test/blur/C-000047.png') == 21
@@ -125,6 +132,11 @@ def test_additional_photos_are_named(gopro, tmp_path):
     strange, twice = sorted(caught.value.complaints, key=lambda line: 'same photo' in line)
     assert strange == f'additional: {gopro}/test/C/blurred/000048.png'
     assert 'is the same photo as' in twice
+
+
+def test_an_archive_beside_its_unpacked_files_is_no_matter(gopro, tmp_path):
+    archive = packed(gopro, '.zip')
+    assert prepare_benchmark(GOPRO, [archive, gopro], tmp_path / 'out', link=True).linked == 6
 
 
 def test_links_share_the_file_and_an_interrupt_leaves_nothing(gopro, tmp_path):
@@ -234,8 +246,11 @@ def test_koehler_names_lost_photos_lost_frames_and_what_to_do_with_matrices(tmp_
     (tmp_path / 'a/BlurryImages/Blurry1_2.png').unlink()
     with pytest.raises(IncompleteError) as caught:
         prepare_benchmark(benchmark, [tmp_path / 'a'], tmp_path / 'out')
-    assert 'missing: test, blurred photo Blurry1_2' in caught.value.complaints
-    assert 'missing: test/Blurry1_1 has 9 ground-truth photos, expected 10 to 11' in caught.value.complaints
+    assert caught.value.complaints == (
+        'missing: test, blurred photo Blurry1_2',
+        'missing: test has 1 blurred photos, expected 2',
+        'missing: test/Blurry1_1 has 9 ground-truth photos, expected 10 to 11',
+    )
     benchmark = koehler(tmp_path / 'b', 0)
     (tmp_path / 'b/GroundTruth1_1.mat').write_bytes(b'')
     with pytest.raises(IncompleteError, match='no photo of koehler is left') as caught:
