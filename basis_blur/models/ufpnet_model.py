@@ -40,7 +40,7 @@ class UFPNetModel(NetworkModel):
     `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one;
     `freeze_estimator`, to leave UFPNet's kernels as stage II found them: trained on, by a restorer that still does
     little, they become dots, which satisfies the reblur loss. In `path`:
-    `pretrain_estimator`, weights of a LatentKernelNet that UFPNet begins with. In `val`: `tile`, restore in tiles of
+    `pretrain_estimator`, weights of a LatentKernelNet that a new UFPNet begins with. In `val`: `tile`, restore in tiles of
     this many pixels a side; `metrics`, BasicSR's.
 
     Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
@@ -71,7 +71,8 @@ class UFPNetModel(NetworkModel):
         if not self.is_train:
             return
         estimator = self.read_section('path')['pretrain_estimator']
-        if estimator is not None:
+        # A resumed run, and one that begins with a whole network, has an estimator of its own.
+        if estimator is not None and opt['path'].get('pretrain_network_g') is None:
             for net in (self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])):
                 _begin_with(net, estimator)
         self.losses = self._build_losses()

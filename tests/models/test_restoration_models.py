@@ -141,3 +141,16 @@ def test_an_estimator_of_other_sizes_is_refused(options, tmp_path):
     opt['path']['pretrain_estimator'] = str(tmp_path / 'latent.safetensors')
     with pytest.raises(OptionError, match='does not fit network_g'):
         UFPNetModel(opt)
+
+
+def test_a_run_that_goes_on_keeps_its_own_estimator(options, tmp_path):
+    opt = options(network_g=UFPNET, train=PIXEL)
+    torch.manual_seed(0)
+    first = UFPNetModel(opt)
+    first.save(0, 5)
+    save_network(LatentKernelNet(kernel_size=5, width=2), tmp_path / 'latent.safetensors')
+    opt['path']['pretrain_estimator'] = str(tmp_path / 'latent.safetensors')
+    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / 'net_g_5.pth')  # as BasicSR does where it resumes
+    again = UFPNetModel(opt)
+    for key, value in first.net_g.state_dict().items():
+        torch.testing.assert_close(again.net_g.state_dict()[key], value)
