@@ -39,9 +39,9 @@ class UFPNetModel(NetworkModel):
     Options beyond `NetworkModel`'s, in `train`: `pixel_opt`, a loss of the restored against the sharp photo, and
     `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one;
     `freeze_estimator`, to leave UFPNet's kernels as stage II found them: trained on, by a restorer that still does
-    little, they become dots, which satisfies the reblur loss. In `path`:
-    `pretrain_estimator`, weights of a LatentKernelNet that a new UFPNet begins with. In `val`: `tile`, restore in tiles of
-    this many pixels a side; `metrics`, BasicSR's.
+    little, they become dots, which satisfies the reblur loss. In `path`: `pretrain_estimator`, weights of a
+    LatentKernelNet that a new UFPNet begins with. In `val`: `tile`, restore in tiles of this many pixels a side;
+    `metrics`, BasicSR's.
 
     Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
     in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
