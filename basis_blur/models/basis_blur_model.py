@@ -10,7 +10,6 @@ The gamma of the photos is an option of the data set; the losses take theirs fro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -25,15 +24,14 @@ from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.pipeline import deblur
-from basis_blur.simulation.scene_blur import blur_scene
-from basis_blur.visualize import draw_kernel_grid, write_picture
+from basis_blur.visualize import draw_kernel_grid
 
 SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
-TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
 
 
 class BasisBlurModel(NetworkModel):
@@ -62,7 +60,7 @@ class BasisBlurModel(NetworkModel):
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
         if self.is_train:
-            self.gamma = _gamma_of(opt['datasets']['train'])
+            self.gamma = gamma_of(opt['datasets']['train'])
             self.objective = self._build_objective().to(self.device)
 
     def _build_objective(self) -> BasisObjective:
@@ -87,11 +85,7 @@ class BasisBlurModel(NetworkModel):
         self.sample = self._sample_of(data, self.gamma)
 
     def _sample_of(self, data: Mapping[str, Any], gamma: float) -> dict[str, Tensor]:
-        tensors = {
-            key: value.to(self.device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)
-        }
-        if 'sharp' in tensors:
-            tensors = blur_scene(tensors, gamma)
+        tensors = tensors_of(data, self.device, gamma)
         return {key: tensors[key] for key in SAMPLE}
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -112,7 +106,7 @@ class BasisBlurModel(NetworkModel):
         self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> list[dict[str, float]]:
         """Score the estimated fields, and draw them over the photos beside the true ones."""
-        gamma = _gamma_of(dataset.opt)
+        gamma = gamma_of(dataset.opt)
         net = self.best_net
         scores = []
         net.eval()
@@ -122,14 +116,8 @@ class BasisBlurModel(NetworkModel):
             with torch.no_grad(), self.autocast():
                 field = net(to_linear(sample['lq'], gamma))
             scores.append(self._score(field, sample, gamma))
-            wants_picture = tb_logger is not None and index < TENSORBOARD_PICTURES
-            if save_img or wants_picture:
-                picture = _picture(field, sample)
-                name = f'{index:03d}_{Path(self.batch_name).stem}'
-                if wants_picture:
-                    tb_logger.add_image(f'{dataset.opt["name"]}/{name}', picture, current_iter, dataformats='HWC')
-                if save_img:
-                    write_picture(self.picture_path(name, dataset.opt['name'], current_iter), picture)
+            if self.wants_picture(index, tb_logger, save_img):
+                self.show(index, _picture(field, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
         if net is not self.net_g_ema and self.is_train:
             net.train()
         return scores
@@ -145,10 +133,6 @@ class BasisBlurModel(NetworkModel):
             scores['restored_psnr'] = psnr(deblur(sample['lq'], field, gamma), sharp)
             scores['blurred_psnr'] = psnr(sample['lq'], sharp)
         return {key: value.item() for key, value in scores.items()}
-
-
-def _gamma_of(dataset_options: Mapping[str, Any]) -> float:
-    return float(dataset_options.get('gamma', GAMMA))
 
 
 def _picture(field: BlurField, sample: Mapping[str, Tensor]) -> np.ndarray:

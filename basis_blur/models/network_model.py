@@ -43,8 +43,10 @@ from tqdm import tqdm
 from basis_blur.errors import InputError, did_you_mean
 from basis_blur.files import atomic_path
 from basis_blur.options import Option, OptionError, read_options
+from basis_blur.visualize import write_picture
 from basis_blur.weights import load_network
 
+TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
 AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
@@ -430,6 +432,26 @@ class NetworkModel(BaseModel):
             if tb_logger is not None:
                 tb_logger.add_scalar(f'metrics/{name}/{key}', value, current_iter)
         get_root_logger().info(f'Validation of {name}, {len(scores)} photos: {", ".join(words)}')
+
+    def wants_picture(self, index: int, tb_logger: Any, save_img: bool) -> bool:
+        """Whether the picture of a sample of a validation is looked at: by TensorBoard the first ones, on disk all."""
+        return save_img or (tb_logger is not None and index < TENSORBOARD_PICTURES)
+
+    def show(
+        self,
+        index: int,
+        picture: np.ndarray,
+        dataset_name: str,
+        current_iter: int | str,
+        tb_logger: Any,
+        save_img: bool,
+    ) -> None:
+        """Give the picture (H, W, 3) uint8 of the present batch, the `index`-th, to TensorBoard and to the disk."""
+        name = f'{index:03d}_{Path(self.batch_name).stem}'
+        if tb_logger is not None and index < TENSORBOARD_PICTURES:
+            tb_logger.add_image(f'{dataset_name}/{name}', picture, current_iter, dataformats='HWC')
+        if save_img:
+            write_picture(self.picture_path(name, dataset_name, current_iter), picture)
 
     def picture_path(self, name: str, dataset_name: str, current_iter: int | str) -> Path:
         """Where BasicSR's habit puts a picture: by photo and iteration in training, by data set in a test.

@@ -14,7 +14,6 @@ The flow of a LatentKernelNet is frozen. Its weights are read from `path: pretra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -33,14 +32,13 @@ from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.self_supervised_objective import scene_of, self_supervised_loss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
-from basis_blur.simulation.scene_blur import blur_scene
-from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side, write_picture
+from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side
 from basis_blur.weights import load_network
 
-TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
 Estimate = LatentKernels | BlurField
 
 
@@ -72,7 +70,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         self._load_flow()
         self.pixel_gamma = 1.0
         if self.is_train:
-            self.gamma = _gamma_of(opt['datasets']['train'])
+            self.gamma = gamma_of(opt['datasets']['train'])
             self.loss = self._build_loss().to(self.device)
             self.pixel_gamma = self.loss.gamma
         if self.val_options.get('gamma') is not None:
@@ -122,11 +120,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         self.sample = self._sample_of(data, self.gamma)
 
     def _sample_of(self, data: Mapping[str, Any], gamma: float) -> dict[str, Tensor]:
-        tensors = {
-            key: value.to(self.device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)
-        }
-        if 'sharp' in tensors:
-            tensors = blur_scene(tensors, gamma)
+        tensors = tensors_of(data, self.device, gamma)
         if 'lq' not in tensors or 'gt' not in tensors:
             raise InputError(
                 f'the data set returns {", ".join(tensors)}, expected pairs: "lq" and "gt"; use PairedImageDataset or '
@@ -159,7 +153,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> list[dict[str, float]]:
         """Score the estimates, and draw their kernels over the photos, beside sigma or the true kernels."""
-        gamma = _gamma_of(dataset.opt)
+        gamma = gamma_of(dataset.opt)
         net = self.best_net
         scores = []
         net.eval()
@@ -169,14 +163,8 @@ class SelfSupervisedReblurModel(NetworkModel):
             with torch.no_grad(), self.autocast():
                 estimate = self._estimate(net, sample['lq'], gamma)
             scores.append(self._score(estimate, sample, gamma))
-            wants_picture = tb_logger is not None and index < TENSORBOARD_PICTURES
-            if save_img or wants_picture:
-                picture = _picture(estimate, sample)
-                name = f'{index:03d}_{Path(self.batch_name).stem}'
-                if wants_picture:
-                    tb_logger.add_image(f'{dataset.opt["name"]}/{name}', picture, current_iter, dataformats='HWC')
-                if save_img:
-                    write_picture(self.picture_path(name, dataset.opt['name'], current_iter), picture)
+            if self.wants_picture(index, tb_logger, save_img):
+                self.show(index, _picture(estimate, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
         if net is not self.net_g_ema and self.is_train:
             net.train()
         return scores
@@ -201,10 +189,6 @@ def _field_of(estimate: Estimate) -> PixelField | BlurField:
 
 def _true_field(sample: Mapping[str, Tensor]) -> BlurField | None:
     return BlurField.unchecked(sample['kernels'], sample['mixing']) if 'mixing' in sample else None
-
-
-def _gamma_of(dataset_options: Mapping[str, Any]) -> float:
-    return float(dataset_options.get('gamma', GAMMA))
 
 
 def _settings(net: nn.Module) -> str:

@@ -9,7 +9,6 @@ The network is UFPNet or any other of a registry of BasicSR that maps a photo to
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -22,15 +21,12 @@ from torch import Tensor, nn
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.restoration_objective import pair_in, restoration_losses
 from basis_blur.metrics.psnr import psnr
+from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.options import Option, OptionError
 from basis_blur.pipeline import restore
-from basis_blur.simulation.scene_blur import blur_scene
-from basis_blur.visualize import draw_side_by_side, write_picture
+from basis_blur.visualize import draw_side_by_side
 from basis_blur.weights import load_network
-
-TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
 
 
 class UFPNetModel(NetworkModel):
@@ -103,7 +99,7 @@ class UFPNetModel(NetworkModel):
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of pairs; blur it here if the data set has left that to the device."""
         self.name_batch(data)
-        self.lq, self.gt = pair_of(data, self.device, _gamma_of(self.opt['datasets']['train']))
+        self.lq, self.gt = pair_of(data, self.device, gamma_of(self.opt['datasets']['train']))
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on the batch.
@@ -132,18 +128,13 @@ class UFPNetModel(NetworkModel):
         scores = []
         for index, data in enumerate(self.progress(samples, len(dataset))):
             self.name_batch(data)
-            lq, gt = pair_of(data, self.device, _gamma_of(dataset.opt))
+            lq, gt = pair_of(data, self.device, gamma_of(dataset.opt))
             with self.autocast():
                 image = restore(net, lq, self.val_options.get('tile'))
             scores.append(self._score(image, lq, gt))
-            name = f'{index:03d}_{Path(self.batch_name).stem}'
-            wants_picture = tb_logger is not None and index < TENSORBOARD_PICTURES
-            if save_img or wants_picture:
+            if self.wants_picture(index, tb_logger, save_img):
                 picture = draw_side_by_side({'blurred': lq.cpu(), 'restored': image.cpu()})
-                if wants_picture:
-                    tb_logger.add_image(f'{dataset.opt["name"]}/{name}', picture, current_iter, dataformats='HWC')
-                if save_img:
-                    write_picture(self.picture_path(name, dataset.opt['name'], current_iter), picture)
+                self.show(index, picture, dataset.opt['name'], current_iter, tb_logger, save_img)
         return scores
 
     def _score(self, image: Tensor, lq: Tensor, gt: Tensor | None) -> dict[str, float]:
@@ -164,14 +155,7 @@ def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tupl
         device: where they shall be.
         gamma: of the photos, for scenes that are blurred here.
     """
-    tensors = {key: value.to(device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)}
-    if 'sharp' in tensors:
-        tensors = blur_scene(tensors, gamma)
-    return pair_in(tensors)
-
-
-def _gamma_of(dataset_options: Mapping[str, Any]) -> float:
-    return float(dataset_options.get('gamma', GAMMA))
+    return pair_in(tensors_of(data, device, gamma))
 
 
 def _begin_with(net: nn.Module, path: str) -> None:
