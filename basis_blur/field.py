@@ -9,10 +9,12 @@ Convention: `kernels` are convolution kernels (point spread functions): light at
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +23,10 @@ from torch import Tensor
 from basis_blur.errors import InputError
 from basis_blur.files import atomic_path
 
+if TYPE_CHECKING:
+    from deepinv.physics import SpaceVaryingBlur
+
+DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'  # stands floors above, and is loaded when it is asked for
 SUM_TOLERANCE = 1e-3
 
 
@@ -158,6 +164,15 @@ class BlurField:
             return cls(kernels, mixing)
         except ValueError as error:
             raise InputError(f'{path}: {error}') from error
+
+    def to_deepinv(self, border: str = 'valid') -> SpaceVaryingBlur:
+        """Return this blur as an operator of deepinv; see `basis_blur.bridges.deepinv.to_deepinv`."""
+        return importlib.import_module(DEEPINV_BRIDGE).to_deepinv(self, border)
+
+    @classmethod
+    def from_deepinv(cls, physics: SpaceVaryingBlur) -> BlurField:
+        """Return the field of an operator of deepinv; see `basis_blur.bridges.deepinv.from_deepinv`."""
+        return importlib.import_module(DEEPINV_BRIDGE).from_deepinv(physics)
 
     def __repr__(self) -> str:
         number, basis, size, _ = self.kernels.shape
