@@ -22,6 +22,7 @@ _HOME = {
     'deblur': 'pipeline',
     'restore': 'pipeline',
     'refine_field': 'refinement',
+    'Deblur': 'differentiable',
     'BasisBlur': 'ops.basis_blur',
     'PixelBlur': 'ops.pixel_blur',
     'ReflectPad': 'ops.boundary',

@@ -51,14 +51,17 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurFiel
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN.
         InputError: the photo is smaller than the network's kernels.
     """
-    check_photo(photo)
-    kernel_size = net.hyper_parameters['kernel_size']
-    check_larger_than_kernel(photo, kernel_size)
-    first = next(net.parameters())
-    light = _with_channels(to_linear(photo.to(first), gamma), net.hyper_parameters['in_channels'])
+    light = light_for(net, photo, gamma)
     with torch.no_grad(), _evaluation_mode(net):
         field = net(light)
     return field.to(photo)
+
+
+def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
+    """Return what a network sees of a photo: (N, C, H, W) linear light; arguments and errors as `estimate_blur`."""
+    check_photo(photo)
+    check_larger_than_kernel(photo, net.hyper_parameters['kernel_size'])
+    return _with_channels(to_linear(photo.to(next(net.parameters())), gamma), net.hyper_parameters['in_channels'])
 
 
 def deblur(
@@ -200,6 +203,13 @@ def offset_for(gamma: float) -> float:
     return 0.2 * gamma**-1.75
 
 
+def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: float | None) -> RichardsonLucy:
+    """Return how one photo is restored; arguments as `deblur`."""
+    if tv_weight is None:
+        tv_weight = tv_weight_for(max(estimate_noise(photo).item(), LEAST_NOISE), gamma)
+    return RichardsonLucy(iterations, tv_weight, offset_for(gamma), tolerance=TOLERANCE)
+
+
 def _deblur_one(
     photo: Tensor,
     field: BlurField,
@@ -208,9 +218,7 @@ def _deblur_one(
     tv_weight: float | None,
     callback: Callable[[int], None] | None,
 ) -> Tensor:
-    if tv_weight is None:
-        tv_weight = tv_weight_for(max(estimate_noise(photo).item(), LEAST_NOISE), gamma)
-    settings = RichardsonLucy(iterations, tv_weight, offset_for(gamma), tolerance=TOLERANCE)
+    settings = solver_settings(photo, gamma, iterations, tv_weight)
     light = to_linear(photo, gamma)
     watch = None if callback is None else lambda iteration, _: callback(iteration)
     scene = richardson_lucy(light, BasisBlur(field), ReflectPad(field)(light), settings, watch).scene

@@ -14,7 +14,7 @@ FLOORS = [
     {'errors', 'files', 'field', 'ops', 'options'},
     {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
     {'weights', 'visualize', 'image_io'},
-    {'pipeline', 'refinement'},
+    {'pipeline', 'refinement', 'differentiable'},
     {'data', 'models'},
     {'bridges', 'plugin', 'registry'},
     {'cli', '__main__'},

@@ -105,6 +105,21 @@ def richardson_lucy(
     Raises:
         ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.
     """
+    return richardson_lucy_with_graph(light, blur, start, settings, callback)
+
+
+def richardson_lucy_with_graph(
+    light: Tensor,
+    blur: LinearOperator,
+    start: Tensor,
+    settings: RichardsonLucy = RichardsonLucy(),
+    callback: Callable[[int, float], None] | None = None,
+) -> Restoration:
+    """Do as `richardson_lucy`, and record it for gradients of the scene, by all that it was computed from.
+
+    Memory is used again in place, so where gradients are wanted, this and `backward` must be called under one
+    `torch.autograd.graph.allow_mutation_on_saved_tensors`.
+    """
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):
             raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
@@ -161,10 +176,10 @@ class _Photo:
         if self.saturated is not None:  # few pixels are near the knee; elsewhere R(x) = x and R'(x) = 1
             bent = ((blurred > KNEE) & self.saturated).nonzero(as_tuple=True)
             shown[bent] = camera_response(blurred[bent]) + self.offset
-        shown = torch.maximum(shown, self.floor, out=shown)
+        shown.clamp_min_(self.floor)
         ratio = self.light / shown
         deviance = torch.xlogy(self.light, ratio).add_(shown).sub_(self.light).mean((1, 2, 3))
-        curvature = torch.div(ratio, shown, out=shown)
+        curvature = ratio / shown
         slope = ratio.neg_().add_(1)
         if self.saturated is not None:
             response = camera_response_derivative(blurred[bent])
@@ -184,7 +199,7 @@ class _Photo:
             return self.blur.T(fit.slope)
         heard = self.heard * fit.slope
         quiet = self.blur.T(heard)
-        return quiet.addcmul_(bright_scene(scene), self.blur.T(torch.sub(fit.slope, heard, out=heard)))
+        return quiet.addcmul_(bright_scene(scene), self.blur.T(heard.neg_().add_(fit.slope)))
 
 
 class _Steps:

@@ -1,0 +1,113 @@
+"""Estimate and remove the blur of a photo as one module, through which gradients flow.
+
+    photo --net--> BlurField --deblur--> sharp          d sharp / d photo,  d sharp / d parameters of net
+
+The result is `deblur`'s, bit by bit. Nothing of its iterations is kept for the gradient: going back, they are made
+once more and recorded, one photo at a time, so only one photo's iterations are in memory. Gradients are exact, with
+these words on what they hold fixed:
+
+1. The number of iterations: where the stop rule ended them, they end.
+2. The noise level that chooses the weight of total variation, where none is given.
+3. Below one step of an 8-bit photo, where light ** (1 / gamma) becomes vertical, the slope is that of a straight line
+   to black (`photo_of`). Where the result is clipped at white, there is none.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import allow_mutation_on_saved_tensors
+
+from basis_blur.field import BlurField
+from basis_blur.losses.reblur_loss import photo_of
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.boundary import ReflectPad
+from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.pipeline import ITERATIONS, deblur, light_for, solver_settings
+from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
+
+
+class Deblur(nn.Module):
+    """Blurred photo to sharp photo: `estimate_blur` and `deblur` for training.
+
+    Args:
+        net: takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in: call `eval()`
+            for the result of `estimate_blur`.
+        gamma: of the photos, light = photo ** gamma, >= 1.
+        iterations: of the restoration, at most.
+        tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
+    """
+
+    def __init__(
+        self, net: nn.Module, gamma: float = GAMMA, iterations: int = ITERATIONS, tv_weight: float | None = None
+    ):
+        super().__init__()
+        self.net = net
+        self.gamma = gamma
+        self.iterations = iterations
+        self.tv_weight = tv_weight
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """Return the sharp photo, as `photo` is.
+
+        Args:
+            photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
+
+        Raises:
+            ValueError: the photo is not as described.
+            InputError: it is smaller than the kernels.
+        """
+        field = self.net(light_for(self.net, photo, self.gamma)).to(photo)
+        return deblur_with_gradients(photo, field, self.gamma, self.iterations, self.tv_weight)
+
+    def extra_repr(self) -> str:
+        return f'gamma={self.gamma}, iterations={self.iterations}, tv_weight={self.tv_weight}'
+
+
+def deblur_with_gradients(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float = GAMMA,
+    iterations: int = ITERATIONS,
+    tv_weight: float | None = None,
+) -> Tensor:
+    """Do as `deblur`, and let gradients flow to the photo, the kernels and the mixing; arguments and errors as there.
+
+    Gradients of gradients are refused.
+    """
+    return _Deblur.apply(photo, field.kernels, field.mixing, (gamma, iterations, tv_weight))
+
+
+class _Deblur(Function):
+    @staticmethod
+    def forward(ctx, photo, kernels, mixing, settings):
+        ctx.save_for_backward(photo, kernels, mixing)
+        ctx.settings = settings
+        return deblur(photo, BlurField.unchecked(kernels, mixing), *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        needed = ctx.needs_input_grad[:3]
+        saved = list(zip(ctx.saved_tensors, needed, strict=True))
+        found = []
+        for n, towards in enumerate(gradient.split(1)):
+            # Photo by photo: the record of one is dropped before that of the next begins.
+            inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
+            with torch.enable_grad(), allow_mutation_on_saved_tensors():
+                sharp = _recorded_deblur(*inputs, *ctx.settings)
+                found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
+        gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])
+        return *(next(gradients) if need else None for need in needed), None
+
+
+def _recorded_deblur(photo: Tensor, kernels: Tensor, mixing: Tensor, gamma: float, *settings) -> Tensor:
+    field = BlurField.unchecked(kernels, mixing)
+    light = to_linear(photo, gamma)
+    solver = solver_settings(photo, gamma, *settings)
+    scene = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver).scene
+    radius = field.kernel_size // 2
+    height, width = field.image_size
+    return photo_of(scene[..., radius : radius + height, radius : radius + width].clamp(0, 1), gamma).to(photo.dtype)
