@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,3 +33,14 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
         os.replace(partial, final)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: str | os.PathLike) -> None:
+    """Delete what `atomic_path` left unfinished in a folder in processes that were killed.
+
+    Args:
+        folder: nothing else may be writing there.
+    """
+    for path in Path(folder).glob('.*.partial*'):
+        if re.fullmatch(r'\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?', path.name) and path.is_file():
+            path.unlink(missing_ok=True)

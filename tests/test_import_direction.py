@@ -11,7 +11,7 @@ import basis_blur
 
 PACKAGE = Path(basis_blur.__file__).parent
 FLOORS = [
-    {'errors', 'files', 'field', 'ops', 'options'},
+    {'errors', 'files', 'field', 'interrupts', 'ops', 'options'},
     {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
     {'weights', 'visualize', 'image_io'},
     {'pipeline', 'refinement', 'differentiable'},

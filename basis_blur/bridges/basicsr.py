@@ -19,7 +19,8 @@ import pickle
 import sys
 import types
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,9 +32,10 @@ import basicsr.utils.options as reader
 import torch
 import yaml
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import check_resume
+from basicsr.utils import check_resume, get_root_logger
 from torch.nn.parallel import DistributedDataParallel
 
+from basis_blur import interrupts
 from basis_blur.bridges.basicsr_options import (
     apply_overrides,
     check_options,
@@ -41,7 +43,9 @@ from basis_blur.bridges.basicsr_options import (
     read_option_file,
     value_of_text,
 )
+from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.errors import InputError, sentence_of
+from basis_blur.files import remove_partials
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
 
@@ -54,6 +58,7 @@ def apply() -> None:
     _replace(reader, 'init_dist', _init_dist)
     _replace(reader, 'parse_options', _parse_options)
     _replace(BaseModel, 'model_to_device', _model_to_device)
+    _replace(BaseModel, 'update_learning_rate', _update_learning_rate)
     _replace(prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors)
     _replace(prefetch.PrefetchGenerator, '__next__', _next_or_raise)
     for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
@@ -66,6 +71,7 @@ def active() -> list[str]:
         'options are checked before a run': reader.parse_options,
         'resuming works without a GPU and from any folder': basicsr.train.load_resume_state,
         'distributed training works without a GPU (gloo)': reader.init_dist,
+        'a resumed run goes on with the sample it would have had next': basicsr.train.build_dataloader,
         'an error of a data set ends a run with prefetch_mode "cpu"': prefetch.PrefetchGenerator.run,
     }
     return [sentence for sentence, function in sentences.items() if hasattr(function, OURS)]
@@ -183,6 +189,9 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         return None
     opt['path']['resume_state'] = str(path)
     state = _read_state(path)
+    if opt['auto_resume'] and opt.get('rank', 0) == 0:
+        for name in ('models', 'training_states'):
+            remove_partials(opt['path'][name])
     check_resume(opt, state['iter'])
     for key, network in opt['path'].items():
         if key.startswith('pretrain_network') and network is not None and not Path(network).is_file():
@@ -209,6 +218,94 @@ def _read_state(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
         raise InputError(f'{path} is not a training state; name an ITERATION.state from the folder training_states.')
     return state
+
+
+class _Training:
+    """The training in this process: where it was resumed, its samples, and what the loop is at."""
+
+    resumed: dict[str, Any] | None = None
+    stream: SampleStream | None = None
+    model: BaseModel | None = None
+    iterations_done = 0
+
+
+# Why build_dataloader: the original's workers repeat their random numbers in each epoch, and a resumed run begins the
+# epoch anew. Workers also leave Ctrl-C to the process that they serve, so that it can finish its step.
+def _build_dataloader(original: Callable) -> Callable:
+    def build_dataloader(dataset, dataset_opt, num_gpu=1, dist=False, sampler=None, seed=None):
+        if dataset_opt['phase'] != 'train' or sampler is None or seed is None:
+            return original(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+        stream = SampleStream(sampler, seed)
+        loader = original(SeededDataset(dataset), dataset_opt, num_gpu=num_gpu, dist=dist, sampler=stream, seed=seed)
+        # Else each epoch would take a number from torch's own generator, and a resumed run one more than another.
+        loader.generator = torch.Generator().manual_seed(seed)
+        loader.worker_init_fn = functools.partial(_begin_worker, then=loader.worker_init_fn)
+        _Training.stream, _Training.model = stream, None
+        if _Training.resumed is not None:
+            _skip_what_was_seen(stream, loader, _Training.resumed['epoch'], _Training.resumed['iter'])
+        return loader
+
+    return build_dataloader
+
+
+def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
+    interrupts.leave_to_parent()
+    if then is not None:
+        then(worker_id)
+
+
+def _skip_what_was_seen(stream: SampleStream, loader: Any, epoch: int, iteration: int) -> None:
+    batches = iteration - epoch * len(loader)
+    if 0 <= batches <= len(loader):
+        stream.begin(epoch, batches * loader.batch_size)
+        return
+    get_root_logger().warning(
+        f'The training state of epoch {epoch} and iteration {iteration} does not fit epochs of {len(loader)} batches: '
+        'the data set or the batch size is another one now. The epoch begins anew.'
+    )
+
+
+# Why update_learning_rate: it is the first call of each iteration, when all of the one before is done.
+def _update_learning_rate(original: Callable) -> Callable:
+    def update_learning_rate(self, current_iter, warmup_iter=-1):
+        _Training.model, _Training.iterations_done = self, current_iter - 1
+        _stop_together(self)
+        original(self, current_iter, warmup_iter=warmup_iter)
+
+    return update_learning_rate
+
+
+def _stop_together(model: BaseModel) -> None:
+    """Raise `SafeStop` in all processes of a training if one of them was asked to stop."""
+    if not model.opt['dist'] or not interrupts.deferring():
+        interrupts.stop_if_asked()
+        return
+    number = torch.tensor(interrupts.asked_to_stop() or 0, device=model.device)
+    torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+    if number:
+        raise interrupts.SafeStop(int(number))
+
+
+@contextmanager
+def saving_on_interrupts() -> Iterator[None]:
+    """Let a training in the block save the state it has reached when Ctrl-C or SIGTERM stops it.
+
+    Raises:
+        SafeStop: it was stopped; its `remark` says what is saved.
+    """
+    try:
+        with interrupts.deferred():
+            yield
+    except interrupts.SafeStop as stop:
+        model, stream = _Training.model, _Training.stream
+        # A stop in a validation comes after the step of that iteration.
+        done = max(_Training.iterations_done, getattr(model, 'iterations_done', 0))
+        if model is None or stream is None or not done:
+            stop.remark = 'no iteration was done yet, so nothing is saved'
+            raise
+        model.save(stream.epoch, done)
+        stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
+        raise
 
 
 # Why these two: the original thread dies of an error in the data and the training waits for ever for its next batch.
@@ -250,6 +347,8 @@ def _mend_script(script: types.ModuleType | None) -> None:
         _replace(script, 'parse_options', _parse_options)
     if hasattr(script, 'load_resume_state'):
         _replace(script, 'load_resume_state', _check_and_load_state)
+    if hasattr(script, 'load_resume_state') and hasattr(script, 'build_dataloader'):  # which test.py has too
+        _replace(script, 'build_dataloader', _build_dataloader)
     if hasattr(script, 'make_exp_dirs'):
         tests = hasattr(script, 'test_pipeline')
         _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else _make_folders)
@@ -261,7 +360,8 @@ def _check_and_load_state(original: Callable) -> Callable:
     def load_and_check(opt):
         prepare(opt, is_train=True)
         try:
-            return load_resume_state(opt)
+            _Training.resumed = state = load_resume_state(opt)
+            return state
         except InputError as error:
             stop(error)
 

@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
     results = []
     total = sum(len(pair.frames) for pair in pairs)
+    stop = None
     with tqdm(total=total, unit='frame' if total > len(pairs) else 'photo', desc=args.protocol, disable=None) as bar:
         for pair in pairs:
             before = bar.n
@@ -104,8 +105,14 @@ def run(args: argparse.Namespace) -> int:
             except InputError as error:
                 results.append(Result(pair, None, sentence_of(error)))
                 tqdm.write(f'basis-blur {COMMAND}: {pair.name}: {sentence_of(error)}', file=sys.stderr)
+            except KeyboardInterrupt as error:
+                stop = error
+                stop.remark = f'{len(results)} of {len(pairs)} photos were compared; what is written is of those'
+                break
             bar.update(before + len(pair.frames) - bar.n)
 
+    if stop is not None and not results:
+        raise stop
     print(table(results, args.protocol))
     if args.csv is not None:
         write_csv(args.csv, results)
@@ -113,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
         from basis_blur.visualize import write_picture
 
         write_picture(args.sheet, contact_sheet(results))
+    if stop is not None:
+        raise stop
     failures = sum(result.score is None for result in results)
     if failures:
         print(f'basis-blur {COMMAND}: {failures} of {len(results)} photos have no score.', file=sys.stderr)

@@ -1,8 +1,8 @@
 """The command `basis-blur`: find the sub-command, run it, and turn a user's mistake into one sentence.
 
-Exit codes: 0 done, 2 a mistake that the user can mend (one sentence on standard error), 130 interrupted by Ctrl-C,
-1 a defect (with its traceback). Only the module of the command that is asked for is imported, and of it only the
-options; so `--help` answers at once.
+Exit codes: 0 done, 2 a mistake that the user can mend (one sentence on standard error), 130 stopped by Ctrl-C and 143
+by SIGTERM (one sentence on what is kept), 1 a defect (with its traceback). Only the module of the command that is asked
+for is imported, and of it only the options; so `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
-from basis_blur import __version__
+from basis_blur import __version__, interrupts
 from basis_blur.errors import InputError, sentence_of
 
 COMMANDS = {
@@ -28,6 +30,14 @@ COMMANDS = {
     'info': 'tell the parameters and FLOPs of a network',
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
 }
+# What is left when one of the long commands is stopped by Ctrl-C; training says its own.
+KEPT = {
+    'deblur': 'the photos that are done are kept',
+    'prep-kernels': 'what is done is kept; the same command goes on with it',
+    'prep-lmdb': 'what is done is kept; the same command goes on with it',
+}
+# Those whose messages can be kept in a file; BasicSR keeps those of train and test.
+LOGGED = ('deblur', 'evaluate', 'prep-dataset', 'prep-kernels', 'prep-lmdb')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+    log = getattr(args, 'log', None)
+    try:
+        with interrupts.handled(), _kept_in(log) if log is not None else nullcontext():
+            return _run(args, arguments)
+    except OSError as error:  # of the log itself
+        print(f'basis-blur {arguments[0]}: {sentence_of(error)}', file=sys.stderr)
+        return 2
+
+
+def _kept_in(log: Path):
+    from basis_blur.cli.log_file import kept_in
+
+    return kept_in(log)
+
+
+def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -55,9 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f'basis-blur {arguments[0]}: {sentence_of(error)}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f'\nbasis-blur {arguments[0]}: interrupted.', file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        remark = getattr(error, 'remark', '') or KEPT.get(arguments[0], '')
+        if os.environ.get('RANK', '0') == '0':
+            print(f'\nbasis-blur {arguments[0]}: interrupted{f"; {remark}" if remark else ""}.', file=sys.stderr)
+        return getattr(error, 'exit_code', 130)
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -72,6 +100,9 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     for name, purpose in COMMANDS.items():
         if name == command:
             importlib.import_module(f'basis_blur.cli.{name.replace("-", "_")}').add_parser(subparsers)
+            if name in LOGGED:
+                words = 'also write what is told here, with the time, to the end of a file'
+                subparsers.choices[name].add_argument('--log', metavar='FILE', type=Path, help=words)
         else:
             subparsers.add_parser(name, help=purpose)
     return parser

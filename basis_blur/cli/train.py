@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ from basis_blur.errors import InputError
 DESCRIPTION = """Train a network from an option file, by BasicSR.
 
 Checkpoints, the log and validation pictures go to experiments/NAME in the current folder, curves to tb_logger/NAME.
+Ctrl-C ends it after the present step and saves its state; --auto_resume goes on with it, as if nothing had happened.
 On several GPUs or CPU processes: torchrun --nproc_per_node=2 -m basis_blur train FILE --launcher pytorch"""
 
 
@@ -56,9 +58,23 @@ def run(args: argparse.Namespace) -> int:
     check_option_file(args, is_train=True)
     from basicsr.train import train_pipeline
 
+    from basis_blur import interrupts
+    from basis_blur.bridges.basicsr import saving_on_interrupts
+
     set_basicsr_arguments(args, ['--auto_resume'] if args.auto_resume else [])
-    train_pipeline(os.getcwd())
+    try:
+        with saving_on_interrupts():
+            train_pipeline(os.getcwd())
+    except interrupts.SafeStop as stop:
+        stop.remark += f'; go on with: {command_to_go_on(args)}'
+        raise
     return 0
+
+
+def command_to_go_on(args: argparse.Namespace) -> str:
+    """Return the command line that goes on with an interrupted training, for one process."""
+    words = ['basis-blur', 'train', args.opt, '--auto_resume', *(['--debug'] if args.debug else [])]
+    return shlex.join([*words, *(['--force_yml', *args.force_yml] if args.force_yml else [])])
 
 
 def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:

@@ -25,7 +25,8 @@ DEFAULT_SAMPLE = 10_000
 class KernelDataset(Dataset):
     """Blur kernels, mirrored and turned at random in training.
 
-    Training samples are turned by torch's default generator, which a loader seeds anew in each worker and epoch.
+    Training samples are turned by torch's default generator, which a training of BasicSR seeds for each sample, see
+    `sample_stream`, and any other loader in each worker and epoch.
 
     Args:
         opt: a section of an option file. `dataroot`: LMDB of prep-kernels, `io_backend`: {type: lmdb};

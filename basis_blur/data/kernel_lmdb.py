@@ -13,6 +13,7 @@ that is missing, and its result is that of an uninterrupted one.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -29,6 +30,7 @@ WHITE = 65535
 PNG_LEVEL = 1
 KERNELS_PER_JOB = 250
 KERNELS_CHECKED = 100
+SECONDS_PER_COMMIT = 1.0
 # Keys have eight digits, so that they stand in the order of their numbers.
 LARGEST_COUNT = 10**8
 
@@ -78,7 +80,7 @@ def prepare_kernels(
         path: the folder, its name ending in '.lmdb'; it gets this name when it is complete and checked.
         recipe: what to draw.
         workers: processes that draw; 0 draws in this one.
-        watch: told from time to time how many kernels there are.
+        watch: told from time to time how many kernels are safely on the disk.
 
     Raises:
         InputError: `path` was begun or finished with another recipe, or is being written by another process.
@@ -95,12 +97,17 @@ def prepare_kernels(
         )
         watch(resumed)
         number = resumed
+        committed_at = time.monotonic()
         for pictures in pool.map(_draw_and_encode, jobs):
             for picture in pictures:
                 writer.put(_key(number).encode(), picture, _key(number) + line)
                 number += 1
-            watch(number)
+            if time.monotonic() - committed_at >= SECONDS_PER_COMMIT:
+                writer.commit()
+                committed_at = time.monotonic()
+            watch(len(writer))
         writer.commit()
+        watch(len(writer))
         _check(writer, recipe)
         writer.finish()
     return Preparation(resumed, False)

@@ -5,7 +5,8 @@ of the keys) and basis_blur.json (the parameters it was prepared with). Until it
 hidden folder .NAME.lmdb.partial beside it; the last step renames that folder.
 
 Entries are committed in batches: first their meta_info lines (a small LMDB of their own), then their values, each
-flushed to the disk. An entry whose value is there therefore always has its line, whenever the process is killed.
+flushed to the disk. An entry whose value is there therefore always has its line, whenever the process is killed. At
+the end the lines move to meta_info.txt; one that is found in an unfinished folder is taken back.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import lmdb
 
 from basis_blur.errors import InputError
-from basis_blur.files import atomic_path
+from basis_blur.files import atomic_path, remove_partials
 
 try:
     import fcntl
@@ -86,6 +87,10 @@ class LmdbWriter:
                 file.write_text(json.dumps(self.parameters, indent=1) + '\n')
         self._lines = _GrowingStore(self.partial / LINES_FOLDER)
         self._values = _GrowingStore(self.partial)
+        if (meta := self.partial / META_FILE).exists():
+            lines = meta.read_bytes().splitlines()
+            self._lines.put_all({line.split(b'.')[0]: line for line in lines})
+            meta.unlink()
 
     def _check_parameters(self, folder: Path) -> None:
         file = folder / PARAMETERS_FILE
@@ -188,6 +193,7 @@ class LmdbWriter:
         self._values.close()
         self._lines.close()
         shutil.rmtree(self.partial / LINES_FOLDER)
+        remove_partials(self.partial)
         (self.partial / 'lock.mdb').unlink(missing_ok=True)
         (self.partial / LOCK_FILE).unlink(missing_ok=True)
         os.replace(self.partial, self.path)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,7 @@ PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
 PHOTOS_PER_COMMIT = 100
+SECONDS_PER_COMMIT = 1.0
 PNG_LEVEL = 1
 PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
 ORIENTATION_TAG = 0x0112  # of EXIF; above 4 the sides change places
@@ -83,8 +86,8 @@ def prepare_photos(
         workers: processes that read and check photos, see `WorkerPool`; 0 does it in this one.
         skip_bad: leave out photos that cannot be used; otherwise the first of them ends the work, and what was done
             is kept for the next call.
-        watch: is handed the iterator over the remaining photos, the number of all and of those done, and returns
-            an iterator; for progress bars.
+        watch: is handed an iterator with a step for each remaining photo once it is safely on the disk, the number of
+            all and of those done, and returns an iterator; for progress bars.
 
     Raises:
         InputError: there are no photos, none has an annotation, one cannot be used, or `out` was prepared
@@ -194,11 +197,20 @@ def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad
     _discard_strangers(stores, {job.key.encode() for job in jobs})
     todo = [job for job in jobs if not all(job.key.encode() in store for store in stores)]
     result = Preparation(resumed=len(jobs) - len(todo))
-    outcomes = pool.map(_attempt, todo)
-    for number, (job, outcome) in enumerate(zip(todo, watch(outcomes, len(jobs), result.resumed), strict=True)):
-        if number % PHOTOS_PER_COMMIT == 0:  # together, since a photo is done when it is in all of them
-            for store in stores:
-                store.commit()
+    for _ in watch(_steps(stores, todo, pool, skip_bad, result), len(jobs), result.resumed):
+        pass
+    result.photos = len(stores[0])
+    if not result.photos:
+        raise InputError(f'no photo is left: {result.too_small} are too small and {len(result.bad)} unusable.')
+    return result
+
+
+def _steps(
+    stores: list[LmdbWriter], todo: list[_Job], pool: WorkerPool, skip_bad: bool, result: Preparation
+) -> Iterator[None]:
+    """Do the jobs, and yield as often as there are any: once for each, when it is committed."""
+    waiting, committed_at = 0, time.monotonic()
+    for job, outcome in zip(todo, pool.map(_attempt, todo), strict=True):
         if isinstance(outcome, InputError):
             if not skip_bad:
                 raise outcome
@@ -211,12 +223,18 @@ def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad
                 store.put(job.key.encode(), outcome.mask, outcome.mask_line)
             result.objects += outcome.objects
             result.unmasked += job.annotation is None
-    for store in stores:
+        waiting += 1
+        if waiting == PHOTOS_PER_COMMIT or time.monotonic() - committed_at >= SECONDS_PER_COMMIT:
+            _commit(stores)
+            yield from itertools.repeat(None, waiting)
+            waiting, committed_at = 0, time.monotonic()
+    _commit(stores)
+    yield from itertools.repeat(None, waiting)
+
+
+def _commit(stores: list[LmdbWriter]) -> None:
+    for store in stores:  # together, since a photo is done when it is in all of them
         store.commit()
-    result.photos = len(stores[0])
-    if not result.photos:
-        raise InputError(f'no photo is left: {result.too_small} are too small and {len(result.bad)} unusable.')
-    return result
 
 
 def _discard_strangers(stores: list[LmdbWriter], keys: set[bytes]) -> None:

@@ -5,9 +5,11 @@ and turned; up to `max_objects` of its objects; a kernel for the background and 
 and a noise level. `simulation.scene_blur` turns these ingredients into lq, gt, kernels, mixing and weight, either
 here (`synthesis: worker`) or later, in batch, on the training device (`synthesis: device`); the numbers are the same.
 
-Seeds: sample number `index` of a validation depends on (seed, index) only. A training sample depends on
-(seed, torch.initial_seed(), number of samples drawn before, index): torch's seed differs between workers, ranks and,
-where workers are started anew, epochs; the count does so where they are not. The same `manual_seed` gives the same run.
+Seeds: sample number `index` of a validation depends on (seed, index) only. A training sample depends on (seed, draw),
+where a training of BasicSR hands it a `Draw` of (manual_seed, epoch, place in the epoch), see `sample_stream`: so the
+same `manual_seed` gives the same run, resumed or not, with any number of workers. Where another loader asks for a plain
+index it depends on (seed, torch.initial_seed(), number of samples drawn before, index): torch's seed differs between
+workers, ranks and, where workers are started anew, epochs; the count does so where they are not.
 
 Differs from the usual data sets of BasicSR in that it uses no global generator: its `worker_init_fn` repeats the same
 numpy seeds in every epoch.
@@ -30,6 +32,7 @@ from torch.utils.data import Dataset
 from basis_blur.data.kernel_lmdb import KernelLmdb
 from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.data.photo_lmdb import PhotoSource, list_photos
+from basis_blur.data.sample_stream import Draw
 from basis_blur.data.segmentation import FORMS, open_annotations
 from basis_blur.errors import InputError
 from basis_blur.options import Option, OptionError, read_options
@@ -105,8 +108,9 @@ class SyntheticBlurDataset(Dataset):
         Raises:
             InputError: a photo or its mask is damaged or they differ in size.
         """
+        draw = index if isinstance(index, Draw) else None
         index = range(len(self))[index]
-        generator = self._generator(index)
+        generator = self._generator(index, draw)
         key, photo, labels = self._photos.read(self._number_of_photo(index, generator))
         sharp, labels = self._window(photo, labels, generator)
         labels = choose_objects(labels, generator, self.opt['max_objects'], self.opt['min_object_pixels'])
@@ -121,8 +125,10 @@ class SyntheticBlurDataset(Dataset):
         sample = ingredients if self.opt['synthesis'] == 'device' else blur_scene(ingredients, self.opt['gamma'])
         return {**sample, 'key': key, 'lq_path': key}
 
-    def _generator(self, index: int) -> np.random.Generator:
-        if self.is_train:
+    def _generator(self, index: int, draw: Draw | None) -> np.random.Generator:
+        if self.is_train and draw is not None:
+            entropy = (self._seed, *draw.entropy, index)
+        elif self.is_train:
             # With sign and over 64 bits, torch's seed is no valid entropy as it is.
             entropy = (self._seed, torch.initial_seed() % 2**64, self._drawn, index)
             self._drawn += 1

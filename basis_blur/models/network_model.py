@@ -6,11 +6,14 @@ not depend on the task, and a stage adds its batch, its losses and its scores. D
 1. A checkpoint is written whole or not at all, and a failed save ends the run; there it is a warning.
 2. A loss or a gradient that is NaN or infinite ends the run before it reaches the weights, and names the batch.
 3. The exponential moving average (EMA) also follows buffers, such as the statistics of a batch normalisation.
-4. A training state also holds the random generators, the gradient scaler and the best scores, so that given the same
-   batches a resumed run computes what an uninterrupted one does. Which batches come is BasicSR's matter: it resumes at
-   the first batch of the epoch that was interrupted, so it meets the rest of that epoch in another order.
+4. A training state also holds the random generators of every process, the gradient scaler and the best scores, and a
+   validation leaves the generators as they were. So given the same batches, which `data.sample_stream` sees to, a
+   resumed run computes what an uninterrupted one does, on the CPU to the bit.
 5. Distributed validation is shared out among the processes; there the first does it all while the others wait.
 6. Any optimiser of torch.optim, with BasicSR 1.4.2 too; options are read and never taken out.
+
+With `logger: loss_log_freq: n` the losses of every n-th iteration are kept with all their digits, one line of JSON
+each, in losses.jsonl of the run's folder; a resumed training cuts what it will do again.
 
 Checkpoint: {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ..., ...}}, which `load_network` reads.
 """
@@ -18,10 +21,12 @@ Checkpoint: {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ...
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import random
+import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
@@ -40,12 +45,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
+from basis_blur import interrupts
 from basis_blur.errors import InputError, did_you_mean
 from basis_blur.files import atomic_path
 from basis_blur.options import Option, OptionError, read_options
 from basis_blur.visualize import write_picture
 from basis_blur.weights import load_network
 
+LOSSES_FILE = 'losses.jsonl'
 TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
 AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 SCHEDULERS = {
@@ -80,7 +87,7 @@ class NetworkModel(BaseModel):
         },
         'val': {},
         'path': {},
-        'logger': {},
+        'logger': {'loss_log_freq': Option((int, NoneType), None)},
     }
 
     def __init__(self, opt: dict[str, Any]):
@@ -96,12 +103,17 @@ class NetworkModel(BaseModel):
         self.net_g_ema: nn.Module | None = None
         self.best_metric_results: dict[str, dict[str, dict]] = {}
         self.batch_name = 'no batch yet'
+        self.iterations_done = 0
+        self._saved_at: tuple[int, int] | None = None
         path, strict = opt['path'].get('pretrain_network_g'), opt['path'].get('strict_load_g', True)
         if path is not None:
             self.load_network(net, path, strict, opt['path'].get('param_key_g', self.default_param_key))
         if self.is_train:
             self.train_options = self.read_section('train')
             self.ema_decay = self.train_options['ema_decay']
+            self.loss_log_freq = self.read_section('logger')['loss_log_freq'] if opt.get('logger') else None
+            if self.loss_log_freq is not None and self.loss_log_freq < 1:
+                raise OptionError(f'logger: "loss_log_freq" is {self.loss_log_freq}, expected 1 or more, or ~.')
             if self.ema_decay > 0:
                 self.net_g_ema = deepcopy(net).eval().requires_grad_(False)
                 if path is not None:
@@ -275,6 +287,8 @@ class NetworkModel(BaseModel):
             self.model_ema(self.ema_decay)
         self.log_dict = self.reduce_loss_dict({name: value.detach() for name, value in losses.items()})
         self.log_dict['grad_norm'] = norm.item()
+        self.iterations_done = current_iter
+        self._keep_losses(current_iter)
 
     def _stop(self, finding: str, current_iter: int) -> None:
         raise InputError(
@@ -326,14 +340,40 @@ class NetworkModel(BaseModel):
         label = 'latest' if current_iter == -1 else current_iter
         _write(checkpoint, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
+    @property
+    def _losses_file(self) -> Path:
+        return Path(self.opt['path']['log'], LOSSES_FILE)
+
     @master_only
+    def _keep_losses(self, current_iter: int) -> None:
+        if self.loss_log_freq is not None and current_iter % self.loss_log_freq == 0:
+            with open(self._losses_file, 'a', encoding='utf-8') as file:
+                file.write(json.dumps({'iter': current_iter, **self.log_dict}) + '\n')
+
+    @master_only
+    def _cut_losses(self) -> None:
+        """Remove the losses of iterations that come again, and half a line that a killed process has left."""
+        if self.loss_log_freq is None or not self._losses_file.exists():
+            return
+        kept = []
+        for line in self._losses_file.read_text(encoding='utf-8').splitlines(keepends=True):
+            found = re.match(r'{"iter": (\d+),.*}\n', line)
+            if found and int(found[1]) <= self.iterations_done:
+                kept.append(line)
+        with atomic_path(self._losses_file) as partial:
+            partial.write_text(''.join(kept), encoding='utf-8')
+
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write what a resumed run needs beside the network.
+        """Write what a resumed run needs beside the network; all processes call this, and the first writes.
 
         Raises:
             OSError: the file cannot be written; no half of it is left.
         """
         if current_iter == -1:
+            return
+        self._saved_at = (epoch, current_iter)
+        generators = self._gathered(_random_state(self.device))
+        if self.opt['rank'] != 0:
             return
         state = {
             'epoch': epoch,
@@ -341,10 +381,18 @@ class NetworkModel(BaseModel):
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'scaler': self.scaler.state_dict(),
-            'random': _random_state(self.device),
+            'random': generators,
             'best_metric_results': self.best_metric_results,
         }
         _write(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def _gathered(self, own: Any) -> list[Any]:
+        """What each process has, in their order."""
+        if not self.opt['dist']:
+            return [own]
+        gathered: list[Any] = [None] * self.opt['world_size']
+        torch.distributed.all_gather_object(gathered, own)
+        return gathered
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         """Go on from a training state; the networks have been loaded as BasicSR's `check_resume` tells.
@@ -365,7 +413,9 @@ class NetworkModel(BaseModel):
             self.scaler.load_state_dict(resume_state['scaler'])
         self.best_metric_results = resume_state.get('best_metric_results', {})
         if 'random' in resume_state:
-            _set_random_state(resume_state['random'], self.device, self.opt['rank'])
+            _set_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
+        self.iterations_done = resume_state['iter']
+        self._cut_losses()
 
     def validate(self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Judge `best_net` on some samples of a data set; a stage implements it.
@@ -386,7 +436,13 @@ class NetworkModel(BaseModel):
         """Validate; BasicSR calls this. Its last call has counted one or two iterations that were not trained."""
         if self.is_train:
             current_iter = min(current_iter, int(self.opt['train']['total_iter']))
-        super().validation(dataloader, current_iter, tb_logger, save_img)
+        generators = _random_state(self.device)
+        try:
+            super().validation(dataloader, current_iter, tb_logger, save_img)
+        finally:
+            _continue(generators, self.device)
+        if self._saved_at is not None and self._saved_at[1] == current_iter:
+            self.save_training_state(*self._saved_at)  # once more, with the best scores
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Validate in one process."""
@@ -399,15 +455,19 @@ class NetworkModel(BaseModel):
         share = range(self.opt['rank'], len(dataset), self.opt['world_size'])
         samples = (default_collate([dataset[index]]) for index in share)
         scores = self.validate(samples, dataset, current_iter, tb_logger, save_img)
-        gathered: list[Any] = [None] * self.opt['world_size']
-        torch.distributed.all_gather_object(gathered, scores)
-        self._conclude([score for part in gathered for score in part], dataset.opt['name'], current_iter, tb_logger)
+        self._conclude(
+            [score for part in self._gathered(scores) for score in part], dataset.opt['name'], current_iter, tb_logger
+        )
 
-    def progress(self, samples: Iterable[dict], total: int) -> Iterable[dict]:
-        """Return the samples with a progress bar, in the first process and unless `val: pbar` is false."""
+    def progress(self, samples: Iterable[dict], total: int) -> Iterator[dict]:
+        """Yield the samples with a progress bar, in the first process and unless `val: pbar` is false."""
         quiet = self.opt['rank'] != 0 or not self.opt['val'].get('pbar', True)
         share = len(range(self.opt['rank'], total, self.opt['world_size']))
-        return tqdm(samples, total=share, desc='Validation' if self.is_train else 'Test', unit='photo', disable=quiet)
+        words = 'Validation' if self.is_train else 'Test'
+        for sample in tqdm(samples, total=share, desc=words, unit='photo', disable=quiet):
+            if not self.opt['dist']:  # processes that work together stop together, between two iterations
+                interrupts.stop_if_asked()
+            yield sample
 
     def lower_is_better(self, metric: str) -> bool:
         """Whether a score is an error; of those that the options name, the options say it."""
@@ -525,16 +585,24 @@ def _random_state(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _set_random_state(state: Mapping[str, Any], device: torch.device, rank: int) -> None:
-    """Continue the generators; the first process saved its own, the others derive theirs from it."""
+def _set_random_state(states: Any, device: torch.device, rank: int, processes: int) -> None:
+    """Continue the generators of this process; with another number of processes all but the first derive theirs."""
+    states = states if isinstance(states, list) else [states]  # once, the first process saved its own only
+    if len(states) == processes:
+        _continue(states[rank], device)
+        return
+    _continue(states[0], device)
+    if rank:
+        seed = (int(torch.randint(1 << 31, ())) + rank) % (1 << 32)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+
+
+def _continue(state: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if device.type == 'cuda' and state['cuda'] is not None:
         torch.cuda.set_rng_state(state['cuda'].cpu(), device)
     random.setstate(state['python'])
     name, keys, *rest = state['numpy']
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    if rank:
-        seed = (int(torch.randint(1 << 31, ())) + rank) % (1 << 32)
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002

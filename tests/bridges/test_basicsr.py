@@ -92,7 +92,7 @@ def test_every_change_is_made_once():
     import basicsr.train
     from basicsr.utils import options
 
-    assert len(compatibility.active()) == 4
+    assert len(compatibility.active()) == 5
     functions = (options.parse_options, basicsr.train.parse_options, basicsr.train.load_resume_state)
     compatibility.apply()
     assert (options.parse_options, basicsr.train.parse_options, basicsr.train.load_resume_state) == functions

@@ -75,7 +75,7 @@ def test_a_killed_preparation_goes_on_and_ends_as_an_uninterrupted_one(tmp_path,
     code = (
         'import os, signal, sys\n'
         'from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels\n'
-        'watch = lambda done: done > 1200 and os.kill(os.getpid(), signal.SIGKILL)\n'
+        'watch = lambda done: done >= 1000 and os.kill(os.getpid(), signal.SIGKILL)\n'
         f'prepare_kernels(sys.argv[1], {recipe!r}, {workers}, watch)'
     )
     done = subprocess.run([sys.executable, '-c', code, str(tmp_path / 'a.lmdb')], capture_output=True, timeout=60)
@@ -83,8 +83,9 @@ def test_a_killed_preparation_goes_on_and_ends_as_an_uninterrupted_one(tmp_path,
     assert not (tmp_path / 'a.lmdb').exists()
     counts = []
     result = prepare_kernels(tmp_path / 'a.lmdb', recipe, watch=counts.append)
-    assert result == (1000, False)
-    assert counts == [1000, 1250, 1500, 1600]
+    assert 1000 <= result.resumed < 1600  # what was told is there
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (result.resumed, 1600)
     prepare_kernels(tmp_path / 'b.lmdb', recipe)
     resumed, straight = KernelLmdb(tmp_path / 'a.lmdb'), KernelLmdb(tmp_path / 'b.lmdb')
     assert len(resumed) == recipe.count

@@ -74,7 +74,7 @@ def test_processes_of_a_resumed_training_draw_different_noise(options, build, ba
     model.save(0, 1)
     drawn = []
     for rank in (0, 1, 2):
-        model.opt['rank'] = rank
+        model.opt.update(rank=rank, world_size=3)
         model.resume_training(load_state(opt, 1))
         drawn.append(torch.rand(1).item())
     assert len(set(drawn)) == 3
