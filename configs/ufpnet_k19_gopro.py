@@ -15,7 +15,7 @@ model = dict(
     ),
     pixel=dict(type='PSNRLoss', loss_weight=0.5),
     reblur=dict(type='ConsistencyLoss', loss_weight=0.01, gamma=1.0, saturation=False),
-    # Weights of stage II, such as experiments/train_latent_kernel/models/net_g_latest.pth; without them the estimator
-    # begins untrained.
+    # Weights of stage II, such as work_dirs/latent_w64k19_gopro/models/net_g_200000.pth; needed, for it is frozen.
     pretrained_estimator=None,
+    freeze_estimator=True,  # see BasicSR's UFPNetModel; its kernels are those of stage II
 )

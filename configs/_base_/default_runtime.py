@@ -16,6 +16,8 @@ custom_hooks = [
     dict(type='KernelGridHook'),
 ]
 
+model_wrapper_cfg = dict(type='basis_blur.DistributedModel')  # of several processes
+
 env_cfg = dict(
     cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=1), dist_cfg=dict(backend='nccl')
 )

@@ -12,6 +12,6 @@ from basis_blur.bridges import torchvision_shim
 
 torchvision_shim.install()  # mmengine's Runner imports torchvision to tell its version.
 
-from basis_blur.bridges.mmengine import checkpoint, data, hooks, metrics, models  # noqa: E402
+from basis_blur.bridges.mmengine import checkpoint, data, hooks, metrics, models, parallel  # noqa: E402
 
-__all__ = ['checkpoint', 'data', 'hooks', 'metrics', 'models']
+__all__ = ['checkpoint', 'data', 'hooks', 'metrics', 'models', 'parallel']

@@ -1,6 +1,8 @@
 """Train or test by a config: python -m basis_blur.bridges.mmengine CONFIG; mmengine itself has no command for it.
 
-Several GPUs:  torchrun --nproc_per_node=4 -m basis_blur.bridges.mmengine CONFIG --launcher pytorch
+Several processes:  torchrun --nproc_per_node=4 -m basis_blur.bridges.mmengine CONFIG --launcher pytorch
+
+A config with a `strategy`, such as FSDP or DeepSpeed, is run by mmengine's FlexibleRunner.
 """
 
 from __future__ import annotations
@@ -9,15 +11,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from basis_blur.bridges.mmengine.parallel import begin_processes, end_processes
 from basis_blur.errors import InputError, sentence_of
+
+if TYPE_CHECKING:
+    from mmengine.runner._flexible_runner import FlexibleRunner
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run mmengine's Runner on a config.
+    """Run mmengine's Runner, or its FlexibleRunner, on a config.
 
     Args:
         arguments: of the command line; those of the process by default.
@@ -31,15 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint there')
     parser.add_argument('--load-from', metavar='FILE', help='checkpoint of mmengine or BasicSR to begin with')
     parser.add_argument('--test', action='store_true', help='test instead of training')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16), on GPUs')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
     parser.add_argument(
         '--cfg-options', metavar='KEY=VALUE', nargs='+', action=DictAction, help='changes of the config'
     )
     args = parser.parse_args(arguments)
     try:
-        runner = Runner.from_cfg(_config(args))
+        config = _config(args)
+        begin_processes(args.launcher)
+        runner = _runner_of(config)
         runner.test() if args.test else runner.train()
+        end_processes()
     except (InputError, OSError) as error:
         print(f'basis_blur.bridges.mmengine: {sentence_of(error)}', file=sys.stderr)
         return 2
@@ -47,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _config(args: argparse.Namespace) -> Config:
-    config = Config.fromfile(args.config)
+    try:
+        config = Config.fromfile(args.config)
+    except (KeyError, TypeError, SyntaxError) as error:
+        raise InputError(f'{args.config} is no config of mmengine: {sentence_of(error)}') from error
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     if args.work_dir is not None or config.get('work_dir') is None:
@@ -56,8 +69,20 @@ def _config(args: argparse.Namespace) -> Config:
     config.resume = args.resume or config.get('resume', False)
     config.load_from = args.load_from or config.get('load_from')
     if args.amp:
-        config.optim_wrapper = ConfigDict({**config.optim_wrapper, 'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'})
+        kinds = {'OptimWrapper': 'Bfloat16OptimWrapper', 'ShardedOptimWrapper': 'ShardedBfloat16OptimWrapper'}
+        kind = config.optim_wrapper.get('type', 'OptimWrapper')
+        if kind not in kinds:
+            raise InputError(f'--amp: optim_wrapper has the type {kind}, expected {" or ".join(kinds)}.')
+        config.optim_wrapper.type = kinds[kind]
     return config
+
+
+def _runner_of(config: Config) -> Runner | FlexibleRunner:
+    if config.get('strategy') is None:
+        return Runner.from_cfg(config)
+    from mmengine.runner._flexible_runner import FlexibleRunner
+
+    return FlexibleRunner.from_cfg(config)
 
 
 if __name__ == '__main__':

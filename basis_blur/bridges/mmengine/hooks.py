@@ -87,8 +87,10 @@ class WriteNetworkHook(Hook):
     priority = 'LOWEST'  # after the EMA hook, which exchanges the weights in what is saved
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        if not is_main_process():  # of a sharded model the first process alone has the weights here
+            return
         name = f'net_g_{checkpoint["meta"]["iter"]}.pth'
-        save_network_file(to_basicsr(checkpoint, _bare(runner.model).net), Path(runner.work_dir, 'models', name))
+        save_network_file(to_basicsr(checkpoint, _network_of(runner.model)), Path(runner.work_dir, 'models', name))
 
 
 @HOOKS.register_module()
@@ -149,3 +151,8 @@ class KernelGridHook(Hook):
 
 def _bare(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
+
+
+def _network_of(model: nn.Module) -> nn.Module:
+    net = _bare(model).net
+    return getattr(net, 'module', net)  # a sharded model may wrap its parts too

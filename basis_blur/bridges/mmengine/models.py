@@ -285,10 +285,12 @@ class UFPNetModel(StageModel):
         pixel: config of a loss of the restored and the sharp photo, such as PSNRLoss.
         reblur: config of a ConsistencyLoss with the network's own kernels.
         pretrained_estimator: weights of a LatentKernelNet that UFPNet begins with.
+        freeze_estimator: whether UFPNet's kernels stay as they are; see BasicSR's UFPNetModel.
         tile: largest side of a tile in prediction, pixels; by default photos are restored as a whole.
         others: those of `StageModel`, by keyword.
 
     Raises:
+        InputError: the file of `pretrained_estimator` holds another network, or there is no estimator to freeze.
         ValueError: there is no loss.
     """
 
@@ -298,6 +300,7 @@ class UFPNetModel(StageModel):
         pixel: dict | None = None,
         reblur: dict | None = None,
         pretrained_estimator: str | None = None,
+        freeze_estimator: bool = False,
         tile: int | None = None,
         **others: Any,
     ):
@@ -307,6 +310,10 @@ class UFPNetModel(StageModel):
         self.tile = tile
         if pretrained_estimator is not None:
             _give_weights(self.net, pretrained_estimator, part='LatentKernelNet')
+        if freeze_estimator:
+            if getattr(self.net, 'latent_kernels', None) is None:
+                raise InputError(f'freeze_estimator is True, but {type(self.net).__name__} estimates no kernels.')
+            self.net.latent_kernels.requires_grad_(False)
         self.check_losses()
 
     def check_losses(self) -> None:
