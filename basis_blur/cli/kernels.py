@@ -12,9 +12,13 @@ from basis_blur.errors import InputError
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
 
 OUT.npz holds "kernels" (1, B, K, K) and "mixing" (1, B, H, W): the blur kernel of a pixel is the sum of the kernels
-weighted by its mixing. In Python: field = basis_blur.BlurField.load('OUT.npz')."""
+weighted by its mixing. In Python: field = basis_blur.BlurField.load('OUT.npz').
+
+OUT.tif holds the same as pictures of 16 bits, kernels first; what is white in each is told by its description.
+docs/exchange.md reads both without basis_blur."""
 
 COMMAND = 'kernels'
+SUFFIXES = ('.npz', '.tif', '.tiff')
 
 
 def add_parser(subparsers) -> None:
@@ -26,7 +30,9 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('input', metavar='IMG', type=Path, help='a photo')
-    parser.add_argument('-o', '--output', metavar='OUT.npz', type=Path, required=True, help='file to write')
+    parser.add_argument(
+        '-o', '--output', metavar='OUT.npz', type=Path, required=True, help='file to write: .npz or .tif'
+    )
     estimation.add_arguments(parser)
     parser.add_argument('--picture', metavar='PNG', type=Path, help='also draw the kernels over the photo')
     parser.add_argument('--montage', metavar='PNG', type=Path, help='also draw the basis kernels and their mixing')
@@ -41,8 +47,10 @@ def run(args: argparse.Namespace) -> int:
         InputError: the photo or the weights cannot be used, or an output has a wrong suffix or exists.
         OSError: a file does not exist, cannot be read, or cannot be written.
     """
-    if args.output.suffix != '.npz':
-        raise InputError(f'{args.output} ends in "{args.output.suffix}", expected ".npz"; name the output so.')
+    if args.output.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f'{args.output} ends in "{args.output.suffix}", expected one of {", ".join(SUFFIXES)}; name the output so.'
+        )
     pictures = [path for path in (args.picture, args.montage) if path is not None]
     for path in pictures:
         if path.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
@@ -55,13 +63,17 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f'{path} already exists; add --overwrite to replace it.')
         check_writable(path)
 
+    from basis_blur.field_tiff import write_field_tiff
     from basis_blur.image_io import read_photo
     from basis_blur.visualize import draw_basis_montage, draw_kernel_grid, write_picture
 
     with estimation.plain_warnings(COMMAND):
         photo = read_photo(args.input)
         field = estimation.estimator(args)(args.input, photo)
-    field.save(args.output)
+    if args.output.suffix.lower() == '.npz':
+        field.save(args.output)
+    else:
+        write_field_tiff(args.output, field)
     if args.picture is not None:
         write_picture(args.picture, draw_kernel_grid(photo.pixels, field))
     if args.montage is not None:

@@ -37,6 +37,14 @@ def test_the_file_holds_what_estimate_blur_returns(tmp_path, weights, photo, cap
     assert '(48x40, 3 kernels of 33x33)' in capsys.readouterr().out
 
 
+def test_by_its_suffix_it_is_a_tiff_file_of_16_bits(tmp_path, weights, photo):
+    assert main(['kernels', photo, '-o', str(tmp_path / 'a.tif'), '--weights', weights]) == 0
+    with Image.open(tmp_path / 'a.tif') as file:
+        assert (file.n_frames, file.mode, file.size) == (6, 'I;16', (33, 33))
+        file.seek(5)
+        assert file.size == (48, 40)
+
+
 def test_pictures_are_drawn_where_they_are_asked_for(tmp_path, weights, photo):
     pictures = ['--picture', str(tmp_path / 'grid.png'), '--montage', str(tmp_path / 'new' / 'montage.jpg')]
     assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz'), '--weights', weights, *pictures]) == 0
@@ -47,7 +55,7 @@ def test_pictures_are_drawn_where_they_are_asked_for(tmp_path, weights, photo):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['a.png', '-o', 'a.txt'], r'ends in "\.txt", expected "\.npz"'),
+        (['a.png', '-o', 'a.txt'], r'ends in "\.txt", expected one of \.npz, \.tif, \.tiff'),
         (['a.png', '-o', 'b.npz', '--picture', 'b.bmp'], r'expected \.png or \.jpg'),
         (['a.png', '-o', 'b.npz', '--picture', 'a.png'], 'is given twice'),
         (['a.png', '-o', 'b.npz', '--picture', 'b.png', '--montage', 'b.png'], 'is given twice'),
