@@ -129,6 +129,31 @@ def check_equal(theirs, ours, batch, seen):
         seen_gradient |= bool(parameter.grad.abs().max() > 0)
         torch.testing.assert_close(gradients[name].grad, parameter.grad, rtol=1e-5, atol=1e-7)
     assert seen_gradient
+    check_exchange(theirs, ours)
+
+
+def check_exchange(theirs, ours):
+    """A checkpoint of either is read by the other: mmengine's changed weights there, and BasicSR's here again."""
+    with torch.no_grad():
+        for value in ours.net.parameters():
+            value.add_(0.5)
+    path = Path(theirs.opt['path']['models'], 'of_mmengine.pth')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bridge.checkpoint.save_network_file(bridge.checkpoint.to_basicsr({'state_dict': ours.state_dict()}, ours.net), path)
+    theirs.load_network(theirs.net_g, str(path), True, 'params')
+    for net in (load_network(path, expect=type(ours.net).__name__), theirs.get_bare_model(theirs.net_g)):
+        check_same_state(net, ours.net)
+    theirs.net_g_ema.load_state_dict({key: value + 1 for key, value in theirs.net_g.state_dict().items()})
+    theirs.save(0, 7)
+    found = torch.load(path.with_name('net_g_7.pth'), weights_only=True)
+    ours.load_state_dict(bridge.checkpoint.from_basicsr(found)['state_dict'], strict=False)
+    check_same_state(ours.net, theirs.net_g_ema)
+
+
+def check_same_state(one, other):
+    own, found = one.state_dict(), other.state_dict()
+    assert own.keys() == found.keys()
+    assert all(torch.equal(value, found[key]) for key, value in own.items())
 
 
 @pytest.mark.parametrize('where', ['worker', 'device'])
@@ -145,6 +170,18 @@ def test_basis_kernels_learn_alike(basicsr_options, where):
 def test_restorers_learn_alike(basicsr_options):
     theirs = UFPNetModel(basicsr_options(NAFNET, {'pixel_opt': {'type': 'PSNRLoss', 'loss_weight': 0.5}}))
     check_equal(theirs, models.UFPNetModel(NAFNET, {'type': 'PSNRLoss', 'loss_weight': 0.5}), pair(), 'lq')
+
+
+def test_restorers_with_kernels_learn_alike(basicsr_options):
+    network = {**NAFNET, 'type': 'UFPNet', 'kernel_size': 5, 'estimator_width': 4, 'attention_levels': [0]}
+    network |= {'flow_blocks': 1, 'flow_hidden': 8, 'uncertainty': False}
+    losses = {'pixel_opt': {'type': 'PSNRLoss'}, 'reblur_opt': {'type': 'ConsistencyLoss', 'loss_weight': 0.1}}
+    theirs = UFPNetModel(basicsr_options(network, {**losses, 'freeze_estimator': True}))
+    ours = models.UFPNetModel(network, losses['pixel_opt'], losses['reblur_opt'], freeze_estimator=True)
+    check_equal(theirs, ours, pair(), 'lq')
+    assert all(parameter.grad is None for parameter in ours.net.latent_kernels.parameters())
+    with pytest.raises(InputError, match='estimates no kernels'):
+        models.UFPNetModel(NAFNET, losses['pixel_opt'], freeze_estimator=True)
 
 
 def test_blurring_to_deblur_learns_alike(basicsr_options, tmp_path):
@@ -165,6 +202,11 @@ def test_latent_kernels_learn_alike(basicsr_options, tmp_path):
         basicsr_options(LATENT, {'reblur_opt': {'type': 'PixelReblurLoss'}}, pretrain_flow=path)
     )
     check_equal(theirs, models.SelfSupervisedReblurModel(LATENT, {'type': 'PixelReblurLoss'}, path), pair(), 'lq')
+
+
+def test_basis_kernels_learn_alike_from_pairs_alone(basicsr_options):
+    theirs = SelfSupervisedReblurModel(basicsr_options(KPN, {'reblur_opt': {'type': 'ReblurLoss'}}))
+    check_equal(theirs, models.SelfSupervisedReblurModel(KPN, {'type': 'ReblurLoss'}), pair(), 'lq')
 
 
 def test_flows_learn_alike(basicsr_options, monkeypatch):
@@ -319,6 +361,14 @@ def test_a_runner_trains_saves_and_resumes(photos, basicsr_options):
     again = run(restoring_config(photos, 4, resume=True, load_from=str(photos / 'work/iter_2.pth')))
     for key, value in weights(whole).items():
         torch.testing.assert_close(weights(again)[key], value, rtol=1e-6, atol=1e-7)
+    ends = [
+        bridge.checkpoint.read_checkpoint(photos / name / 'iter_4.pth') for name in ('whole', 'work')
+    ]  # the average, the optimiser's moments and its learning rate, too
+    for end in ends:
+        end['moments'] = end['optimizer']['state']
+    for part in ('state_dict', 'ema_state_dict', 'moments'):
+        torch.testing.assert_close(ends[1][part], ends[0][part], rtol=1e-6, atol=1e-7)
+    assert ends[1]['param_schedulers'] == ends[0]['param_schedulers']
 
     # What was written for BasicSR is read there, weights and their average
     path = photos / 'work/models/net_g_2.pth'
@@ -351,8 +401,7 @@ def test_basis_kernels_train_from_scenes_with_pictures(photos):
     }  # fmt: skip
     config['val_dataloader'] |= {'dataset': {**dataset, 'phase': 'val'}}
     config['val_evaluator'] = [{'type': 'ReblurPSNR'}, {'type': 'KernelErrors'}]
-    if torch.cuda.is_available():  # mmengine has mixed precision there only
-        config['optim_wrapper'] |= {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'}
+    config['optim_wrapper'] |= {'type': 'Bfloat16OptimWrapper'}
     config['custom_hooks'].append({'type': 'KernelGridHook', 'photos': 1})
     config['visualizer'] = {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
     scalars = run(config).message_hub.log_scalars
@@ -455,19 +504,45 @@ def test_ssim_is_that_of_scikit_image():
     assert ssim(photo, other).item() == pytest.approx(similarity[:, 5:-5, 5:-5].mean(), rel=1e-9)
 
 
-def test_a_config_is_trained_by_one_command_without_basicsr(photos):
+def test_two_processes_train_as_one_does_and_without_basicsr(photos):
     config = restoring_config(photos, 2)
-    del config['work_dir']
+    config['train_cfg']['val_interval'] = 2
+    del config['work_dir'], config['experiment_name']
+    one = run({**config, 'work_dir': str(photos / 'one'), 'experiment_name': f'alone_{photos.name}'})
+    config['train_dataloader']['batch_size'] = 1  # of each process
+    config['model_wrapper_cfg'] = {'type': 'basis_blur.DistributedModel'}
     (photos / 'small.py').write_text('\n'.join(f'{key} = {value!r}' for key, value in config.items()))
-    arguments = [str(photos / 'small.py'), '--work-dir', str(photos / 'out')]
-    code = (
+    arguments = [str(photos / 'small.py'), '--work-dir', str(photos / 'out'), '--launcher', 'pytorch']
+    (photos / 'train.py').write_text(
         'import sys\nsys.modules["basicsr"] = None\nfrom basis_blur.bridges.mmengine.__main__ import main\n'
         f'sys.exit(main({arguments}))'
     )
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    launch = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    done = subprocess.run([*launch, str(photos / 'train.py')], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'WARNING - Failed to' not in done.stdout + done.stderr  # of registries that mmengine did not find
-    assert (photos / 'out/models/net_g_2.pth').exists()
+    net = torch.load(photos / 'out/models/net_g_2.pth', weights_only=True)['params']
+    for key, value in one.model.net.state_dict().items():
+        torch.testing.assert_close(net[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradients_of_all_parts_are_clipped_as_one(monkeypatch):
+    from basis_blur.bridges.mmengine import strategies
+
+    monkeypatch.setattr(torch.distributed, 'all_reduce', lambda square: square.mul_(4))  # four like this one
+    weight = torch.nn.Parameter(torch.zeros(2))
+    wrapper = strategies.ShardedOptimWrapper(torch.optim.SGD([weight], 1.0), clip_grad={'max_norm': 5.0})
+    (weight * torch.tensor([3.0, 4.0])).sum().backward()
+    wrapper.step()
+    torch.testing.assert_close(weight.detach(), -torch.tensor([1.5, 2.0]))  # the whole norm is 2 x 5
+
+
+def test_networks_that_fsdp_cannot_save_are_refused_at_the_start():
+    from basis_blur.bridges.mmengine import strategies
+
+    net = torch.nn.ModuleDict({'net': ARCHS['UFPNet'](width=4, estimator_width=4, kernel_size=5)})
+    with pytest.raises(InputError, match='FSDP cannot save'):
+        strategies.ShardedModel(net)
 
 
 def test_a_mistake_in_a_config_is_one_sentence(photos, capsys):

@@ -55,6 +55,29 @@ def test_without_mmengine_parameters_are_told_alone(capsys, monkeypatch):
     assert 'mmengine is not installed' in capsys.readouterr().out
 
 
+SMALL = {
+    'BasisKPN': 'num_feat=2 num_kernels=2',
+    'KernelFlow': 'kernel_size=5 num_blocks=2 hidden=4',
+    'LatentKernelNet': 'width=4 kernel_size=5',
+    'UFPNet': 'width=4 estimator_width=4 kernel_size=5 enc_blocks=[1] dec_blocks=[1] attention_levels=[0]',
+    'NAFNet': 'width=4 enc_blocks=[1] dec_blocks=[1]',
+    'MIMOUNet': 'width=4 num_res=1',
+    'MPRNet': 'width=8 unet_step=4 full_size_step=4 num_cab=1',
+    'DeblurGANGenerator': 'width=4 num_blocks=1',
+}
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_every_network_is_counted(capsys, arch):
+    pytest.importorskip('mmengine', reason='mmengine is not installed')
+    settings = [part for setting in SMALL[arch].split() for part in ('--set', setting)]
+    assert main(['info', arch, '--size', '64x64', *settings]) == 0
+    lines = dict(line.strip().split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
+    assert float(lines['parameters'].split()[0]) > 0
+    amount, unit = lines['FLOPs'].split()[:2]
+    assert float(amount) * {'M': 1e6, 'G': 1e9}[unit] > (100 if arch == 'KernelFlow' else 1e6)
+
+
 @pytest.mark.parametrize('arch', ['BasisKPN', 'NAFNet', 'LatentKernelNet'])
 def test_flops_grow_with_the_photo(arch):
     pytest.importorskip('mmengine', reason='mmengine is not installed')

@@ -4,7 +4,7 @@
     strategy = dict(type='basis_blur.FSDPStrategy', model_wrapper=dict(type='ShardedModel'), state_dict_cfg='full')
 
 Such configs are run by mmengine's FlexibleRunner, which looks strategies up before it knows the default scope; see
-`configs/ufpnet_k19_gopro_fsdp.py` and `configs/ufpnet_k19_gopro_deepspeed.py`. Not imported with the rest of the
+`configs/kpn_b25k33_ade20k_fsdp.py` and `configs/ufpnet_k19_gopro_deepspeed.py`. Not imported with the rest of the
 bridge: mmengine's strategies bring DeepSpeed with them where it is installed.
 
 Without: the averaged weights, for mmengine's EMAHook copies whole models.
@@ -21,12 +21,15 @@ from mmengine import _strategy
 from mmengine.model import MMFullyShardedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import nn
+from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
 from basis_blur.bridges.mmengine.parallel import Bfloat16OptimWrapper
 from basis_blur.errors import InputError
-from basis_blur.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, STRATEGIES
+from basis_blur.registry import FUNCTIONS, MODEL_WRAPPERS, OPTIM_WRAPPERS, STRATEGIES
 
 LOST_MODULE = 'deepspeed.runtime.fp16.onebit'  # gone from DeepSpeed
+
+FUNCTIONS.register_module(module=size_based_auto_wrap_policy)
 
 
 @MODEL_WRAPPERS.register_module()
@@ -37,9 +40,15 @@ class ShardedModel(MMFullyShardedDataParallel):
         module: the model.
         device_id: of the process's GPU; not read on a CPU.
         others: those of `MMFullyShardedDataParallel`, by keyword.
+
+    Raises:
+        InputError: the model saves weights under other names than it computes with, which FSDP cannot.
     """
 
     def __init__(self, module: nn.Module, device_id: int | None = None, **others: Any):
+        renamed = sorted({name for name, _ in module.named_parameters()} - module.state_dict().keys())
+        if renamed:
+            raise InputError(f'FSDP cannot save this network, such as "{renamed[0]}"; use DDP or DeepSpeed with it.')
         where = device_id if torch.cuda.is_available() else torch.device('cpu')
         super().__init__(module=module, device_id=where, **others)
 
@@ -78,7 +87,7 @@ class ShardedBfloat16OptimWrapper(_WholeNorm, Bfloat16OptimWrapper):
 
 @STRATEGIES.register_module()
 class FSDPStrategy(_strategy.FSDPStrategy):
-    """mmengine's, which writes whole weights on CPUs too.
+    """mmengine's, which also writes whole weights on CPUs, and resumes with torch of today.
 
     Args:
         options: those of mmengine's FSDPStrategy, by keyword.
@@ -90,6 +99,12 @@ class FSDPStrategy(_strategy.FSDPStrategy):
             # torch frees what it has gathered after "offloading" it from the CPU to the CPU, and then reads it.
             for config in (self.state_dict_config, self.optim_state_dict_config):
                 config.offload_to_cpu = False
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Give the optimiser its state; mmengine has the arguments in an order that torch has left."""
+        optimizer = self.optim_wrapper.optimizer
+        own = self.model.optim_state_dict_to_load(model=self.model, optim=optimizer, optim_state_dict=state_dict)
+        self.optim_wrapper.load_state_dict(own)
 
 
 @STRATEGIES.register_module()
