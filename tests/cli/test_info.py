@@ -70,7 +70,7 @@ SMALL = {
 @pytest.mark.parametrize('arch', ARCHS)
 def test_every_network_is_counted(capsys, arch):
     pytest.importorskip('mmengine', reason='mmengine is not installed')
-    settings = [part for setting in SMALL[arch].split() for part in ('--set', setting)]
+    settings = [part for setting in SMALL.get(arch, '').split() for part in ('--set', setting)]
     assert main(['info', arch, '--size', '64x64', *settings]) == 0
     lines = dict(line.strip().split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
     assert float(lines['parameters'].split()[0]) > 0
