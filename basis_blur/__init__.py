@@ -22,6 +22,8 @@ _HOME = {
     'deblur': 'pipeline',
     'restore': 'pipeline',
     'refine_field': 'refinement',
+    'export_onnx': 'export',
+    'export_program': 'export',
     'Deblur': 'differentiable',
     'BasisBlur': 'ops.basis_blur',
     'PixelBlur': 'ops.pixel_blur',

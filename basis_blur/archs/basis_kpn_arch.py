@@ -129,7 +129,7 @@ class BasisKPN(nn.Module):
         features = self.bottleneck(x)
 
         skips.reverse()
-        mixing = self.mixing_head(features, skips)[..., :height, :width]
+        mixing = cropped(self.mixing_head(features, skips), height, width)
         kernels = self.kernel_head(_spatial_mean(features), [_spatial_mean(skip) for skip in skips])
         return _softmax(kernels.flatten(2), 2).view(kernels.shape), _softmax(mixing, 1)
 
@@ -245,10 +245,22 @@ def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """
     for dim in (-2, -1):
         size = x.shape[dim]
-        missing = -size % multiple
-        if missing:
-            index = torch.arange(size + missing, device=x.device) % max(1, 2 * size - 2)
-            x = x.index_select(dim, torch.minimum(index, 2 * size - 2 - index))
+        if isinstance(size, int) and size % multiple == 0:
+            continue  # In an export for any size, where a size is a symbol, the rule below serves all.
+        whole = (size + multiple - 1) // multiple * multiple
+        there = 2 * torch.arange(size, device=x.device)[-1:]
+        index = torch.arange(whole, device=x.device) % there.clamp_min(1)
+        x = x.index_select(dim, torch.minimum(index, there - index))
+    return x
+
+
+def cropped(x: Tensor, height: int, width: int) -> Tensor:
+    """Return the upper left `height` x `width` pixels of x (..., H, W), which has at least as many."""
+    if isinstance(height, int) and isinstance(width, int):
+        return x[..., :height, :width]
+    # In an export for any size they are symbols, and a slice would ask how they compare to those of x.
+    for dim, size in ((-2, height), (-1, width)):
+        x = x.index_select(dim, torch.arange(size, device=x.device))
     return x
 
 

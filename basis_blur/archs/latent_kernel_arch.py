@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from basis_blur.archs.basis_kpn_arch import cropped
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 
 CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
@@ -99,12 +100,15 @@ class LatentKernelNet(nn.Module):
             self.flow.eval()
         return self
 
-    def forward(self, photo: Tensor, noise: Tensor | None = None) -> LatentKernels:
+    def forward(
+        self, photo: Tensor, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
+    ) -> LatentKernels:
         """Return the estimate.
 
         Args:
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
             noise: (N, K*K, H, W), standard normal; by default drawn in training and 0 in evaluation.
+            chunk_pixels: see `latent_kernels`.
 
         Raises:
             ValueError: the photo has another number of channels, or the noise is of another shape.
@@ -114,7 +118,7 @@ class LatentKernelNet(nn.Module):
         if noise is None and self.training and self._hyper_parameters['uncertainty']:
             noise = torch.randn_like(code)
         if self.flow is not None:
-            return latent_kernels(code, sigma, self.flow, noise)
+            return latent_kernels(code, sigma, self.flow, noise, chunk_pixels)
         spread, mean = torch.std_mean(shares, 1, keepdim=True)
         raw = perturbed(code, sigma, noise) * spread + mean
         return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
@@ -204,7 +208,7 @@ def perturbed(code: Tensor, sigma: Tensor, noise: Tensor | None) -> Tensor:
 
 
 def latent_kernels(
-    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int = CHUNK_PIXELS
+    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
 ) -> LatentKernels:
     """Turn the code of every pixel into its kernel; in full precision also within autocast.
 
@@ -214,7 +218,8 @@ def latent_kernels(
         flow: of K x K kernels, in evaluation mode.
         noise: (N, K*K, H, W), standard normal; None stands for 0.
         chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
-            computed again for the gradient; the result does not depend on it.
+            computed again for the gradient; the result does not depend on it. None decodes all at once, which can be
+            exported for photos of any size, as a loop over chunks cannot.
 
     Raises:
         ValueError: the noise is of another shape than the code.
@@ -230,7 +235,11 @@ def to_pixel_kernels(raw: Tensor) -> Tensor:
     return (kernels / kernels.sum(1, keepdim=True).clamp_min(torch.finfo(kernels.dtype).tiny)).flip(1)
 
 
-def _decoded(code: Tensor, flow: KernelFlow, chunk_pixels: int) -> Tensor:
+def _decoded(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tensor:
+    if chunk_pixels is None:
+        pixels = code.movedim(1, 3)
+        raw = flow.decode_raw(pixels.flatten(0, 2)).view(pixels.shape)
+        return raw.movedim(3, 1).clone(memory_format=torch.contiguous_format)
     chunks = [chunk.mT for photo in code.flatten(2) for chunk in photo.split(chunk_pixels, 1)]
     again = torch.is_grad_enabled() and len(chunks) > 1
     decoded = [
@@ -280,13 +289,14 @@ class _Middle(nn.Module):
 class _DecodingBlock(nn.Module):
     def __init__(self, before: int, after: int):
         super().__init__()
-        self.Conv_t = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1)
+        self.Conv_t = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
         self.Conv_head = _conv(2 * after, after)
         self.ResBlock1 = _ResidualBlock(after)
         self.ResBlock2 = _ResidualBlock(after)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = self.Conv_t(x, output_size=skip.shape[-2:])
+        # With all that the transposed convolution can give, whether the skip's sides are even or odd.
+        up = cropped(self.Conv_t(x), *skip.shape[-2:])
         return F.relu(self.ResBlock2(self.ResBlock1(self.Conv_head(torch.cat([up, skip], 1)))))
 
 

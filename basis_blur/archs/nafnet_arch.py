@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
+from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
 
 
@@ -140,7 +140,7 @@ class NAFNet(nn.Module):
             x = up(x) + skips.pop()
             for block in decoder:
                 x = block(x)
-        return photo + self.ending(x)[..., :height, :width]
+        return photo + cropped(self.ending(x), height, width)
 
 
 class _Block(nn.Module):
@@ -159,7 +159,7 @@ class _Block(nn.Module):
         self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.conv3 = nn.Conv2d(channels, channels, 1)
-        self.sca = nn.Sequential(_SpatialMean(window), nn.Conv2d(channels, channels, 1))
+        self.sca = nn.Sequential(SpatialMean(window), nn.Conv2d(channels, channels, 1))
         self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv5 = nn.Conv2d(channels, channels, 1)
         self.norm1 = _ChannelNorm(channels)
@@ -189,11 +189,13 @@ class _ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)
-        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+        normed = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
+        normed = normed.permute(0, 3, 1, 2)
+        # In an export for any size, where sizes are symbols, this order of the pixels in memory would be asked about.
+        return normed if isinstance(x.shape[-1], int) else normed.clone(memory_format=torch.contiguous_format)
 
 
-class _SpatialMean(nn.Module):
+class SpatialMean(nn.Module):
     def __init__(self, window: int | None):
         super().__init__()
         self.window = window
@@ -217,13 +219,18 @@ def box_mean(x: Tensor, size: int) -> Tensor:
     means = x.float() if half_precision else x
     for dim in (-2, -1):
         length = x.shape[dim]
-        if size >= length:
+        if isinstance(length, int) and size >= length:
             means = means.mean(dim, keepdim=True)
             continue
         sums = means.cumsum(dim)
         sums = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums], dim)
-        starts = (torch.arange(length, device=x.device) - (size - 1) // 2).clamp(0, length - size)
-        means = (sums.index_select(dim, starts + size) - sums.index_select(dim, starts)) / size
+        pixel = torch.arange(length, device=x.device)
+        end = pixel[-1:] + 1
+        # The window is wider than the image only in an export for any size, where `length` is a symbol.
+        starts = torch.minimum(pixel - (size - 1) // 2, end - size).clamp_min(0)
+        ends = torch.minimum(starts + size, end)
+        counts = (ends - starts).view(-1, *[1] * (-dim - 1))
+        means = (sums.index_select(dim, ends) - sums.index_select(dim, starts)) / counts
     return means.to(x.dtype)
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from basis_blur.archs.latent_kernel_arch import LatentKernelNet
+from basis_blur.archs.latent_kernel_arch import CHUNK_PIXELS, LatentKernelNet
 from basis_blur.archs.mimo_unet_arch import MIMOUNet
 from basis_blur.archs.mprnet_arch import MPRNet
 from basis_blur.archs.nafnet_arch import NAFNet
@@ -138,12 +138,13 @@ class UFPNet(nn.Module):
         """The keyword arguments that build this network again."""
         return dict(self._hyper_parameters)
 
-    def forward(self, photo: Tensor, noise: Tensor | None = None) -> Restored:
+    def forward(self, photo: Tensor, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS) -> Restored:
         """Return the restored image and the kernels that helped.
 
         Args:
             photo: (N, in_channels, H, W); sRGB in [0, 1], any H, W >= 1.
             noise: (N, K*K, H, W), standard normal, of the codes; by default drawn in training and 0 in evaluation.
+            chunk_pixels: kernels that are decoded at once, see `latent_kernels`; None for all.
 
         Raises:
             ValueError: a shape is another, or there is noise without an estimator.
@@ -152,7 +153,7 @@ class UFPNet(nn.Module):
             if noise is not None:
                 raise ValueError('noise is given, but without kernel_attention there is no code to add it to.')
             return Restored(self._finished(self.restorer(photo)), None, None)
-        kernels = self.latent_kernels(photo, noise)
+        kernels = self.latent_kernels(photo, noise, chunk_pixels)
         return Restored(self._finished(self.restorer(photo, kernels.raw)), kernels.pixel_kernels, kernels.sigma)
 
     def _finished(self, image: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: there is no such network, or a hyper-parameter or the size is not usable.
         OSError: the file of weights cannot be read.
     """
-    size = _size_of(args.size)
+    size = size_of(args.size)
     net = _network(args.network, _settings(args.set))
     print(type(net).__name__)
     for key, value in net.hyper_parameters.items():
@@ -103,7 +103,12 @@ def flops(net: Any, size: tuple[int, int]) -> float:
     return float(found['flops'])
 
 
-def _size_of(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
+    """Read a --size, WxH; return (H, W).
+
+    Raises:
+        InputError: it is none.
+    """
     match = re.fullmatch(r'(\d+)x(\d+)', text)
     if match is None or min(map(int, match.groups())) < 1:
         raise InputError(f'--size is "{text}", expected WIDTHxHEIGHT in pixels, such as 256x256.')

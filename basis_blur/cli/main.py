@@ -27,6 +27,7 @@ COMMANDS = {
     'prep-kernels': 'draw camera-shake kernels into an LMDB',
     'prep-lmdb': 'turn a folder of photos and masks into LMDBs',
     'prep-dataset': 'check the download of a benchmark and bring it into pairs',
+    'export': 'write a network for other programs: ONNX, torch.export',
     'info': 'tell the parameters and FLOPs of a network',
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
 }

@@ -1,0 +1,79 @@
+"""basis-blur export: a network as a file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from basis_blur.cli.deblur import check_writable
+from basis_blur.cli.info import size_of
+from basis_blur.errors import InputError
+
+DESCRIPTION = """Write a network as an ONNX file, or as a program of torch.export.
+
+Exported are: BasisKPN, linear light -> kernels and mixing; UFPNet, photo -> image, pixel_kernels and sigma;
+KernelFlow, code -> kernels. Without --size the file takes any number of photos of any size. What a tensor is, and the
+colour space and gamma of the input, is in the file's metadata. docs/export.md has an example."""
+
+COMMAND = 'export'
+SUFFIXES = {'onnx': '.onnx', 'pt2': '.pt2'}
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser(
+        COMMAND,
+        help='write a network for other programs: ONNX, torch.export',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('weights', metavar='WEIGHTS', help='network: a .safetensors or .pth file, or a name')
+    parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file to write')
+    parser.add_argument(
+        '--size', metavar='WxH', help='of the one photo it takes, pixels (default: any, and any number)'
+    )
+    parser.add_argument('--format', choices=SUFFIXES, default='onnx', help='of the file (default: %(default)s)')
+    parser.add_argument(
+        '--gamma',
+        metavar='G',
+        type=float,
+        help='to be told in the file of a BasisKPN, light = photo ** G; 1 for photos in linear light (default: 2.2)',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that is already there')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and say what came out.
+
+    Raises:
+        InputError: the weights cannot be used or exported, or the output has a wrong suffix or exists.
+        OSError: a file does not exist, cannot be read, or cannot be written.
+    """
+    suffix = SUFFIXES[args.format]
+    if args.output.suffix != suffix:
+        raise InputError(
+            f'{args.output} ends in "{args.output.suffix}", expected "{suffix}" for --format {args.format}; '
+            'name the output so.'
+        )
+    if args.output.exists() and not args.overwrite:
+        raise InputError(f'{args.output} exists; give another name, or --overwrite to replace it.')
+    if args.gamma is not None and not 0 < args.gamma < math.inf:
+        raise InputError(f'--gamma is {args.gamma}, expected a number > 0, such as 2.2.')
+    check_writable(args.output)
+    size = None if args.size is None else size_of(args.size)
+
+    from basis_blur.export import GAMMA, export_onnx, save_program
+    from basis_blur.weights import load_network
+
+    net = load_network(args.weights)
+    if args.gamma is not None and type(net).__name__ != 'BasisKPN':
+        raise InputError(
+            f'--gamma is of use to a BasisKPN, and {args.weights} holds a {type(net).__name__}; leave it out.'
+        )
+    write = {'onnx': export_onnx, 'pt2': save_program}[args.format]
+    write(net, args.output, size, GAMMA if args.gamma is None else args.gamma)
+    takes = 'any size' if size is None else f'{size[1]}x{size[0]}'
+    print(f'{args.output}: {type(net).__name__}, {takes}, {args.output.stat().st_size / 2**20:.1f} MB')
+    return 0

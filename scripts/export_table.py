@@ -1,0 +1,77 @@
+"""Measure how far exported networks are from the networks, for docs/export.md.
+
+Untrained networks of light sizes, random input; prints a table in Markdown: the largest absolute difference over all
+outputs and sizes, for torch.export's own module and for onnxruntime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import nn
+
+from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program
+
+FIXED = (48, 75)
+SIZES = ((2, 50, 70), (1, 64, 96), (1, 33, 31), (3, 7, 41), (1, 1, 40), (17, 2, 3))  # N, H, W
+LIGHT = {
+    'BasisKPN': 'num_feat 8',
+    'UFPNet': 'width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19',
+    'KernelFlow': 'kernel_size 19',
+}
+
+
+def main() -> None:
+    """Print the table."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    torch.manual_seed(0)
+    print('| network | size | torch.export | onnxruntime |')
+    print('|---|---|---|---|')
+    for net in networks():
+        for size in (FIXED, None):
+            of_program, of_onnx = differences(net.eval(), size)
+            name = f'{type(net).__name__} ({LIGHT[type(net).__name__]})'
+            print(f'| {name} | {"open" if size is None else "fixed"} | {of_program:.1e} | {of_onnx:.1e} |', flush=True)
+
+
+def networks() -> list[nn.Module]:
+    """Return the networks, with attention and blocks that are not idle."""
+    ufpnet = UFPNet(width=8, estimator_width=8, enc_blocks=(1, 1, 1, 2))
+    for name, parameter in ufpnet.named_parameters():
+        if name.endswith(('beta', 'gamma')) and 'flow' not in name:
+            nn.init.normal_(parameter)
+    return [BasisKPN(num_feat=8), ufpnet, KernelFlow()]
+
+
+@torch.no_grad()
+def differences(net: nn.Module, size: tuple[int, int] | None) -> tuple[float, float]:
+    """Return the largest differences of the program and of the ONNX file to the network."""
+    program = export_program(net, size).module()
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(net, Path(folder) / 'net.onnx', size)
+        session = onnxruntime.InferenceSession(Path(folder) / 'net.onnx', providers=['CPUExecutionProvider'])
+    worst = [0.0, 0.0]
+    for count, height, width in SIZES if size is None else ((1, *size),):
+        x = torch.rand(count, 3, height, width)
+        if isinstance(net, KernelFlow):
+            x = torch.randn(count * height * width, net.dims)
+        expected = net.decode(x) if isinstance(net, KernelFlow) else net(x)
+        expected = (expected.kernels, expected.mixing) if isinstance(net, BasisKPN) else expected
+        outputs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        for index, found in enumerate((program(x), map(torch.from_numpy, outputs))):
+            pairs = zip(as_tuple(expected), as_tuple(found), strict=True)
+            worst[index] = max(worst[index], *((ours - theirs).abs().max().item() for ours, theirs in pairs))
+    return worst[0], worst[1]
+
+
+def as_tuple(values) -> tuple[torch.Tensor, ...]:
+    """Return one tensor, or several, as a tuple."""
+    return (values,) if isinstance(values, torch.Tensor) else tuple(values)
+
+
+if __name__ == '__main__':
+    main()
