@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_SENTENCE = 600
+
 
 class InputError(ValueError):
     """A file, an option or an argument is not usable; the message says what was found, expected, and to do."""
@@ -26,7 +28,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return what a person needs to read of a mistake of hers or of her machine.
+    """Return what a person needs to read of a mistake of hers or of her machine, in one line that can be printed.
+
+    Names and texts out of damaged or hostile files may stand in it: their control characters are written out, so that
+    they cannot change the terminal, and what is very long is cut in its middle.
 
     Args:
         error: an `InputError` or an `OSError`. One that a loader's worker process raised carries that process's
@@ -34,8 +39,14 @@ def sentence_of(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         place = f'{error.filename}: ' if error.filename is not None else ''
-        return f'{place}{error.strerror}.'
+        return _in_one_line(f'{place}{error.strerror}.')
     text = str(error)
     if text.startswith('Caught '):
         text = text.rstrip().rsplit('\n', 1)[-1].split(': ', 1)[-1]
-    return text
+    return _in_one_line(text)
+
+
+def _in_one_line(text: str) -> str:
+    line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in ' '.join(text.split('\n')))
+    half = LONGEST_SENTENCE // 2
+    return line if len(line) <= LONGEST_SENTENCE else f'{line[:half]} ... {line[-half:]}'

@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +23,19 @@ import torch
 from torch import Tensor
 
 from basis_blur.errors import InputError
-from basis_blur.files import atomic_path
+from basis_blur.files import atomic_path, check_is_file
 
 if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur
 
 DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'  # stands floors above, and is loaded when it is asked for
 SUM_TOLERANCE = 1e-3
+MOST_KERNEL_BYTES = 2**28  # of a file, packed out; hundreds of kernels have a hundredth
+# What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
+_NO_FIELD = (
+    KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError,
+)  # fmt: skip
 
 
 class BlurField:
@@ -153,10 +161,13 @@ class BlurField:
             InputError: the file is not such an npz file, or its numbers are not a blur field.
             FileNotFoundError: there is no such file.
         """
+        check_is_file(path)
         try:
             with np.load(Path(path), allow_pickle=False) as arrays:
+                if arrays.zip.getinfo('kernels.npy').file_size > MOST_KERNEL_BYTES:
+                    raise ValueError(f'its kernels take more than {MOST_KERNEL_BYTES / 1e6:.0f} MB')
                 kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except _NO_FIELD as error:
             raise InputError(
                 f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing".'
             ) from error

@@ -32,10 +32,11 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from basis_blur.errors import InputError
-from basis_blur.files import atomic_path
+from basis_blur.files import atomic_path, check_is_file
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
 MAX_PIXELS = 178_956_970  # as Pillow: more than this is taken for a decompression bomb
+MAX_BYTES = 16 * MAX_PIXELS  # of a file: four floats a pixel
 JPEG_QUALITY = 95
 FULL_SCALE = {8: 255, 16: 65535}
 ORIENTATION = 0x0112
@@ -88,7 +89,7 @@ def read_photo(path: str | os.PathLike) -> Photo:
     Raises:
         InputError: there is no such file, it is empty, damaged or cut off, another format, CMYK or another colour
             space than gray and RGB, float outside [0, 1], integers of 32 bits, an animation or of several pages,
-            or of more than `MAX_PIXELS` pixels.
+            of more than `MAX_PIXELS` pixels, or no file but a pipe or device.
         OSError: the file cannot be read, such as for lack of permission.
     """
     path = Path(path)
@@ -208,6 +209,7 @@ class _Stored:
 def _read_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise InputError(f'{path} is a folder, expected a photo file.')
+    check_is_file(path, MAX_BYTES)
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -219,7 +221,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _format_name(data: bytes) -> str:
     try:
-        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
+        with no_warnings(), Image.open(io.BytesIO(data)) as image:
             return f'a {image.format} file'
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return 'not a photo file'
@@ -238,7 +240,7 @@ def _decode_png_or_jpeg(path: Path, data: bytes) -> _Stored:
 def _open_with_pillow(path: Path, data: bytes) -> Image.Image:
     """Open and decode: a file that is cut off or damaged is found here, also where OpenCV reads the pixels."""
     try:
-        with _no_warnings():
+        with no_warnings():
             image = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG', 'TIFF'))
             _check_size(path, *image.size)
             if image.format == 'PNG' and getattr(image, 'n_frames', 1) > 1:
@@ -322,7 +324,8 @@ def _orientation(tags: Mapping[int, Any]) -> int:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
+    """Keep Pillow's warnings of large photos and of damaged tags off the standard error."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield
@@ -353,7 +356,7 @@ _Directory = TiffImagePlugin.ImageFileDirectory_v2
 
 def _decode_tiff(path: Path, data: bytes) -> _Stored:
     try:
-        with _no_warnings():
+        with no_warnings():
             return _decode_tiff_pages(path, data, _tiff_pages(data))
     except InputError:
         raise
@@ -522,7 +525,7 @@ def _exif_block(path: Path, tags: Mapping[int, Any], width: int, height: int) ->
     if camera and PIXEL_WIDTH in camera and PIXEL_HEIGHT in camera:
         exif[EXIF_DIRECTORY] = {**camera, PIXEL_WIDTH: width, PIXEL_HEIGHT: height}
     try:
-        with _no_warnings():
+        with no_warnings():
             return exif.tobytes()
     except _MALFORMED as error:
         warnings.warn(f'{path}: its EXIF data are damaged and will not be kept ({error!r})', stacklevel=3)

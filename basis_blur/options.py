@@ -34,12 +34,15 @@ class Option:
         default: the value of an absent key; `REQUIRED` makes absence an error.
         choices: the accepted values, if only these are.
         is_path: the value names a file or folder that must exist.
+        least, most: the range of a number, if it has one.
     """
 
     kinds: tuple[type, ...]
     default: Any = REQUIRED
     choices: tuple[Any, ...] = ()
     is_path: bool = False
+    least: float | None = None
+    most: float | None = None
 
 
 def read_options(
@@ -84,11 +87,26 @@ def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> A
             f'{where}: "{key}" is {value!r}, expected one of {", ".join(map(repr, option.choices))}.'
             f'{did_you_mean(value, option.choices)}'
         )
-    if option.is_path and value is not None and not Path(value).expanduser().exists():
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_within(value, option):
+        span = ' to '.join(f'{limit:,}' for limit in (option.least, option.most) if limit is not None)
+        words = span if option.least is not None and option.most is not None else f'at least {span}'
+        raise OptionError(f'{where}: "{key}" is {value!r}, expected {words}.')
+    if option.is_path and value is not None and not _exists(value):
         raise OptionError(
             f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path.'
         )
     return value
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (ValueError, OSError, RuntimeError):  # a zero byte, a name that is too long, a home of nobody
+        return False
+
+
+def _is_within(value: float, option: Option) -> bool:
+    return (option.least is None or value >= option.least) and (option.most is None or value <= option.most)
 
 
 _MISFIT = object()
@@ -102,7 +120,7 @@ def _as_kind(value: Any, kinds: tuple[type, ...]) -> Any:
     if float in kinds and isinstance(value, (int, str)):
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # no number; one of hundreds of digits
             return _MISFIT
         return number if math.isfinite(number) else _MISFIT
     if tuple in kinds and isinstance(value, list):

@@ -34,8 +34,12 @@ from torch import Tensor, nn
 
 from basis_blur.archs import ARCHS
 from basis_blur.errors import InputError, did_you_mean
-from basis_blur.files import atomic_path
+from basis_blur.files import atomic_path, check_is_file, parse_json
 from basis_blur.options import options_of, read_options
+
+# A network that is larger than these is taken for a mistake or a trap: 16 GB of weights, minutes of building.
+MOST_PARAMETERS = 4 * 10**9
+MOST_BLOCKS = 1000
 
 # Names that `load_network` takes instead of a file: name -> file. No weights are published with this version.
 NAMES: dict[str, Path] = {}
@@ -160,6 +164,7 @@ def _find(path_or_name: str | os.PathLike) -> Path:
 
 
 def _read(path: Path) -> _Content:
+    check_is_file(path)
     with open(path, 'rb') as file:
         head = file.read(9)
     # A safetensors file starts with the length of its JSON header, 8 bytes.
@@ -187,8 +192,8 @@ def _read_safetensors(path: Path) -> _Content:
     if 'arch' not in facts:
         return _Content(state)
     try:
-        hyper_parameters = json.loads(facts.get('hyper_parameters', ''))
-    except json.JSONDecodeError as error:
+        hyper_parameters = parse_json(facts.get('hyper_parameters', ''))
+    except ValueError as error:
         raise InputError(
             f'{path} has no readable hyper_parameters in its metadata ({error}); expected JSON, as save_network writes.'
         ) from error
@@ -207,7 +212,8 @@ _DAMAGED = (
 
 def _read_pickle(path: Path) -> _Content:
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        with open(path, 'rb') as file:  # of a name torch.load would believe the suffix
+            checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except _DAMAGED as error:
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code:
@@ -392,11 +398,46 @@ _LAYOUTS = (
 
 def _build(arch: str, hyper_parameters: Mapping[str, Any], path: Path) -> nn.Module:
     values = read_options(hyper_parameters, options_of(ARCHS[arch]), f'{path}, hyper-parameters of {arch}')
+    return build_without_memory(ARCHS[arch], values, f'{path} describes a {arch} that cannot be built')
+
+
+def build_without_memory(kind: type[nn.Module], hyper_parameters: Mapping[str, Any], complaint: str) -> nn.Module:
+    """Build a network whose weights take neither memory nor time (torch's device 'meta'), to fill it or to judge it.
+
+    Args:
+        kind: its class.
+        hyper_parameters: of the right types.
+        complaint: how the message begins if it cannot be built.
+
+    Raises:
+        InputError: a hyper-parameter is outside its range, or the network is larger than any machine is for.
+    """
+    blocks = _most_blocks(hyper_parameters)
+    if blocks > MOST_BLOCKS:
+        raise InputError(f'{complaint}: it has {blocks} blocks in a row, expected at most {MOST_BLOCKS}.')
     try:
-        with torch.device('meta'):  # neither memory nor time for weights that are replaced at once
-            return ARCHS[arch](**values)
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f'{path} describes a {arch} that cannot be built: {error}') from error
+        with torch.device('meta'):
+            net = kind(**hyper_parameters)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise InputError(f'{complaint}: {_first_line(error)}') from error
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    if parameters > MOST_PARAMETERS:
+        raise InputError(
+            f'{complaint}: it has {parameters / 1e6:.4g} M parameters, expected at most {MOST_PARAMETERS / 1e6:.0f} M.'
+        )
+    return net
+
+
+def _most_blocks(value: Any) -> int:
+    """Return the largest number of equal blocks that hyper-parameters ask for."""
+    most = 0
+    for key, each in value.items():
+        if isinstance(each, Mapping):
+            most = max(most, _most_blocks(each))
+        elif key.endswith('blocks') or key in ('num_res', 'num_cab'):
+            numbers = each if isinstance(each, (list, tuple)) else [each]
+            most = max([most, *(number for number in numbers if isinstance(number, int))])
+    return most
 
 
 def _check_keys(net: nn.Module, state: Mapping[str, Tensor], their_name: Mapping[str, str], path: Path) -> None:

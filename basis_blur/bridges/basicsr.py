@@ -37,6 +37,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basis_blur import interrupts
 from basis_blur.bridges.basicsr_options import (
+    OptionLoader,
     apply_overrides,
     check_options,
     convert_number_texts,
@@ -45,7 +46,7 @@ from basis_blur.bridges.basicsr_options import (
 )
 from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.errors import InputError, sentence_of
-from basis_blur.files import remove_partials
+from basis_blur.files import check_is_file, remove_partials
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
 
@@ -63,6 +64,14 @@ def apply() -> None:
     _replace(prefetch.PrefetchGenerator, '__next__', _next_or_raise)
     for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
         _mend_script(script)
+
+
+def read_without_tags() -> None:
+    """Have BasicSR's reader, in this process, read option files by our loader, which runs nothing that stands in them.
+
+    Our commands judge a file before BasicSR reads it once more; with this the two cannot read it differently.
+    """
+    reader.ordered_yaml = lambda: (OptionLoader, yaml.SafeDumper)
 
 
 def active() -> list[str]:
@@ -208,6 +217,7 @@ def _newest_state(folder: Path) -> Path | None:
 
 
 def _read_state(path: str | Path) -> dict[str, Any]:
+    check_is_file(path)
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError as error:

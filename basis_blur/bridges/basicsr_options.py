@@ -10,6 +10,8 @@ Who declares what: networks and losses by their annotated arguments; a data set 
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -21,20 +23,28 @@ import torch
 import yaml
 
 from basis_blur.errors import InputError, did_you_mean
+from basis_blur.files import check_is_file
 from basis_blur.options import REQUIRED, Option, OptionError, options_of, read_options
+from basis_blur.weights import build_without_memory
 
 OUR_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded'
 OUR_TAG = 'tag:yaml.org,2002:python/name:basis_blur.plugin.loaded'
+# Tags that mean no more than a type of YAML itself; BasicSR's users write numbers as "!!float 1e-4".
+PLAIN_TAGS = tuple(f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float', 'str', 'seq', 'map'))
+# An option file has some hundred values; what is beyond these wants the memory of the machine, or its stack.
+MOST_BYTES = 10**6
+MOST_VALUES = 20_000  # with aliases written out
+MOST_LEVELS = 50
 
 # What BasicSR's own code reads. REQUIRED is what it reads without a default.
 TOP = {
     'name': Option((str,)),
     'model_type': Option((str,)),
-    'num_gpu': Option((int, str)),
+    'num_gpu': Option((int, str), least=0),
     'datasets': Option((dict,)),
     'path': Option((dict,)),
     'scale': Option((int,), None),
-    'manual_seed': Option((int, NoneType), None),
+    'manual_seed': Option((int, NoneType), None, least=0, most=2**31 - 1),
     'dist_params': Option((dict, NoneType), None),
     'find_unused_parameters': Option((bool,), False),
     'val': Option((dict, NoneType), None),
@@ -45,15 +55,15 @@ DATASET = {
     'type': Option((str,)),
     'phase': Option((str,), None),
     'scale': Option((int,), None),
-    'num_worker_per_gpu': Option((int,), None),
-    'batch_size_per_gpu': Option((int,), None),
-    'dataset_enlarge_ratio': Option((float,), 1),
+    'num_worker_per_gpu': Option((int,), None, least=0, most=1024),
+    'batch_size_per_gpu': Option((int,), None, least=1, most=10**6),
+    'dataset_enlarge_ratio': Option((float,), 1, least=1e-6, most=10**9),
     'prefetch_mode': Option((str, NoneType), None, choices=('cpu', 'cuda')),
-    'num_prefetch_queue': Option((int,), 1),
+    'num_prefetch_queue': Option((int,), 1, least=1),
     'pin_memory': Option((bool,), False),
     'persistent_workers': Option((bool,), False),
 }
-TRAIN = {'total_iter': Option((float,)), 'warmup_iter': Option((int,), -1)}
+TRAIN = {'total_iter': Option((float,), least=1, most=10**12), 'warmup_iter': Option((int,), -1, least=-1)}
 VAL = {
     'save_img': Option((bool,)),
     'suffix': Option((str, NoneType), None),
@@ -61,8 +71,8 @@ VAL = {
     'pbar': Option((bool,), True),
 }
 LOGGER = {
-    'print_freq': Option((int,)),
-    'save_checkpoint_freq': Option((float,)),
+    'print_freq': Option((int,), least=1),
+    'save_checkpoint_freq': Option((float,), least=1),
     'use_tb_logger': Option((bool,), False),
     'wandb': Option((dict, NoneType), None),
 }
@@ -82,15 +92,17 @@ def read_option_file(path: str | Path) -> dict[str, Any]:
     """Read an option file without executing anything in it.
 
     BasicSR's own reader obeys every Python tag, so a file from elsewhere could run any program. This one knows a
-    single tag, our `plugin` line.
+    single tag, our `plugin` line, beside the plain types of YAML.
 
     Raises:
-        InputError: the file is not YAML, not a group of lines, has a key twice or another Python tag.
+        InputError: the file is not YAML, not a group of lines, has a key twice or another tag, or aliases or levels
+            in such numbers that they are meant to do harm.
         OSError: the file cannot be read.
     """
+    check_is_file(path, MOST_BYTES)
     try:
         with open(path, encoding='utf-8') as file:
-            opt = yaml.load(file, Loader=_OptionLoader)  # a SafeLoader
+            opt = yaml.load(file, Loader=OptionLoader)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f'{path} cannot be read as an option file: {_in_one_line(error)}') from error
     if not isinstance(opt, dict):
@@ -98,29 +110,73 @@ def read_option_file(path: str | Path) -> dict[str, Any]:
     return opt
 
 
-class _OptionLoader(yaml.SafeLoader):
+class OptionLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which further refuses repeated keys, all tags but ours, and traps made of aliases."""
+
+    def __init__(self, stream: Any):
+        super().__init__(stream)
+        self._levels = 0
+        self._values: dict[int, int] = {}  # of each node with what is in it, by its identity
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        """Compose a node, counting levels, and values as if every alias were written out."""
+        mark = self.peek_event().start_mark
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._levels += 1
+        if self._levels > MOST_LEVELS:
+            raise _refusal(f'it is nested more than {MOST_LEVELS} levels deep', mark)
+        node = super().compose_node(parent, index)
+        self._levels -= 1
+        if is_alias and id(node) not in self._values:
+            raise _refusal('an alias stands inside of what it stands for', mark)
+        children = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [each for pair in node.value for each in pair]
+        self._values[id(node)] = 1 + sum(self._values[id(child)] for child in children)
+        if self._values[id(node)] > MOST_VALUES:
+            raise _refusal(f'with its aliases written out it has more than {MOST_VALUES} values', mark)
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return a dict, unless a key stands there twice."""
         written = set()
         for key, _ in node.value:
-            if key.value in written and isinstance(key, yaml.ScalarNode) and key.tag != 'tag:yaml.org,2002:merge':
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key "{key.value}" stands there twice', key.start_mark
-                )
-            if isinstance(key, yaml.ScalarNode):
-                written.add(key.value)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in written and key.tag != 'tag:yaml.org,2002:merge':
+                raise _refusal(f'the key "{key.value}" stands there twice', key.start_mark)
+            written.add(key.value)
         return super().construct_mapping(node, deep)
 
-    def refuse(self, suffix: str, node: yaml.Node) -> Any:
-        raise yaml.constructor.ConstructorError(
-            None,
-            None,
-            f'the tag "!!python/{suffix}" would run code and is refused; the only one allowed is "{OUR_LINE}"',
-            node.start_mark,
-        )
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return what a node means; a text that is not of its type is an error of YAML."""
+        try:
+            found = super().construct_object(node, deep)
+        except (ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:  # of PyYAML's constructors
+            kind = node.tag.rpartition(':')[2]
+            raise _refusal(f'"{str(node.value)[:40]}" cannot be read as "{kind}"', node.start_mark) from error
+        if isinstance(found, int) and found.bit_length() > LONGEST_NUMBER:
+            raise _refusal(f'"{node.value[:40]}" is a number of more than {LONGEST_NUMBER} bits', node.start_mark)
+        return found
+
+    def refuse(self, node: yaml.Node) -> Any:
+        """Raise the error for a tag that is not allowed."""
+        tag = node.tag.replace('tag:yaml.org,2002:', '!!')
+        reason = 'would run code and is refused' if tag.startswith('!!python/') else 'is refused'
+        raise _refusal(f'the tag "{tag}" {reason}; the only one allowed is "{OUR_LINE}"', node.start_mark)
 
 
-_OptionLoader.add_constructor(OUR_TAG, lambda loader, node: 'basis_blur.plugin.loaded')
-_OptionLoader.add_multi_constructor('tag:yaml.org,2002:python/', _OptionLoader.refuse)
+def _refusal(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, mark)
+
+
+OptionLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag in PLAIN_TAGS or tag == 'tag:yaml.org,2002:timestamp'  # a date that is written without a tag
+}
+OptionLoader.add_constructor(OUR_TAG, lambda loader, node: 'basis_blur.plugin.loaded')
+OptionLoader.add_constructor(None, OptionLoader.refuse)
 
 
 def _in_one_line(error: Exception) -> str:
@@ -140,6 +196,9 @@ def apply_overrides(opt: MutableMapping[str, Any], entries: list[str] | None) ->
         if not found:
             raise InputError(f'--force_yml {entry!r} has no "=", expected SECTION:KEY=VALUE.')
         *sections, last = keys.strip().split(':')
+        # BasicSR makes Python code of the keys, and runs it.
+        if not all(re.fullmatch(r'[\w .-]+', name) for name in (*sections, last)):
+            raise InputError(f'--force_yml {entry!r}: a key has other characters than letters, digits, "_", "-", ".".')
         section = opt
         for name in sections:
             if not isinstance(section.get(name), MutableMapping):
@@ -150,6 +209,7 @@ def apply_overrides(opt: MutableMapping[str, Any], entries: list[str] | None) ->
         section[last] = value_of_text(value.strip())
 
 
+LONGEST_NUMBER = 100  # bits or characters; Python refuses to write or read some thousand
 WHOLE = re.compile(r'[-+]?\d+')
 NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
@@ -165,7 +225,7 @@ def value_of_text(text: str) -> Any:
     if word in ('true', 'false'):
         return word == 'true'
     number = text.removeprefix('!!float').strip()
-    if NUMBER.fullmatch(number):
+    if NUMBER.fullmatch(number) and len(number) <= LONGEST_NUMBER:
         return int(number) if WHOLE.fullmatch(text) else float(number)
     if text.startswith('['):
         try:
@@ -279,8 +339,16 @@ def _check_component(kind: str, section: Any, where: str, registries: Mapping) -
     if not isinstance(section, Mapping):
         raise OptionError(f'{where} is {section!r}, expected a group of "key: value" lines.')
     component = _component(kind, section, 'type', where, registries)
-    if _is_ours(component):
-        read_options(section, options_of(component), where, others=('type',))
+    if not _is_ours(component):
+        return
+    values = read_options(section, options_of(component), where, others=('type',))
+    if kind == 'arch':
+        build_without_memory(component, values, f'{where} is a {section["type"]} that cannot be built')
+        return
+    try:
+        component(**values)
+    except (ValueError, TypeError) as error:
+        raise OptionError(f'{where}: {error}') from error
 
 
 def _check_top_level(opt: Mapping[str, Any], is_train: bool, model: Any) -> None:
@@ -289,12 +357,22 @@ def _check_top_level(opt: Mapping[str, Any], is_train: bool, model: Any) -> None
     own = _section_options(model, '')
     others = [*ADDED, *(key for key in opt if key.startswith('network_') and not any(map(_is_network, own)))]
     values = read_options(opt, {**optional, **TOP, **needed, **own}, 'the option file', others)
+    _check_name(values['name'])
     if isinstance(values['num_gpu'], str) and values['num_gpu'] != 'auto':
         raise OptionError(f'the option file: "num_gpu" is {values["num_gpu"]!r}, expected a whole number or auto.')
     if values['num_gpu'] != 'auto' and values['num_gpu'] > 0 and not torch.cuda.is_available():
         raise OptionError(
             f'the option file: "num_gpu" is {values["num_gpu"]}, but torch finds no GPU on this machine; '
             'write "num_gpu: auto", or 0 for the CPU.'
+        )
+
+
+def _check_name(name: str) -> None:
+    """Raise OptionError unless BasicSR can make a folder of this name, which it moves away if it is there already."""
+    if not name.strip() or name in ('.', '..') or not name.isprintable() or any(mark in name for mark in '/\\'):
+        raise OptionError(
+            f'the option file: "name" is {name!r}, expected the name of a folder, such as train_basis: the run keeps '
+            'its files in experiments/NAME or results/NAME.'
         )
 
 
@@ -321,7 +399,8 @@ def _check_dataset(phase: str, section: Any, is_train: bool, registries: Mapping
         _check_roots(section, where)
         return
     needed = ('num_worker_per_gpu', 'batch_size_per_gpu') if str(phase).split('_')[0] == 'train' else ()
-    options = {**DATASET, **{key: Option((int,)) for key in needed}, **getattr(dataset, 'OPTIONS', {})}
+    needed = {key: dataclasses.replace(DATASET[key], default=REQUIRED) for key in needed}
+    options = {**DATASET, **needed, **getattr(dataset, 'OPTIONS', {})}
     values = read_options(section, options, where)
     if values['prefetch_mode'] == 'cuda' and not torch.cuda.is_available():
         raise OptionError(f'{where}: "prefetch_mode" is "cuda", but torch finds no GPU; write "cpu" or ~.')
@@ -345,7 +424,7 @@ def _check_sections(opt: Mapping[str, Any], is_train: bool, model: Any, networks
         read_options(opt['logger'], {**LOGGER, **_section_options(model, 'logger')}, 'logger')
         _check_train(opt['train'], model)
     if opt.get('val') is not None:
-        frequency = Option((float,)) if is_train else Option((float,), None)
+        frequency = Option((float,), REQUIRED if is_train else None, least=1)
         read_options(opt['val'], {**VAL, 'val_freq': frequency, **_section_options(model, 'val')}, 'val')
     _check_path(opt, is_train, model, networks)
 
@@ -356,7 +435,7 @@ def _check_train(section: Mapping[str, Any], model: Any) -> None:
         if key.startswith('optim_') and isinstance(value, Mapping):
             _check_optimizer(value, f'train: {key}')
     if isinstance(section.get('scheduler'), Mapping):
-        _check_scheduler(section['scheduler'])
+        _check_scheduler(section['scheduler'], int(float(section['total_iter'])))
 
 
 def _check_optimizer(section: Mapping[str, Any], where: str) -> None:
@@ -366,13 +445,32 @@ def _check_optimizer(section: Mapping[str, Any], where: str) -> None:
         if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
     }
     _check_call(section, known, where, 'optimizer of torch.optim', given=('self', 'params'))
+    try:
+        known[section['type']]([torch.zeros(1)], **_arguments(section))
+    except (ValueError, TypeError) as error:
+        raise OptionError(f'{where}: {section["type"]} cannot be built: {error}') from error
 
 
-def _check_scheduler(section: Mapping[str, Any]) -> None:
+def _arguments(section: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {key: value for key, value in section.items() if key != 'type'}
+    _convert(arguments := copy.deepcopy(arguments))
+    return arguments
+
+
+def _check_scheduler(section: Mapping[str, Any], total: int) -> None:
     from basicsr.models import lr_scheduler
 
     known = {name: getattr(lr_scheduler, kind) for name, kind in SCHEDULERS.items()}
     _check_call(section, known, 'train: scheduler', 'scheduler', given=('self', 'optimizer'))
+    for key in ('periods', 'milestones', 'restarts', 'restart_weights'):
+        values = section.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(each, (int, float)) and each >= 0 for each in values):
+            raise OptionError(f'train: scheduler: "{key}" is {values!r}, expected a list of numbers >= 0.')
+    if 'periods' in section and sum(section['periods']) < total:
+        raise OptionError(
+            f'train: scheduler: the periods {section["periods"]} end before total_iter {total}; make their sum at '
+            'least as large.'
+        )
 
 
 def _check_call(section: Mapping[str, Any], known: Mapping[str, Any], where: str, kind: str, given: tuple) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from basis_blur.image_io import Photo
 
 DEFAULT_WEIGHTS = 'basis_kpn'
+LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
 HOW_TO_TRAIN = (
     'this version ships no weights. "make demo" trains a small network in minutes, '
     '"basis-blur train options/train_basis.yml" a full one; give its file by --weights.'
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--gamma',
         metavar='G',
-        type=positive,
+        type=gamma,
         default=2.2,
         help='light = photo ** G; 1 for photos in linear light (default: 2.2)',
     )
@@ -48,11 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def positive(text: str) -> float:
-    """Read a positive number of the command line."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f'{text} is not a positive number')
+def gamma(text: str) -> float:
+    """Read a gamma of the command line: a number of a size that photos have."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not LEAST_GAMMA <= number <= MOST_GAMMA:
+        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no number from {LEAST_GAMMA} to {MOST_GAMMA}')
     return number
 
 
@@ -124,7 +128,7 @@ def _device(name: str | None) -> str:
     if name is None:
         return 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
-        torch.empty(1, device=name)
+        torch.empty(1, device=name).item()  # 'meta' has no numbers
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         raise InputError(f'--device {name} is not here ({first_line}); "cpu" always is.') from error

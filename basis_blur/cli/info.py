@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ NETWORK is a name, such as UFPNet, or a file of weights. FLOPs are multiply-adds
 normalisations for one photo, counted by mmengine (pip install basis_blur[mmengine]) while the network computes one,
 which takes seconds to a minute; without mmengine only parameters are told. Activations and sums are not counted; they
 take little time beside the others."""
+
+MOST_PIXELS = 2**24  # more would take all memory
 
 
 def add_parser(subparsers) -> None:
@@ -110,8 +113,11 @@ def size_of(text: str) -> tuple[int, int]:
         InputError: it is none.
     """
     match = re.fullmatch(r'(\d+)x(\d+)', text)
-    if match is None or min(map(int, match.groups())) < 1:
-        raise InputError(f'--size is "{text}", expected WIDTHxHEIGHT in pixels, such as 256x256.')
+    if match is None or len(text) > 20 or not 1 <= math.prod(map(int, match.groups())) <= MOST_PIXELS:
+        raise InputError(
+            f'--size is "{text}", expected WIDTHxHEIGHT in pixels, such as 256x256, of '
+            f'at most {MOST_PIXELS / 1e6:.0f} million.'
+        )
     return int(match[2]), int(match[1])
 
 
@@ -123,7 +129,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
             raise InputError(f'--set is "{text}", expected KEY=VALUE, such as width=32.')
         try:
             settings[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             settings[key] = value
     return settings
 
@@ -132,7 +138,7 @@ def _network(name: str, settings: dict[str, Any]) -> Any:
     """Build an untrained network, by name or like the one a file holds."""
     from basis_blur.archs import ARCHS
     from basis_blur.options import options_of, read_options
-    from basis_blur.weights import load_network
+    from basis_blur.weights import build_without_memory, load_network
 
     if name in ARCHS:
         kind = ARCHS[name]
@@ -144,7 +150,5 @@ def _network(name: str, settings: dict[str, Any]) -> Any:
             f'there is no network or file "{name}".{did_you_mean(name, ARCHS)} The networks are {", ".join(ARCHS)}.'
         )
     settings = read_options(settings, options_of(kind), '--set')
-    try:
-        return kind(**settings).eval()
-    except ValueError as error:
-        raise InputError(f'--set: {error}') from error
+    build_without_memory(kind, settings, '--set')
+    return kind(**settings).eval()

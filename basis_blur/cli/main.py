@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # on two cores, a training step was ten times slower.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')  # a file name need not be text
     args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     log = getattr(args, 'log', None)
     try:

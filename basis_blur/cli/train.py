@@ -92,8 +92,10 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)
     import basis_blur.plugin  # noqa: F401  Here, because a broken file is told sooner without BasicSR's seconds.
+    from basis_blur.bridges.basicsr import read_without_tags
 
     check_options(opt, is_train)
+    read_without_tags()
     return opt
 
 

@@ -33,6 +33,8 @@ KERNELS_CHECKED = 100
 SECONDS_PER_COMMIT = 1.0
 # Keys have eight digits, so that they stand in the order of their numbers.
 LARGEST_COUNT = 10**8
+LARGEST_SIZE = 255
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class KernelRecipe:
 
     Args:
         count: number of kernels, 1 to 10^8.
-        kernel_size: K, odd, >= 5.
-        seed: >= 0.
+        kernel_size: K, odd, 5 to 255.
+        seed: 0 to 2^63 - 1.
 
     Raises:
         InputError: a number is out of its range.
@@ -55,10 +57,12 @@ class KernelRecipe:
     def __post_init__(self):
         if not 1 <= self.count <= LARGEST_COUNT:
             raise InputError(f'the number of kernels is {self.count}, expected 1 to {LARGEST_COUNT}.')
-        if self.kernel_size < 5 or self.kernel_size % 2 == 0:
-            raise InputError(f'the kernel size is {self.kernel_size}, expected an odd number of pixels >= 5.')
-        if self.seed < 0:
-            raise InputError(f'the seed is {self.seed}, expected >= 0.')
+        if not 5 <= self.kernel_size <= LARGEST_SIZE or self.kernel_size % 2 == 0:
+            raise InputError(
+                f'the kernel size is {self.kernel_size}, expected an odd number of pixels >= 5 and <= {LARGEST_SIZE}.'
+            )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise InputError(f'the seed is {self.seed}, expected >= 0 and <= {LARGEST_SEED}.')
 
 
 class Preparation(NamedTuple):

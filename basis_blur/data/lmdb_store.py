@@ -21,7 +21,7 @@ from typing import Any
 import lmdb
 
 from basis_blur.errors import InputError
-from basis_blur.files import atomic_path, remove_partials
+from basis_blur.files import atomic_path, parse_json, remove_partials
 
 try:
     import fcntl
@@ -95,14 +95,19 @@ class LmdbWriter:
     def _check_parameters(self, folder: Path) -> None:
         file = folder / PARAMETERS_FILE
         try:
-            found = json.loads(file.read_text())
+            found = parse_json(file.read_bytes())
         except FileNotFoundError:
             raise InputError(
                 f'{folder} exists but was not prepared by basis-blur (it has no {PARAMETERS_FILE}); '
                 'choose another name or move it away.'
             ) from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise InputError(f'{file} is damaged ({error}); delete {folder} and prepare it anew.') from error
+        if not isinstance(found, dict):
+            raise InputError(
+                f'{file} holds a {type(found).__name__}, expected parameters by name; delete {folder} and prepare it '
+                'anew.'
+            )
         if found != self.parameters:
             names = [name for name in {**found, **self.parameters} if found.get(name) != self.parameters.get(name)]
             texts = [f'{name} {found.get(name)!r} (now {self.parameters.get(name)!r})' for name in names]
@@ -227,11 +232,13 @@ class LmdbReader:
         if not self.path.is_dir():
             raise InputError(f'{path} is not a folder; expected an LMDB folder with data.mdb and {META_FILE}.')
         try:
-            text = (self.path / META_FILE).read_text()
+            text = (self.path / META_FILE).read_text(encoding='utf-8')
         except FileNotFoundError:
             raise InputError(
                 f'{path} has no {META_FILE}; prepare the LMDB with basis-blur or with BasicSR, both write it.'
             ) from None
+        except UnicodeDecodeError as error:
+            raise InputError(f'{self.path / META_FILE} is no text ({error}); prepare the LMDB anew.') from error
         self.lines = text.splitlines()
         self.keys = [line.split('.')[0] for line in self.lines]
         store = _open_for_reading(self.path)
@@ -262,10 +269,13 @@ class LmdbReader:
     @property
     def parameters(self) -> dict[str, Any]:
         """What the folder was prepared with; empty where BasicSR made it."""
+        file = self.path / PARAMETERS_FILE
         try:
-            return json.loads((self.path / PARAMETERS_FILE).read_text())
+            return parse_json(file.read_bytes())
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise InputError(f'{file} is damaged ({error}); prepare the LMDB anew.') from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_store': None, '_process': None}
@@ -279,12 +289,21 @@ class _Store:
         self._path = path
 
     def get(self, key: bytes) -> bytes | None:
-        with self._environment.begin() as transaction:
-            return transaction.get(key)
+        try:
+            with self._environment.begin() as transaction:
+                return transaction.get(key)
+        except lmdb.Error as error:
+            raise self._damage(error) from error
 
     def keys(self) -> Iterator[bytes]:
-        with self._environment.begin() as transaction, transaction.cursor() as cursor:
-            yield from cursor.iternext(keys=True, values=False)
+        try:
+            with self._environment.begin() as transaction, transaction.cursor() as cursor:
+                yield from cursor.iternext(keys=True, values=False)
+        except lmdb.Error as error:
+            raise self._damage(error) from error
+
+    def _damage(self, error: lmdb.Error) -> InputError:
+        return InputError(f'{self._path / "data.mdb"} is damaged ({error}); prepare it anew or copy it again.')
 
     def stat(self) -> dict[str, int]:
         return self._environment.stat()
@@ -304,6 +323,7 @@ class _GrowingStore(_Store):
             environment = lmdb.open(str(path), map_size=map_size, readahead=False)
         except lmdb.Error as error:
             raise _write_error(path, error) from error
+        _check_length(environment, size)
         super().__init__(environment, path)
 
     def put_all(self, entries: Mapping[bytes, bytes]) -> None:
@@ -319,25 +339,32 @@ class _GrowingStore(_Store):
                 raise _write_error(self._path, error) from error
 
     def delete(self, key: bytes) -> None:
-        with self._environment.begin(write=True) as transaction:
-            transaction.delete(key)
+        try:
+            with self._environment.begin(write=True) as transaction:
+                transaction.delete(key)
+        except lmdb.Error as error:
+            raise _write_error(self._path, error) from error
 
 
 def _open_for_reading(path: Path) -> _Store:
     file = path / 'data.mdb'
     try:
-        size = file.stat().st_size
+        file.stat()
         environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False, max_spare_txns=2)
     except (FileNotFoundError, lmdb.Error) as error:
         raise InputError(f'{path} cannot be read as an LMDB ({error}); prepare it anew or copy it again.') from error
-    # Reading a page behind the end of a truncated file would kill the process (SIGBUS), so ask before.
-    needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    _check_length(environment, file)
+    return _Store(environment, path)
+
+
+def _check_length(environment: lmdb.Environment, file: Path) -> None:
+    """Raise InputError if the file is truncated: reading a page behind its end would kill the process (SIGBUS)."""
+    size, needed = file.stat().st_size, (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     if size < needed:
         environment.close()
         raise InputError(
             f'{file} is truncated: it has {size} bytes, expected at least {needed}; prepare it anew or copy it again.'
         )
-    return _Store(environment, path)
 
 
 def _write_error(path: Path, error: lmdb.Error) -> OSError:

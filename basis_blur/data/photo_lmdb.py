@@ -29,6 +29,8 @@ from basis_blur.data.lmdb_store import LmdbWriter
 from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.errors import InputError
+from basis_blur.files import check_is_file
+from basis_blur.image_io import MAX_BYTES, no_warnings
 
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
@@ -267,9 +269,10 @@ def _encode(job: _Job) -> _Entry:
 
 def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
     """Return the bytes to store, their suffix, (H, W), the number of channels, and the PNG level (0 as it was)."""
+    check_is_file(path, MAX_BYTES)
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as picture:
+        with no_warnings(), Image.open(io.BytesIO(content)) as picture:
             kind, mode = picture.format, picture.mode
             picture.load()
             width, height = picture.size

@@ -18,7 +18,6 @@ coco: where objects overlap, the smaller one is in front; crowds, which have no 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,6 +28,8 @@ import numpy as np
 from PIL import Image
 
 from basis_blur.errors import InputError
+from basis_blur.files import check_is_file, parse_json
+from basis_blur.image_io import no_warnings
 
 FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')
 MOST_OBJECTS = 255
@@ -121,10 +122,11 @@ class _FileAnnotation:
     decode: Any
 
     def label_map(self, photo: Path, size: tuple[int, int]) -> np.ndarray:
+        check_is_file(self.file)
         try:
-            with Image.open(self.file) as picture:
+            with no_warnings(), Image.open(self.file) as picture:
                 values = np.asarray(picture)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f'{self.file} cannot be read as a picture ({error}); replace or remove it.') from error
         if values.shape[:2] != tuple(size):
             raise InputError(
@@ -188,9 +190,9 @@ def _largest_first(objects: np.ndarray) -> np.ndarray:
 
 class _CocoAnnotations:
     def __init__(self, path: Path):
+        check_is_file(path)
         try:
-            with open(path, 'rb') as file:
-                content = json.load(file)
+            content = parse_json(path.read_bytes())
             names = {entry['id']: entry['file_name'] for entry in content['images']}
             sizes = {entry['id']: (entry['height'], entry['width']) for entry in content['images']}
             shapes: dict[Any, list[Any]] = {identity: [] for identity in names}
@@ -199,7 +201,7 @@ class _CocoAnnotations:
                     shapes[entry['image_id']].append(_compact(entry['segmentation']))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise InputError(f'{path} is not a file; the mask format "coco" expects an instances json.') from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'{path} is not a COCO instances json ({type(error).__name__}: {error}); expected "images" with id, '
                 'file_name, height, width and "annotations" with image_id and segmentation.'
@@ -226,7 +228,7 @@ class _CocoAnnotation:
             )
         try:
             masks = [decode_segmentation(shape, self.size) for shape in self.shapes]
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # TypeError: there is no number where one is expected
             raise InputError(f'{self.source}: an object of {photo}: {error}') from error
         objects = np.zeros(self.size, np.int64)
         for number, mask in enumerate(sorted(masks, key=np.count_nonzero, reverse=True), start=1):

@@ -14,10 +14,13 @@ from typing import TypeVar
 
 import cv2
 
+from basis_blur.errors import InputError
+
 Job = TypeVar('Job')
 Result = TypeVar('Result')
 
 UNDER_WAY_PER_WORKER = 4
+MOST_WORKERS = 1024
 
 
 class WorkerPool:
@@ -26,9 +29,14 @@ class WorkerPool:
     Args:
         workers: number of processes; 0 works in this one. As always with processes, a script that asks for them
             needs `if __name__ == '__main__':`.
+
+    Raises:
+        InputError: `workers` is no number of processes that a machine could have.
     """
 
     def __init__(self, workers: int):
+        if not 0 <= workers <= MOST_WORKERS:
+            raise InputError(f'the number of workers is {workers}, expected 0 to {MOST_WORKERS}; one per core is best.')
         self._bound = workers * UNDER_WAY_PER_WORKER
         self._executor = None
         if workers:

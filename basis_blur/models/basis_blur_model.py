@@ -64,6 +64,17 @@ class BasisBlurModel(NetworkModel):
             self.objective = self._build_objective().to(self.device)
 
     def _build_objective(self) -> BasisObjective:
+            self._check_kernel_size(opt)
+
+    def _check_kernel_size(self, opt: Mapping[str, Any]) -> None:
+        own = self.best_net.hyper_parameters['kernel_size']
+        for phase, section in opt['datasets'].items():
+            found = section.get('kernel_size', own)
+            if self.train_options['kernel_opt'] is not None and found != own:
+                raise OptionError(
+                    f'datasets: {phase}: "kernel_size" is {found}, but the kernels of network_g have {own} pixels a '
+                    'side, and the kernel loss compares them; make them agree.'
+                )
         losses = {'reblur_opt': None, 'kernel_opt': None}
         for key, kind, facts in (('reblur_opt', ReblurLoss, {'gamma': self.gamma}), ('kernel_opt', KernelLoss, {})):
             section = self.train_options[key]

@@ -47,7 +47,7 @@ from tqdm import tqdm
 
 from basis_blur import interrupts
 from basis_blur.errors import InputError, did_you_mean
-from basis_blur.files import atomic_path
+from basis_blur.files import atomic_path, check_is_file
 from basis_blur.options import Option, OptionError, read_options
 from basis_blur.visualize import write_picture
 from basis_blur.weights import load_network
@@ -81,9 +81,9 @@ class NetworkModel(BaseModel):
         'train': {
             'optim_g': Option((dict,)),
             'scheduler': Option((dict,)),
-            'ema_decay': Option((float,), 0.0),
+            'ema_decay': Option((float,), 0.0, least=0, most=1),
             'amp': Option((str, NoneType), None, choices=tuple(AMP_TYPES)),
-            'grad_clip_norm': Option((float, NoneType), None),
+            'grad_clip_norm': Option((float, NoneType), None, least=1e-9),
         },
         'val': {},
         'path': {},
@@ -540,6 +540,7 @@ def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
         for key in (param_key, 'params'):
             if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
                 return checkpoint[key], key
+    check_is_file(path)
     return load_network(path).state_dict(), ''
 
 
