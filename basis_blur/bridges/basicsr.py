@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import basicsr.data.prefetch_dataloader as prefetch
 import basicsr.test
@@ -235,6 +235,8 @@ class _Training:
 
     resumed: dict[str, Any] | None = None
     stream: SampleStream | None = None
+    validations: ClassVar[list[Any]] = []
+    tb_logger: Any = None
     model: BaseModel | None = None
     iterations_done = 0
 
@@ -244,7 +246,10 @@ class _Training:
 def _build_dataloader(original: Callable) -> Callable:
     def build_dataloader(dataset, dataset_opt, num_gpu=1, dist=False, sampler=None, seed=None):
         if dataset_opt['phase'] != 'train' or sampler is None or seed is None:
-            return original(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+            loader = original(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+            if dataset_opt['phase'] == 'val':
+                _Training.validations.append(loader)
+            return loader
         stream = SampleStream(sampler, seed)
         loader = original(SeededDataset(dataset), dataset_opt, num_gpu=num_gpu, dist=dist, sampler=stream, seed=seed)
         # Else each epoch would take a number from torch's own generator, and a resumed run one more than another.
@@ -275,14 +280,37 @@ def _skip_what_was_seen(stream: SampleStream, loader: Any, epoch: int, iteration
     )
 
 
+# Why init_tb_loggers: a validation that is made up for wants the logger too.
+def _init_tb_loggers(original: Callable) -> Callable:
+    def init_tb_loggers(opt):
+        _Training.tb_logger = original(opt)
+        return _Training.tb_logger
+
+    return init_tb_loggers
+
+
 # Why update_learning_rate: it is the first call of each iteration, when all of the one before is done.
 def _update_learning_rate(original: Callable) -> Callable:
     def update_learning_rate(self, current_iter, warmup_iter=-1):
+        resumes = _Training.model is None and _Training.resumed is not None
         _Training.model, _Training.iterations_done = self, current_iter - 1
+        if resumes:
+            _make_up_for_validations(self, current_iter - 1)
         _stop_together(self)
         original(self, current_iter, warmup_iter=warmup_iter)
 
     return update_learning_rate
+
+
+def _make_up_for_validations(model: BaseModel, iteration: int) -> None:
+    """Do the validations that a state was interrupted in: BasicSR saves it before them, and would not come back."""
+    options = model.opt.get('val') or {}
+    validated = getattr(model, 'validated', None)
+    if validated is None or not options.get('val_freq') or iteration % options['val_freq']:
+        return
+    for loader in _Training.validations:
+        if loader.dataset.opt['name'] not in validated:
+            model.validation(loader, iteration, _Training.tb_logger, options['save_img'])
 
 
 def _stop_together(model: BaseModel) -> None:
@@ -359,6 +387,7 @@ def _mend_script(script: types.ModuleType | None) -> None:
         _replace(script, 'load_resume_state', _check_and_load_state)
     if hasattr(script, 'load_resume_state') and hasattr(script, 'build_dataloader'):  # which test.py has too
         _replace(script, 'build_dataloader', _build_dataloader)
+        _replace(script, 'init_tb_loggers', _init_tb_loggers)
     if hasattr(script, 'make_exp_dirs'):
         tests = hasattr(script, 'test_pipeline')
         _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else _make_folders)
@@ -370,8 +399,9 @@ def _check_and_load_state(original: Callable) -> Callable:
     def load_and_check(opt):
         prepare(opt, is_train=True)
         try:
-            _Training.resumed = state = load_resume_state(opt)
-            return state
+            _Training.resumed = load_resume_state(opt)
+            _Training.validations.clear()
+            return _Training.resumed
         except InputError as error:
             stop(error)
 

@@ -104,6 +104,8 @@ class NetworkModel(BaseModel):
         self.best_metric_results: dict[str, dict[str, dict]] = {}
         self.batch_name = 'no batch yet'
         self.iterations_done = 0
+        # Names of the data sets that the network of this iteration was validated on; None where nobody knows.
+        self.validated: set[str] | None = set()
         self._saved_at: tuple[int, int] | None = None
         path, strict = opt['path'].get('pretrain_network_g'), opt['path'].get('strict_load_g', True)
         if path is not None:
@@ -287,7 +289,7 @@ class NetworkModel(BaseModel):
             self.model_ema(self.ema_decay)
         self.log_dict = self.reduce_loss_dict({name: value.detach() for name, value in losses.items()})
         self.log_dict['grad_norm'] = norm.item()
-        self.iterations_done = current_iter
+        self.iterations_done, self.validated = current_iter, set()
         self._keep_losses(current_iter)
 
     def _stop(self, finding: str, current_iter: int) -> None:
@@ -383,6 +385,7 @@ class NetworkModel(BaseModel):
             'scaler': self.scaler.state_dict(),
             'random': generators,
             'best_metric_results': self.best_metric_results,
+            'validated': None if self.validated is None else sorted(self.validated),
         }
         _write(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
 
@@ -415,6 +418,9 @@ class NetworkModel(BaseModel):
         if 'random' in resume_state:
             _set_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
         self.iterations_done = resume_state['iter']
+        self._saved_at = (resume_state['epoch'], resume_state['iter'])
+        validated = resume_state.get('validated')
+        self.validated = None if validated is None else set(validated)
         self._cut_losses()
 
     def validate(self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool):
@@ -441,6 +447,8 @@ class NetworkModel(BaseModel):
             super().validation(dataloader, current_iter, tb_logger, save_img)
         finally:
             _continue(generators, self.device)
+        if self.validated is not None:
+            self.validated.add(dataloader.dataset.opt['name'])
         if self._saved_at is not None and self._saved_at[1] == current_iter:
             self.save_training_state(*self._saved_at)  # once more, with the best scores
 
