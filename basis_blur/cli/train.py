@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         with saving_on_interrupts():
             train_pipeline(os.getcwd())
     except interrupts.SafeStop as stop:
-        stop.remark += f'; go on with: {command_to_go_on(args)}'
+        command = command_to_go_on(args) if args.launcher == 'none' else 'the same command and --auto_resume'
+        stop.remark += f'; go on with: {command}'
         raise
     return 0
 

@@ -257,3 +257,41 @@ def test_no_folder_is_made_of_the_weights_that_a_stage_begins_with(tmp_path, wei
     sys.modules['basicsr.train'].make_exp_dirs({'is_train': True, 'path': paths})
     assert [path.name for path in tmp_path.iterdir()] == ['run']
     assert (tmp_path / 'run' / 'models').is_dir()
+
+
+class Validated:
+    """A model that tells which of its validations are made up for."""
+
+    def __init__(self, validated, frequency=4):
+        self.opt = {'val': {'val_freq': frequency, 'save_img': False}, 'dist': False}
+        self.validated = validated
+        self.calls = []
+
+    def validation(self, loader, iteration, tb_logger, save_img):
+        self.calls.append((loader.dataset.opt['name'], iteration))
+
+
+@pytest.mark.parametrize(
+    ('validated', 'iteration', 'made_up'), [(['a'], 8, ['b']), (['a', 'b'], 8, []), ([], 6, []), (None, 8, [])]
+)
+def test_a_resumed_training_makes_up_for_validations(monkeypatch, validated, iteration, made_up):
+    loaders = [types.SimpleNamespace(dataset=types.SimpleNamespace(opt={'name': name})) for name in 'ab']
+    monkeypatch.setattr(compatibility._Training, 'validations', loaders)
+    monkeypatch.setattr(compatibility._Training, 'resumed', {'iter': iteration})
+    monkeypatch.setattr(compatibility._Training, 'model', None)
+    model = Validated(validated)
+    update = compatibility._update_learning_rate(lambda self, current_iter, warmup_iter: None)
+    update(model, iteration + 1)
+    update(model, iteration + 2)
+    assert model.calls == [(name, iteration) for name in made_up]
+
+
+@pytest.mark.parametrize(('iteration', 'skipped'), [(6, 4), (8, 8), (4, 0), (9, 0), (3, 0)])
+def test_a_resumed_epoch_skips_what_was_seen_if_that_fits(caplog, iteration, skipped):
+    """Epochs of 4 batches of 2; the state is of epoch 1."""
+    order = types.SimpleNamespace(epoch=1, num_replicas=1, rank=0)
+    stream = compatibility.SampleStream(range(8), 0)
+    loader = torch.utils.data.DataLoader(range(8), 2)
+    compatibility._skip_what_was_seen(stream, loader, 1, iteration)
+    stream.order = type('Order', (list,), vars(order))(range(8))
+    assert len(list(stream)) == 8 - skipped

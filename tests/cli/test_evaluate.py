@@ -137,3 +137,21 @@ def test_a_name_with_two_suffixes_is_refused(folders, capsys):
     write_photo(folders / 'gt' / 'a.jpg', scene(0))
     assert evaluate(folders, 'plain') == 2
     assert 'holds a more than once' in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_scores_that_were_found(folders, monkeypatch, capsys):
+    from basis_blur.cli import evaluate as command
+
+    score_of = command.score_of
+
+    def stop_at_the_last(pair, protocol, callback):
+        if pair.name == 'c':
+            raise KeyboardInterrupt
+        return score_of(pair, protocol, callback)
+
+    monkeypatch.setattr(command, 'score_of', stop_at_the_last)
+    assert evaluate(folders, 'plain', '--csv', folders / 'scores.csv') == 130
+    assert [row['name'] for row in rows(folders / 'scores.csv')] == ['a', 'b']
+    told = capsys.readouterr()
+    assert 'plain protocol: 2 of 2 photos scored' in told.out
+    assert told.err.strip().endswith('interrupted; 2 of 3 photos were compared; what is written is of those.')

@@ -1,6 +1,7 @@
 """The command line: quick help, one sentence for a mistake, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -61,6 +62,18 @@ def test_ctrl_c_ends_without_a_traceback(command, capsys):
 
 def test_the_commands_own_exit_code_is_passed_on(command):
     assert command(lambda args: 0) == 0
+def test_sigterm_ends_with_143_and_a_word_on_what_is_kept(command, capsys):
+    def action(args):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            error.remark = 'two photos are kept'
+            raise
+
+    assert command(action) == 143
+    assert capsys.readouterr().err == '\nbasis-blur doctor: interrupted; two photos are kept.\n'
+
+
     assert command(lambda args: 2) == 2
 
 

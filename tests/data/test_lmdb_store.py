@@ -212,3 +212,28 @@ def test_a_reader_opens_its_files_anew_in_every_process(tmp_path):
 def test_the_parameters_are_readable_json(tmp_path):
     fill(tmp_path / 'a.lmdb', [0])
     assert json.loads((tmp_path / 'a.lmdb' / 'basis_blur.json').read_text()) == PARAMETERS
+
+
+def test_a_writer_killed_in_its_last_steps_is_finished_by_the_next(tmp_path, monkeypatch):
+    fill(tmp_path / 'whole.lmdb', [0, 1, 2])
+    with monkeypatch.context() as patch:
+        patch.setattr(lmdb_store.os, 'replace', stop_at_the_last_rename(os.replace))
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path / 'a.lmdb', [0, 1])
+    unfinished = tmp_path / '.a.lmdb.partial'
+    assert (unfinished / 'meta_info.txt').exists()
+    (unfinished / '.meta_info.0123abcd.partial.txt').touch()  # of another kill
+    fill(tmp_path / 'a.lmdb', [2])
+    files = [{path.name for path in (tmp_path / name).iterdir()} for name in ('a.lmdb', 'whole.lmdb')]
+    assert files[0] == files[1]
+    for name in ('a.lmdb', 'whole.lmdb'):
+        assert LmdbReader(tmp_path / name).lines == [entry(number)[2] for number in range(3)]
+
+
+def stop_at_the_last_rename(replace):
+    def replace_files_only(old, new):
+        if str(new).endswith('.lmdb'):
+            raise KeyboardInterrupt
+        replace(old, new)
+
+    return replace_files_only

@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import json
 from pathlib import Path
 
 import pytest
@@ -362,3 +363,42 @@ def test_distributed_training_works_on_the_cpu(options, build, batches, train, t
         torch.distributed.destroy_process_group()
     saved = torch.load(tmp_path / 'models' / 'net_g_2.pth', weights_only=True)
     assert saved['params'].keys() == weights.keys()
+
+
+def test_losses_are_kept_with_all_digits_and_cut_where_a_training_goes_on(options, build, batches, train, tmp_path):
+    opt = options()
+    opt['logger'], opt['path']['log'] = {'loss_log_freq': 2}, str(tmp_path)
+    model = build(opt)
+    losses = train(model, batches(), 1, 4)
+    model.save(0, 3)
+    path = tmp_path / 'losses.jsonl'
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert kept == [{'iter': 2, **losses[1]}, {'iter': 4, **losses[3]}]
+    path.write_text(path.read_text() + '{"iter": 2, "l_pi')
+    build(opt).resume_training(load_state(opt, 3))
+    assert [json.loads(line) for line in path.read_text().splitlines()] == kept[:1]
+
+
+def test_a_validation_leaves_the_random_numbers_and_its_scores_in_the_state(options, build, batches, train):
+    opt = options()
+    model = build(opt)
+    train(model, batches(), 1, 1)
+    model.save(0, 1)
+    assert load_state(opt, 1)['validated'] == []
+    before = torch.get_rng_state()
+    model.validation(validation_loader(), 1, None)
+    assert torch.equal(torch.get_rng_state(), before)
+    state = load_state(opt, 1)
+    assert state['validated'] == ['held_out']
+    assert state['best_metric_results']['held_out']['level']['iter'] == 1
+
+
+def validation_loader():
+    """A loader, which takes a number from torch's generator, as every loader does."""
+    return torch.utils.data.DataLoader(Named([{'lq': torch.zeros(3, 6, 6)}]))
+
+
+class Named(list):
+    """A data set with the options that BasicSR gives it."""
+
+    opt = {'name': 'held_out'}  # noqa: RUF012
