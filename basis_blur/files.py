@@ -35,6 +35,10 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
         with open(partial, 'rb') as written:
             os.fsync(written.fileno())
         os.replace(partial, final)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # of a write, which knows no name
+            error.filename = str(final)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

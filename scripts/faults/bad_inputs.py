@@ -35,7 +35,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from bad_input_cases import CANARY, Case, Good, all_cases
 
-SECONDS = 10  # for a case in a forked process
 SECONDS_WHOLE = 60  # for a whole process, which imports torch
 LONGEST_LINE = 700
 FAULTS = ('exit', 'traceback', 'words', 'slow', 'left', 'code')
@@ -62,7 +61,7 @@ def run_case(case: Case, folder: Path, good: Good, whole: bool = False) -> Outco
     arguments = [str(each) for each in case.make(place, good)]
     before = contents(place)
     started = time.perf_counter()
-    code = (_run_whole if whole else _run_forked)(arguments, place, folder)
+    code = _run_whole(arguments, place, folder) if whole else _run_forked(arguments, place, folder, case.seconds)
     seconds = time.perf_counter() - started
     said = (folder / 'stderr').read_text(errors='replace')
     printed = (folder / 'stdout').read_text(errors='replace')
@@ -132,10 +131,10 @@ def left_over(before: dict, after: dict, allowed: Iterable[str]) -> list[str]:
     return sorted(name for name in different if not any(re.fullmatch(pattern, name) for pattern in allowed))
 
 
-def _run_forked(arguments: list[str], place: Path, folder: Path) -> int | None:
+def _run_forked(arguments: list[str], place: Path, folder: Path, seconds: int) -> int | None:
     process = multiprocessing.get_context('fork').Process(target=_be_the_command, args=(arguments, place, folder))
     process.start()
-    process.join(SECONDS)
+    process.join(seconds)
     if process.is_alive():
         process.kill()
         process.join()

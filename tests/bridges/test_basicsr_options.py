@@ -238,10 +238,67 @@ def test_our_plugin_line_is_the_only_python_that_is_read(tmp_path):
     assert not witness.exists()
 
 
+def test_plain_types_may_be_named_and_no_others(tmp_path):
+    file = tmp_path / 'options.yml'
+    file.write_text('lr: !!float 1e-4\nname: !!str 5\n')
+    assert read_option_file(file) == {'lr': 1e-4, 'name': '5'}
+    for tag in ('!!binary aGVsbG8=', '!!set {a}', '!Ref x', '!<tag:yaml.org,2002:python/name:os.system> x'):
+        file.write_text(f'name: x\nother: {tag}\n')
+        with pytest.raises(InputError, match=r'line 2, column 8: the tag ".*is refused'):
+            read_option_file(file)
+
+
+def test_aliases_are_read_but_not_when_they_multiply(tmp_path):
+    file = tmp_path / 'options.yml'
+    file.write_text('a: &a {lr: 1}\nb: *a\nc: {<<: *a, x: 2}\n')
+    assert read_option_file(file) == {'a': {'lr': 1}, 'b': {'lr': 1}, 'c': {'lr': 1, 'x': 2}}
+    tenfold = ''.join(f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 10)}]\n' for n in range(1, 5))
+    file.write_text('a0: &a0 [1, 2]\n' + tenfold)
+    with pytest.raises(InputError, match='line 5, .*aliases written out'):
+        read_option_file(file)
+    file.write_text('x: &x [*x]\n')
+    with pytest.raises(InputError, match='line 1, .*alias stands inside'):
+        read_option_file(file)
+
+
+@pytest.mark.parametrize('name', ['', ' ', '.', '..', '../x', 'a/b', '/a', 'a\\b', 'a\nb'])
+def test_a_run_keeps_to_its_folder(opt, name):
+    with pytest.raises(OptionError, match='"name" is'):
+        check_options({**opt, 'name': name}, is_train=True)
+
+
+@pytest.mark.parametrize(
+    ('path', 'value'),
+    [
+        ('manual_seed', -1),
+        ('manual_seed', 2**32),
+        ('datasets:train:batch_size_per_gpu', 0),
+        ('datasets:train:num_worker_per_gpu', -1),
+        ('train:total_iter', 0),
+        ('val:val_freq', 0),
+        ('logger:print_freq', 0),
+        ('network_g:num_feat', -8),
+        ('network_g:num_feat', 10**9),
+        ('train:optim_g:lr', -1),
+        ('train:scheduler:milestones', 5),
+        ('train:kernel_opt:p', 3),
+    ],
+)
+def test_a_value_out_of_its_range_is_named_before_anything_is_built(opt, path, value):
+    change(opt, path, value)
+    with pytest.raises(InputError, match=path.split(':')[-2 if 'optim' in path or 'network' in path else -1]):
+        check_options(opt, is_train=True)
+
+
 @pytest.mark.parametrize(
     ('text', 'found'),
     [
         ('name: x\ntrain: {a: 1\n', 'line 3'),
+        ('x: ' + '[' * 60, 'line 1, column 53: it is nested more than 50 levels'),
+        ('x: !!int y\n', 'line 1, column 4: "y" cannot be read as "int"'),
+        ('x: 2023-99-99\n', 'line 1, column 4: "2023-99-99" cannot be read'),
+        ('x: 1' + '0' * 50, 'is a number of more than'),
+        ('? [a]\n: 1\n', 'line 1'),
         ('name: x\n\tval: 1\n', 'line 2'),
         ('train:\n  a: 1\n  a: 2\n', 'line 3, column 3: the key "a" stands there twice'),
         ('- a\n- b\n', 'holds list, expected an option file'),

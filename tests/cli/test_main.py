@@ -39,6 +39,8 @@ def raising(error):
         (InputError('the photo is too small.'), 'the photo is too small.'),
         (FileNotFoundError(2, 'No such file or directory', 'x.png'), 'x.png: No such file or directory.'),
         (OSError(28, 'No space left on device'), 'No space left on device.'),
+        (InputError('there is no \x1b[2Ja\nb.png.'), 'there is no \\x1b[2Ja b.png.'),
+        (InputError('a' * 700), f'{"a" * 300} ... {"a" * 300}'),
         (
             InputError('Caught InputError in worker.\nTraceback:\n  line\nbasis_blur.errors.InputError: x is cut off.'),
             'x is cut off.',
@@ -60,8 +62,6 @@ def test_ctrl_c_ends_without_a_traceback(command, capsys):
     assert 'interrupted' in capsys.readouterr().err
 
 
-def test_the_commands_own_exit_code_is_passed_on(command):
-    assert command(lambda args: 0) == 0
 def test_sigterm_ends_with_143_and_a_word_on_what_is_kept(command, capsys):
     def action(args):
         try:
@@ -74,6 +74,8 @@ def test_sigterm_ends_with_143_and_a_word_on_what_is_kept(command, capsys):
     assert capsys.readouterr().err == '\nbasis-blur doctor: interrupted; two photos are kept.\n'
 
 
+def test_the_commands_own_exit_code_is_passed_on(command):
+    assert command(lambda args: 0) == 0
     assert command(lambda args: 2) == 2
 
 
