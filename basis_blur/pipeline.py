@@ -9,30 +9,48 @@ Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conver
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.restoration.noise import estimate_noise
-from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
+from basis_blur.restoration.richardson_lucy import RichardsonLucy, Schedule, richardson_lucy
+from basis_blur.tiling import (
+    Feathered,
+    Window,
+    blur_of_tiles,
+    blur_tile,
+    first_blur_tile,
+    first_restoring_tile,
+    restoring_tile,
+    shared_means,
+    spread_windows,
+    takes_means,
+    tile_windows,
+    with_smaller_tiles,
+)
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
 ITERATIONS = 11
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 GRADIENT = 0.05  # b in `tv_weight_for`
-OVERLAP = 32  # pixels, of tiles
+OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
+WHOLE_PIXELS = 1 << 23  # larger photos are restored in tiles by Richardson-Lucy
+TILE, TILE_OVERLAP = 2048, 256  # pixels; what lies around a tile reaches about as far as half the overlap
+SAMPLE_SIDE, SAMPLES = 512, 24  # of the windows from which tiles learn what the photo is like as a whole
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
-def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
+def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int | None = None) -> BlurField:
     """Estimate the blur of every pixel of a photo.
 
     The network runs in evaluation mode and without gradients; afterwards it is in the mode it was in before.
@@ -43,18 +61,31 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurFiel
             `hyper_parameters` with 'in_channels' and 'kernel_size'.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
         gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
+        tile: side of the tiles in which a BasisKPN works on the photo, pixels; by default a large photo is worked on
+            in tiles for which memory stays moderate, and any other network and photo as a whole. See
+            `basis_blur.tiling` for why they make no difference.
 
     Returns:
         The field, on the device and in the dtype of the photo.
 
     Raises:
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN.
-        InputError: the photo is smaller than the network's kernels.
+        InputError: the photo is smaller than the network's kernels, or memory does not suffice for small tiles.
     """
     light = light_for(net, photo, gamma)
+
+    def estimate(side: int | None) -> BlurField:
+        if side is None:
+            return net(light)
+        parts = [blur_of_tiles(net, light[n : n + 1], side) for n in range(len(light))]
+        kernels, mixing = parts[0] if len(parts) == 1 else (torch.cat(each) for each in zip(*parts, strict=True))
+        return BlurField.unchecked(kernels, mixing)
+
     with torch.no_grad(), _evaluation_mode(net):
-        field = net(light)
-    return field.to(photo)
+        if not isinstance(net, BasisKPN):
+            return estimate(None).to(photo)
+        tile = tile or blur_tile(net, photo.shape[-2:])
+        return with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
 
 
 def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
@@ -71,6 +102,7 @@ def deblur(
     iterations: int = ITERATIONS,
     tv_weight: float | None = None,
     callback: Callable[[int], None] | None = None,
+    tile: int | None = None,
 ) -> Tensor:
     """Remove a known blur from a photo by Richardson-Lucy iterations.
 
@@ -83,25 +115,34 @@ def deblur(
         gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
         iterations: at most.
         tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
-        callback: called with the number of each iteration, from 1.
+        callback: called with the number of each iteration, from 1; with tiles, of those that all tiles together have
+            made for a share of the photo.
+        tile: side of the tiles in which the photo is restored, pixels; by default photos of more than 8 megapixels
+            are, so that memory stays moderate. The steps of all tiles are those that suit windows spread over the
+            photo, see `Schedule`, and the tiles fade into each other where they overlap.
 
     Returns:
         The sharp photo, as `photo` is.
 
     Raises:
         ValueError: the photo is not as described, or the field is of another size.
-        InputError: the photo is smaller than the kernels.
+        InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
     """
     check_photo(photo)
     check_larger_than_kernel(photo, field.kernel_size)
+    if tile is None and photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
+        tile = TILE
     if (len(photo), *photo.shape[-2:]) != (len(field), *field.image_size):
         raise ValueError(
             f'the photo is {tuple(photo.shape)} and the field {tuple(field.mixing.shape)}, expected the same N, H and '
             'W; give the field that was estimated from this photo.'
         )
-    return torch.cat(
-        [_deblur_one(photo[n : n + 1], field[n], gamma, iterations, tv_weight, callback) for n in range(len(photo))]
-    )
+    results = []
+    for n in range(len(photo)):
+        settings = solver_settings(photo[n : n + 1], gamma, iterations, tv_weight)
+        solver = _Solver(photo[n : n + 1], field[n], gamma, settings, callback)
+        results.append(with_smaller_tiles(solver.solve, tile, TILE, 'removing the blur'))
+    return results[0] if len(results) == 1 else torch.cat(results)
 
 
 @torch.no_grad()
@@ -109,72 +150,71 @@ def restore(
     net: nn.Module,
     photo: Tensor,
     tile: int | None = None,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
     callback: Callable[[int, int], None] | None = None,
+    watch: Callable[[Window, Any], None] | None = None,
 ) -> Tensor:
     """Restore a photo with a network that maps photos to photos, such as UFPNet.
 
     A photo larger than `tile` is restored in tiles, kernels included, which fade into each other where they overlap;
-    memory then depends on the tile alone. The network runs in evaluation mode and is afterwards in its mode of before.
+    memory then depends on the tile alone. Where the network takes means over a photo, all tiles take them from the
+    same windows of it. The network runs in evaluation mode and is afterwards in its mode of before.
 
     Args:
         net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns such a photo, a result with `.image`, or a list of
             photos whose first is the restored one.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; gray is repeated, and the colours of the result averaged.
-        tile: largest side of a tile, pixels; by default the photo is restored as a whole.
-        overlap: of neighbouring tiles, pixels.
+        tile: largest side of a tile, pixels; by default the photo is restored as a whole where that takes a few GB,
+            as far as the network's hyper-parameters tell, and else in tiles for which it does.
+        overlap: of neighbouring tiles, pixels; by default a quarter of their side, but from 32 to 128.
         callback: called after each tile with its number, from 1, and how many there are.
+        watch: called after each tile with its place, (rows, columns) as slices, and what the network returned; once
+            more from the start if memory did not suffice and the tiles are smaller.
 
     Returns:
         The restored photo in [0, 1], as `photo` is.
 
     Raises:
         ValueError: the photo is not as described, or `tile` is not larger than `overlap`.
+        InputError: memory does not suffice for small tiles.
     """
     check_photo(photo)
-    if tile is not None and not 0 <= overlap < tile:
+    if tile is not None and not 0 <= _overlap_of(tile, overlap) < tile:
+        overlap = _overlap_of(tile, overlap)
         raise ValueError(f'tiles of {tile} pixels overlap by {overlap}, expected less than their size, and >= 0.')
     first = next(net.parameters(), photo)
     colour = photo.to(first).expand(-1, 3, -1, -1)
-    total, weights = torch.zeros_like(colour), torch.zeros_like(colour[:, :1])
-    rows, columns = (_tile_starts(side, tile, overlap) for side in photo.shape[-2:])
-    windows = [(slice(*row), slice(*column)) for row in rows for column in columns]
+    size = photo.shape[-2:]
+
+    def work(side: int | None) -> Tensor:
+        whole = Feathered(colour, 0 if side is None else _overlap_of(side, overlap))
+        windows = tile_windows(size, side, whole.overlap)
+        with shared_means([net] if len(windows) > 1 else []):
+            if len(windows) > 1 and takes_means(net):
+                samples = spread_windows(size, side // 2, 4)
+                net(torch.cat([colour[(..., *window)] for window in samples]))
+            for number, window in enumerate(windows, 1):
+                result = net(colour[(..., *window)])
+                whole.add(window, _restored_photo(result))
+                if watch is not None:
+                    watch(window, result)
+                if callback is not None:
+                    callback(number, len(windows))
+        return whole.result().clamp_(0, 1)
+
     with _evaluation_mode(net):
-        for number, window in enumerate(windows, 1):
-            image = _restored_photo(net(colour[(..., *window)]))
-            fade = _fade(window[0], photo.shape[-2], overlap)[:, None] * _fade(window[1], photo.shape[-1], overlap)
-            fade = fade.to(colour)
-            total[(..., *window)] += fade * image.to(colour)
-            weights[(..., *window)] += fade
-            if callback is not None:
-                callback(number, len(windows))
-    result = (total / weights).clamp(0, 1)
+        tile = tile or restoring_tile(net, size)
+        result = with_smaller_tiles(work, tile, first_restoring_tile(net), 'restoring')
     return (result if photo.shape[1] == 3 else result.mean(1, keepdim=True)).to(photo)
+
+
+def _overlap_of(tile: int, overlap: int | None) -> int:
+    return max(OVERLAP, min(LARGE_OVERLAP, tile // 4)) if overlap is None else overlap
 
 
 def _restored_photo(result) -> Tensor:
     image = getattr(result, 'image', result)
     return image if isinstance(image, Tensor) else image[0]
-
-
-def _tile_starts(side: int, tile: int | None, overlap: int) -> list[tuple[int, int]]:
-    """Cut a side into equal pieces of at most `tile` pixels that overlap by at least `overlap`: (start, stop)."""
-    if tile is None or side <= tile:
-        return [(0, side)]
-    number = math.ceil((side - overlap) / (tile - overlap))
-    return [(start, start + tile) for start in torch.linspace(0, side - tile, number).round().long().tolist()]
-
-
-def _fade(window: slice, side: int, overlap: int) -> Tensor:
-    """Weights of a tile along one side: 1 inside, falling towards neighbours within the overlap, never 0."""
-    size = window.stop - window.start
-    distance = torch.arange(size, dtype=torch.float64)
-    ramp = torch.ones(size, dtype=torch.float64)
-    if window.start > 0:
-        ramp = torch.minimum(ramp, (distance + 1) / (overlap + 1))
-    if window.stop < side:
-        ramp = torch.minimum(ramp, (size - distance) / (overlap + 1))
-    return ramp
 
 
 def tv_weight_for(noise: float, gamma: float = 2.2) -> float:
@@ -210,21 +250,59 @@ def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: flo
     return RichardsonLucy(iterations, tv_weight, offset_for(gamma), tolerance=TOLERANCE)
 
 
-def _deblur_one(
-    photo: Tensor,
-    field: BlurField,
-    gamma: float,
-    iterations: int,
-    tv_weight: float | None,
-    callback: Callable[[int], None] | None,
-) -> Tensor:
-    settings = solver_settings(photo, gamma, iterations, tv_weight)
-    light = to_linear(photo, gamma)
-    watch = None if callback is None else lambda iteration, _: callback(iteration)
-    scene = richardson_lucy(light, BasisBlur(field), ReflectPad(field)(light), settings, watch).scene
-    radius = field.kernel_size // 2
-    height, width = field.image_size
-    return to_srgb(scene[..., radius : radius + height, radius : radius + width].clamp(0, 1), gamma).to(photo.dtype)
+class _Solver:
+    """Richardson-Lucy on one photo, as a whole or in tiles."""
+
+    def __init__(
+        self,
+        photo: Tensor,
+        field: BlurField,
+        gamma: float,
+        settings: RichardsonLucy,
+        callback: Callable[[int], None] | None,
+    ):
+        self.photo = photo
+        self.field = field
+        self.gamma = gamma
+        self.settings = settings
+        self.callback = callback
+
+    def solve(self, tile: int | None) -> Tensor:
+        size = self.photo.shape[-2:]
+        if tile is None or tile >= max(size):
+            return self._restored(self.photo, self.field, None, self.callback)
+        schedule = Schedule()
+        overlap = min(TILE_OVERLAP, tile // 2)
+        tile = max(tile, self.field.kernel_size)
+        samples = spread_windows(
+            size, min(SAMPLE_SIDE, tile), min(SAMPLES, max(1, (tile // SAMPLE_SIDE) ** 2 * 3 // 2))
+        )
+        light = torch.cat([self.photo[(..., *window)] for window in samples])
+        mixing = torch.cat([self.field.mixing[(..., *window)] for window in samples])
+        kernels = self.field.kernels.expand(len(samples), -1, -1, -1)
+        self._restored(light, BlurField.unchecked(kernels, mixing), schedule, None)
+        del light, mixing
+        whole = Feathered(self.photo, overlap)
+        windows = tile_windows(size, tile, overlap)
+        for number, window in enumerate(windows):
+            if self.callback is not None:
+                self.callback(max(1, number * self.settings.iterations // len(windows)))
+            field = BlurField.unchecked(self.field.kernels, self.field.mixing[(..., *window)])
+            whole.add(window, self._restored(self.photo[(..., *window)], field, schedule, None))
+        if self.callback is not None:
+            self.callback(self.settings.iterations)
+        return whole.result()
+
+    def _restored(
+        self, photo: Tensor, field: BlurField, schedule: Schedule | None, callback: Callable[[int], None] | None
+    ) -> Tensor:
+        light = to_linear(photo, self.gamma)
+        watch = None if callback is None else lambda iteration, _: callback(iteration)
+        scene = richardson_lucy(light, BasisBlur(field), ReflectPad(field)(light), self.settings, watch, schedule).scene
+        radius = field.kernel_size // 2
+        height, width = field.image_size
+        inner = scene[..., radius : radius + height, radius : radius + width]
+        return to_srgb(inner.clamp(0, 1), self.gamma).to(photo.dtype)
 
 
 def check_photo(photo: Tensor) -> None:

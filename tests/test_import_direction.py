@@ -13,7 +13,7 @@ PACKAGE = Path(basis_blur.__file__).parent
 FLOORS = [
     {'errors', 'files', 'field', 'interrupts', 'ops', 'options'},
     {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
-    {'weights', 'visualize', 'image_io', 'field_tiff', 'export'},
+    {'weights', 'tiling', 'visualize', 'image_io', 'field_tiff', 'export'},
     {'pipeline', 'refinement', 'differentiable'},
     {'data', 'models'},
     {'bridges', 'plugin', 'registry'},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from basis_blur.archs.ufpnet_arch import Restored
     from basis_blur.field import BlurField
     from basis_blur.image_io import Photo
     from basis_blur.refinement import CodeRefinement, Refinement
@@ -34,6 +36,7 @@ In a folder, a photo that cannot be used is reported and the others are done; th
 COMMAND = 'deblur'
 METHODS = ('rl', 'ufpnet')
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
+MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
 
 
@@ -67,7 +70,10 @@ def add_parser(subparsers) -> None:
         '--method', choices=METHODS, default='rl', help='how the blur is removed; ufpnet needs --weights (default: rl)'
     )
     parser.add_argument(
-        '--tile', metavar='PIXELS', type=_count, help='with ufpnet: restore in tiles of this side, for large photos'
+        '--tile',
+        metavar='PIXELS',
+        type=_count,
+        help='with ufpnet: restore in tiles of this side (default: as memory allows)',
     )
     parser.add_argument(
         '--refine',
@@ -231,10 +237,8 @@ def _tell(path: Path, found: Refinement | CodeRefinement) -> None:
 
 def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespace) -> Tensor:
     """Return the photo as a UFPNet restores it; write its kernels and their uncertainty if they are wanted."""
-    import torch
     from tqdm import tqdm
 
-    from basis_blur.field import PixelField
     from basis_blur.pipeline import restore
     from basis_blur.visualize import draw_kernel_grid, draw_sigma, write_picture
 
@@ -247,15 +251,54 @@ def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespac
             bar.total = total
             bar.update(number - bar.n)
 
-        sharp = restore(net, pixels, args.tile, callback=show)
-    if args.save_kernels:
-        with torch.no_grad():
-            found = net(pixels.expand(-1, 3, -1, -1))
-        if found.pixel_kernels is None:
+        found = _Kernels(photo.pixels.shape[-2:]) if args.save_kernels else None
+        sharp = restore(net, pixels, args.tile, callback=show, watch=None if found is None else found.look)
+    if found is not None:
+        if found.kernels is None:
             raise InputError(f'{args.weights} was trained without kernels; leave out --save-kernels.')
-        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, PixelField(found.pixel_kernels.cpu())))
-        write_picture(task.sigma_picture, draw_sigma(found.sigma.cpu()))
+        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, found))
+        write_picture(task.sigma_picture, draw_sigma(found.sigma))
     return sharp
+
+
+class _Kernels:
+    """What `draw_kernel_grid` needs of the kernels of a photo: those of some of its pixels, for all would fill memory.
+
+    Args:
+        size: (H, W) of the photo.
+    """
+
+    device = 'cpu'
+
+    def __init__(self, size: tuple[int, int]):
+        self.image_size = tuple(size)
+        self.step = max(1, max(size) // MOST_KERNELS)
+        self.kernels: Tensor | None = None  # (1, K*K, h, w), of every `step`-th row and column
+        self.sigma: Tensor | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+    def look(self, window: tuple[slice, slice], result: Restored) -> None:
+        """Keep what is needed of a tile."""
+        if result.pixel_kernels is None:
+            return
+        if self.kernels is None:
+            shape = [len(range(0, side, self.step)) for side in self.image_size]
+            self.kernels = result.pixel_kernels.new_zeros(1, result.pixel_kernels.shape[1], *shape, device='cpu')
+            self.sigma = result.sigma.new_zeros(1, 1, *self.image_size, device='cpu')
+        first = [-part.start % self.step for part in window]
+        kept = result.pixel_kernels[..., first[0] :: self.step, first[1] :: self.step]
+        row, column = ((part.start + shift) // self.step for part, shift in zip(window, first, strict=True))
+        self.kernels[..., row : row + kept.shape[-2], column : column + kept.shape[-1]] = kept.cpu()
+        self.sigma[(..., *window)] = result.sigma.cpu()
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the kernels of the kept pixels next to some: (1, M, K, K)."""
+        rows, columns = (points // self.step).unbind(1)
+        kernels = self.kernels[:, :, rows, columns].mT
+        size = math.isqrt(kernels.shape[-1])
+        return kernels.unflatten(-1, (size, size))
 
 
 def _restored_by_refined_codes(

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from basis_blur.ops.camera_response import camera_response, camera_response_derivative
 from basis_blur.ops.linear_operator import LinearOperator
-from basis_blur.restoration.saturation import bright_scene, overexposed, saturated_photos, unreached
+from basis_blur.restoration.saturation import bright_scene, overexposure, saturated_photos, unreached
 from basis_blur.restoration.total_variation import LARGEST_CURVATURE, edge_weights, tv_curvature, tv_gradient
 
 DARKEST = 1e-3  # of the photo's mean light; the start is raised to it, for a product never leaves 0
@@ -83,6 +83,41 @@ class Restoration(NamedTuple):
     history: Tensor
 
 
+class Schedule:
+    """What a solver takes from a photo as a whole: lengths of steps, shares of directions, when to stop.
+
+    A large photo is solved tile by tile with the numbers of one schedule, and each tile becomes what it would be as a
+    part of the whole, beyond the reach of its border. The first solver that is given a schedule writes it: the photos
+    of its batch, windows of the large one, count together. All others read it.
+    """
+
+    def __init__(self):
+        self._numbers: list[Tensor] = []
+        self._read: int | None = None
+
+    def begin(self) -> None:
+        """Read from the start what is written, or write if nothing is."""
+        self._read = 0 if self._numbers else None
+
+    def agree(self, values: Tensor) -> Tensor:
+        """Return the mean of what the photos of a batch say, (N, ...), for each of them; or what was once written."""
+        if self._read is None:
+            self._numbers.append(values.mean(0, keepdim=True))
+            return self._numbers[-1].expand_as(values)
+        self._read += 1
+        return self._numbers[self._read - 1].to(values).expand_as(values)
+
+
+class _Alone:
+    """The photos of a batch do not influence one another."""
+
+    def begin(self) -> None:
+        pass
+
+    def agree(self, values: Tensor) -> Tensor:
+        return values
+
+
 @torch.no_grad()
 def richardson_lucy(
     light: Tensor,
@@ -90,6 +125,7 @@ def richardson_lucy(
     start: Tensor,
     settings: RichardsonLucy = RichardsonLucy(),
     callback: Callable[[int, float], None] | None = None,
+    schedule: Schedule | None = None,
 ) -> Restoration:
     """Find the scene whose blur is the photo.
 
@@ -101,11 +137,12 @@ def richardson_lucy(
         start: (N, C, h, w); the first scene, linear light >= 0; the photo with a mirrored border is a good one.
         settings: see `RichardsonLucy`.
         callback: called after each iteration with its number, from 1, and the mean data term.
+        schedule: of the photo that these are windows of; see `Schedule`.
 
     Raises:
         ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.
     """
-    return richardson_lucy_with_graph(light, blur, start, settings, callback)
+    return richardson_lucy_with_graph(light, blur, start, settings, callback, schedule)
 
 
 def richardson_lucy_with_graph(
@@ -114,6 +151,7 @@ def richardson_lucy_with_graph(
     start: Tensor,
     settings: RichardsonLucy = RichardsonLucy(),
     callback: Callable[[int, float], None] | None = None,
+    schedule: Schedule | None = None,
 ) -> Restoration:
     """Do as `richardson_lucy`, and record it for gradients of the scene, by all that it was computed from.
 
@@ -123,8 +161,10 @@ def richardson_lucy_with_graph(
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):
             raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
-    model = _Photo(light, blur, settings)
-    scene = torch.maximum(start, DARKEST * light.mean((1, 2, 3), keepdim=True))
+    schedule = schedule or _Alone()
+    schedule.begin()
+    model = _Photo(light, blur, settings, schedule)
+    scene = torch.maximum(start, DARKEST * schedule.agree(light.mean((1, 2, 3), keepdim=True)))
     blurred = blur(scene)
     fit = model.compare(blurred)
     history = [fit.data_term]
@@ -159,14 +199,17 @@ class _Fit(NamedTuple):
 class _Photo:
     """The photos, how they came from a scene, and what the difference says about it."""
 
-    def __init__(self, light: Tensor, blur: LinearOperator, settings: RichardsonLucy):
+    def __init__(self, light: Tensor, blur: LinearOperator, settings: RichardsonLucy, schedule: Schedule | _Alone):
         self.blur = blur
+        self.schedule = schedule
         self.offset = settings.offset
         self.light = light + settings.offset
-        peak = light.amax((1, 2, 3), keepdim=True)
+        peak = schedule.agree(light.amax((1, 2, 3), keepdim=True))
         self.floor = (ROUNDING * peak).clamp_min(torch.finfo(light.dtype).tiny)
         self.reach = blur.T(torch.ones_like(light[:, :1])).clamp_min_(0)
-        self.saturated = saturated_photos(light) if settings.saturation else None
+        self.saturated = None
+        if settings.saturation:
+            self.saturated = schedule.agree(saturated_photos(light).to(light.dtype)) > 0
         if self.saturated is not None and not self.saturated.any():
             self.saturated = None
         self.heard: Tensor | None = None
@@ -179,6 +222,7 @@ class _Photo:
         shown.clamp_min_(self.floor)
         ratio = self.light / shown
         deviance = torch.xlogy(self.light, ratio).add_(shown).sub_(self.light).mean((1, 2, 3))
+        deviance = self.schedule.agree(deviance)
         curvature = ratio / shown
         slope = ratio.neg_().add_(1)
         if self.saturated is not None:
@@ -193,7 +237,7 @@ class _Photo:
         What the bright part reaches changes less and less, and is found anew in iterations 1, 2, 3, 4, 8, 16, ...
         """
         if self.saturated is not None and (iteration < 4 or iteration.bit_count() == 1):
-            split = self.saturated & overexposed(scene)
+            split = self.saturated & (self.schedule.agree(overexposure(scene)) > 0)
             self.heard = torch.where(split, unreached(scene, self.blur), 1.0) if split.any() else None
         if self.heard is None:
             return self.blur.T(fit.slope)
@@ -207,6 +251,7 @@ class _Steps:
 
     def __init__(self, model: _Photo, settings: RichardsonLucy):
         self.model = model
+        self.schedule = model.schedule
         self.settings = settings
         self.reach = model.reach.clamp_min(LEAST_REACH) if settings.accelerate else model.reach + UNKNOWN
         self.weights: Tensor | None = None
@@ -227,13 +272,13 @@ class _Steps:
 
     def _conjugate(self, gradient: Tensor, scaled: Tensor) -> Tensor:
         """Polak and Ribiere's direction, restarted where its share of the last one is negative or it leads uphill."""
-        energy = _inner(gradient, scaled)
+        energy = self._inner(gradient, scaled)
         direction = -scaled
         if self.before is not None:
             last_gradient, last_direction, last_energy = self.before
-            share = ((energy - _inner(last_gradient, scaled)) / _positive(last_energy)).clamp_min_(0)
+            share = ((energy - self._inner(last_gradient, scaled)) / _positive(last_energy)).clamp_min_(0)
             mixed = torch.addcmul(direction, last_direction, share)
-            direction = torch.where(_inner(mixed, gradient) < 0, mixed, direction)
+            direction = torch.where(self._inner(mixed, gradient) < 0, mixed, direction)
         self.before = gradient, direction, energy
         return direction
 
@@ -241,13 +286,16 @@ class _Steps:
         """Return the length (N, 1, 1, 1) to the lowest point of a parabola; 1 where the formula says so."""
         if not self.settings.accelerate:
             return torch.ones_like(self.longest)
-        curvature = _inner(fit.curvature * change, change)
+        curvature = self._inner(fit.curvature * change, change)
         if self.settings.tv_weight:
-            curvature = curvature + tv_curvature(direction, self.weights).view_as(curvature)
-        length = (-_inner(self.before[0], direction) / _positive(curvature)).clamp_min_(0)
+            curvature = curvature + self.schedule.agree(tv_curvature(direction, self.weights)).view_as(curvature)
+        length = (-self._inner(self.before[0], direction) / _positive(curvature)).clamp_min_(0)
         length = torch.minimum(length, self.longest)
         self.longest = (LENGTH_GROWTH * length).clamp_min_(1)
         return length
+
+    def _inner(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.schedule.agree(_inner(a, b))
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

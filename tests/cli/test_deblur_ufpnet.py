@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from basis_blur.archs import ARCHS
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 from basis_blur.cli.main import main
 from basis_blur.image_io import Photo, read_photo, write_photo
 from basis_blur.pipeline import restore
@@ -79,3 +80,13 @@ def test_weights_of_another_network_are_refused(tmp_path, photo, capsys):
     call = ['deblur', str(photo), '-o', str(tmp_path / 'out.png'), '--method', 'ufpnet', '--weights', str(weights)]
     assert main(call) == 2
     assert 'expected UFPNet' in capsys.readouterr().err
+
+
+def test_saving_kernels_runs_the_estimator_once(tmp_path, photo, weights, monkeypatch):
+    runs, forward = [], LatentKernelNet.forward
+    monkeypatch.setattr(LatentKernelNet, 'forward', lambda *args, **more: runs.append(1) or forward(*args, **more))
+    result = tmp_path / 'out.png'
+    assert main(['deblur', str(photo), '-o', str(result), '--method', 'ufpnet', '--weights', weights,
+                 '--save-kernels']) == 0  # fmt: skip
+    assert (tmp_path / 'out_kernels.png').exists()
+    assert len(runs) == 1
