@@ -540,6 +540,7 @@ class NetworkModel(BaseModel):
 
 def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
     """Return a state dict, and the key it was under in a BasicSR checkpoint."""
+    check_is_file(path)
     if zipfile.is_zipfile(path):
         try:
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -548,7 +549,6 @@ def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
         for key in (param_key, 'params'):
             if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
                 return checkpoint[key], key
-    check_is_file(path)
     return load_network(path).state_dict(), ''
 
 
