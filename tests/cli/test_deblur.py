@@ -287,3 +287,24 @@ def test_help_waits_for_no_library():
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == '[]'
+
+
+def test_ctrl_c_keeps_the_photos_that_are_done(tmp_path, negatives, monkeypatch, capsys):
+    import basis_blur.cli.deblur as command
+
+    source = tmp_path / 'in'
+    source.mkdir()
+    for name in ('a.png', 'b.png', 'c.png'):
+        save_photo(source / name)
+    deblur_photo = command.deblur_photo
+
+    def stop_at_the_second(task, method):
+        if task.photo.name == 'b.png':
+            raise KeyboardInterrupt
+        return deblur_photo(task, method)
+
+    monkeypatch.setattr(command, 'deblur_photo', stop_at_the_second)
+    field = save_field(tmp_path / 'field.npz')
+    assert main(['deblur', str(source), '-o', str(tmp_path / 'out'), '--kernels', field]) == 130
+    assert files_in(tmp_path / 'out') == ['a.png']
+    assert capsys.readouterr().err.endswith('interrupted; the photos that are done are kept.\n')
