@@ -46,7 +46,7 @@ GRADIENT = 0.05  # b in `tv_weight_for`
 OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
 WHOLE_PIXELS = 1 << 23  # larger photos are restored in tiles by Richardson-Lucy
 TILE, TILE_OVERLAP = 2048, 256  # pixels; what lies around a tile reaches about as far as half the overlap
-SAMPLE_SIDE, SAMPLES = 512, 24  # of the windows from which tiles learn what the photo is like as a whole
+SAMPLE_SIDE, LEAST_SAMPLES, SAMPLES = 512, 6, 24  # windows from which tiles learn what the whole photo is like
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
@@ -274,9 +274,8 @@ class _Solver:
         schedule = Schedule()
         overlap = min(TILE_OVERLAP, tile // 2)
         tile = max(tile, self.field.kernel_size)
-        samples = spread_windows(
-            size, min(SAMPLE_SIDE, tile), min(SAMPLES, max(1, (tile // SAMPLE_SIDE) ** 2 * 3 // 2))
-        )
+        number = min(SAMPLES, max(LEAST_SAMPLES, (tile // SAMPLE_SIDE) ** 2 * 3 // 2))
+        samples = spread_windows(size, SAMPLE_SIDE, number)
         light = torch.cat([self.photo[(..., *window)] for window in samples])
         mixing = torch.cat([self.field.mixing[(..., *window)] for window in samples])
         kernels = self.field.kernels.expand(len(samples), -1, -1, -1)
