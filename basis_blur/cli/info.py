@@ -80,27 +80,15 @@ def flops(net: Any, size: tuple[int, int]) -> float:
     import logging
 
     import torch
-    from mmengine.analysis import get_model_complexity_info
 
-    from basis_blur.field import BlurField
-
-    class Tensors(torch.nn.Module):  # tracing knows tensors only
-        def __init__(self):
-            super().__init__()
-            self.net = net
-
-        def forward(self, x):
-            result = self.net(x)
-            return (result.kernels, result.mixing) if isinstance(result, BlurField) else result
+    from basis_blur.bridges.mmengine import get_model_complexity_info
 
     channels = net.hyper_parameters.get('in_channels', 3)
     shape = (1, net.dims) if type(net).__name__ == 'KernelFlow' else (1, channels, *size)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of every operation that is not counted
     try:
-        found = get_model_complexity_info(
-            Tensors().eval(), inputs=(torch.rand(shape),), show_table=False, show_arch=False
-        )
+        found = get_model_complexity_info(net, inputs=(torch.rand(shape),), show_table=False, show_arch=False)
     finally:
         logging.disable(level)
     return float(found['flops'])

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from basis_blur.data.kernel_lmdb import KernelLmdb
+from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.data.synthetic_blur_dataset import BASICSR_KEYS
 from basis_blur.options import Option, OptionError, read_options
 
@@ -45,6 +46,7 @@ class KernelDataset(Dataset):
         'use_hflip': Option((bool,), True),
         'use_rot': Option((bool,), True),
     }
+    READER: ClassVar[type[LmdbReader]] = LmdbReader  # of LMDBs
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
@@ -57,7 +59,7 @@ class KernelDataset(Dataset):
                 f'{where}: "io_backend" has the type {self.opt["io_backend"].get("type")!r}, expected lmdb; '
                 'prepare the kernels with basis-blur prep-kernels.'
             )
-        self._kernels = KernelLmdb(self.opt['dataroot'])
+        self._kernels = KernelLmdb(self.opt['dataroot'], self.READER)
         kept, total = self.opt['hold_out'], len(self._kernels)
         if not 0 <= kept < total:
             raise OptionError(

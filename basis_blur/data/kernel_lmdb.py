@@ -157,13 +157,14 @@ class KernelLmdb:
 
     Args:
         path: a folder that `prepare_kernels` wrote, or one of BasicSR's layout with gray PNG entries of one size.
+        reader: what reads it.
 
     Raises:
         InputError: the folder is missing, truncated, no LMDB, or its first entry is no kernel.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self._reader = LmdbReader(path)
+    def __init__(self, path: str | os.PathLike, reader: type[LmdbReader] = LmdbReader):
+        self._reader = reader(path)
         if not self._reader.keys:
             raise InputError(f'{path} holds no kernel; prepare it with basis-blur prep-kernels.')
         self._kernel_size = None

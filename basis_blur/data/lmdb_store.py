@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lmdb
 
@@ -212,6 +212,13 @@ class LmdbWriter:
                 part.close()
 
 
+class Store(Protocol):
+    """Values by key."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+
+
 class LmdbReader:
     """Read a finished LMDB folder, from any number of processes.
 
@@ -259,12 +266,16 @@ class LmdbReader:
             InputError: there is no such key.
         """
         if self._process != os.getpid():
-            self._store = _open_for_reading(self.path)
+            self._store = self.open_store()
             self._process = os.getpid()
         value = self._store.get(key.encode())
         if value is None:
             raise InputError(f'{self.path} has no entry "{key}", though its {META_FILE} lists it; prepare it anew.')
         return value
+
+    def open_store(self) -> Store:
+        """Return what this process reads values from; a reader of another kind gives its own."""
+        return _open_for_reading(self.path)
 
     @property
     def parameters(self) -> dict[str, Any]:

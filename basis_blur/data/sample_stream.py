@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -92,17 +93,29 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        alone = get_worker_info() is not None or threading.current_thread() is threading.main_thread()
-        if not isinstance(index, Draw) or not alone:
+        with seeded_by(index):
             return self.dataset[index]
-        states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
-        try:
-            words = np.random.SeedSequence(index.entropy).generate_state(3).tolist()
-            torch.default_generator.manual_seed(words[0])
-            random.seed(words[1])
-            np.random.seed(words[2])  # noqa: NPY002
-            return self.dataset[index]
-        finally:
-            torch.set_rng_state(states[0])
-            random.setstate(states[1])
-            np.random.set_state(states[2])  # noqa: NPY002
+
+
+@contextmanager
+def seeded_by(index: int) -> Iterator[None]:
+    """Seed the global generators by a draw, and leave them as they were; see `SeededDataset`.
+
+    Args:
+        index: of a sample; only a `Draw` seeds.
+    """
+    alone = get_worker_info() is not None or threading.current_thread() is threading.main_thread()
+    if not isinstance(index, Draw) or not alone:
+        yield
+        return
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        words = np.random.SeedSequence(index.entropy).generate_state(3).tolist()
+        torch.default_generator.manual_seed(words[0])
+        random.seed(words[1])
+        np.random.seed(words[2])  # noqa: NPY002
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])  # noqa: NPY002

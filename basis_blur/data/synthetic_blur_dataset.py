@@ -85,6 +85,7 @@ class SyntheticBlurDataset(Dataset):
         'seed': Option((int, NoneType), None),
         'samples_per_epoch': Option((int, NoneType), None),
     }
+    READER: ClassVar[type[LmdbReader]] = LmdbReader  # of LMDBs
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
@@ -95,8 +96,8 @@ class SyntheticBlurDataset(Dataset):
         self._seed = self.opt['seed'] or 0
         self._side = self.opt['patch_size'] + self.opt['kernel_size'] - 1
         self._drawn = 0
-        self._photos = _open_photos(self.opt, where)
-        self._kernels = _open_kernels(self.opt, where)
+        self._photos = _open_photos(self.opt, where, self.READER)
+        self._kernels = _open_kernels(self.opt, where, self.READER)
         _warn_of_small(self._photos.sizes(), self._side, where)
 
     def __len__(self) -> int:
@@ -185,9 +186,9 @@ class _Photos(Protocol):
 
 
 class _LmdbPhotos:
-    def __init__(self, photos: str, masks: str | None):
-        self._photos = LmdbReader(photos)
-        self._masks = LmdbReader(masks) if masks else None
+    def __init__(self, photos: str, masks: str | None, reader: type[LmdbReader]):
+        self._photos = reader(photos)
+        self._masks = reader(masks) if masks else None
         if self._masks and self._masks.keys != self._photos.keys:
             strange = sorted(set(self._masks.keys) ^ set(self._photos.keys))
             raise InputError(
@@ -292,23 +293,23 @@ def _warn_of_small(sizes: Sequence[tuple[int, int]], side: int, where: str) -> N
         )
 
 
-def _open_photos(opt: Mapping[str, Any], where: str) -> _Photos:
+def _open_photos(opt: Mapping[str, Any], where: str, reader: type[LmdbReader]) -> _Photos:
     backend = opt['io_backend'].get('type')
     if backend == 'lmdb':
         if opt['mask_format'] not in (None, 'none' if opt['dataroot_masks'] is None else 'labels'):
             raise OptionError(
                 f'{where}: "mask_format" is {opt["mask_format"]!r}, but an LMDB holds label maps; leave it out.'
             )
-        return _LmdbPhotos(opt['dataroot_gt'], opt['dataroot_masks'])
+        return _LmdbPhotos(opt['dataroot_gt'], opt['dataroot_masks'], reader)
     if backend == 'disk':
         return _FolderPhotos(opt['dataroot_gt'], opt['dataroot_masks'], opt['mask_format'] or 'none')
     raise OptionError(f'{where}: "io_backend" has the type {backend!r}, expected disk or lmdb.')
 
 
-def _open_kernels(opt: Mapping[str, Any], where: str) -> KernelLmdb | None:
+def _open_kernels(opt: Mapping[str, Any], where: str, reader: type[LmdbReader]) -> KernelLmdb | None:
     if opt['dataroot_kernels'] is None:
         return None
-    kernels = KernelLmdb(opt['dataroot_kernels'])
+    kernels = KernelLmdb(opt['dataroot_kernels'], reader)
     if kernels.kernel_size != opt['kernel_size']:
         raise OptionError(
             f'{where}: "kernel_size" is {opt["kernel_size"]}, but the kernels in {opt["dataroot_kernels"]} have '

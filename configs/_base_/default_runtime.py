@@ -8,6 +8,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=5000, by_epoch=False, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    random_numbers=dict(type='RandomNumbersHook'),
 )
 custom_hooks = [
     dict(type='CheckpointFormHook'),
@@ -25,7 +26,7 @@ randomness = dict(seed=0)
 log_processor = dict(type='LogProcessor', window_size=100, by_epoch=False)
 log_level = 'INFO'
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='Visualizer', vis_backends=vis_backends)
+visualizer = dict(type='BlurVisualizer', vis_backends=vis_backends)
 load_from = None  # a checkpoint of mmengine or of BasicSR
 resume = False
 val_cfg = dict(type='ValLoop')

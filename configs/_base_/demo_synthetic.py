@@ -4,7 +4,7 @@ train_dataloader = dict(
     num_workers=1,
     batch_size=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='InfiniteDraws', shuffle=True),
     worker_init_fn=dict(type='basis_blur.seed_worker'),
     collate_fn=dict(type='default_collate'),
     dataset=dict(

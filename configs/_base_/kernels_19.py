@@ -6,7 +6,7 @@ train_dataloader = dict(
     num_workers=4,
     batch_size=256,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='InfiniteDraws', shuffle=True),
     worker_init_fn=dict(type='basis_blur.seed_worker'),
     collate_fn=dict(type='default_collate'),
     dataset=dict(phase='train', **_kernels),

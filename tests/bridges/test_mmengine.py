@@ -13,6 +13,8 @@ import torch
 
 mmengine = pytest.importorskip('mmengine', reason='mmengine is not installed; "pip install basis_blur[mmengine]"')
 
+from mmengine.fileio import LmdbBackend  # noqa: E402
+
 import basis_blur.bridges.mmengine as bridge  # noqa: E402
 import basis_blur.plugin  # noqa: E402, F401
 from basis_blur import registry  # noqa: E402
@@ -21,18 +23,20 @@ from basis_blur.bridges.mmengine import models  # noqa: E402
 from basis_blur.bridges.mmengine.__main__ import main as command  # noqa: E402
 from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
 from basis_blur.bridges.mmengine.metrics import ssim  # noqa: E402
-from basis_blur.data import kernel_dataset  # noqa: E402
+from basis_blur.data import kernel_dataset, synthetic_blur_dataset  # noqa: E402
 from basis_blur.data.kernel_dataset import derive_normalization  # noqa: E402
 from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels  # noqa: E402
 from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos  # noqa: E402
 from basis_blur.errors import InputError  # noqa: E402
+from basis_blur.field import BlurField  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
-from basis_blur.registry import DATASETS  # noqa: E402
+from basis_blur.registry import DATASETS, VISUALIZERS  # noqa: E402
 from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
+from basis_blur.visualize import draw_kernel_grid  # noqa: E402
 from basis_blur.weights import load_network, save_network  # noqa: E402
 
 CONFIGS = sorted(Path(__file__).parents[2].glob('configs/*.py'))
@@ -242,14 +246,16 @@ def test_the_average_follows_weights_and_buffers():
 
 
 def test_components_are_found_by_scope():
-    from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+    from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 
     for parent, names in {
         MODELS: [*ARCHS, 'BasisBlurModel', 'UFPNetModel', 'BlurDataPreprocessor', 'ReblurLoss', 'MovingAverage'],
         DATASETS: ['SyntheticBlurDataset', 'KernelDataset', 'PhotoPairDataset'],
         TRANSFORMS: ['LoadPhotoPair'],
         METRICS: ['PhotoPSNR', 'PhotoSSIM', 'KernelErrors', 'ReblurPSNR'],
-        HOOKS: ['WriteNetworkHook', 'KernelGridHook', 'NormalizationHook'],
+        HOOKS: ['WriteNetworkHook', 'KernelGridHook', 'NormalizationHook', 'RandomNumbersHook'],
+        VISUALIZERS: ['BlurVisualizer'],
+        DATA_SAMPLERS: ['InfiniteDraws'],
     }.items():
         for name in names:
             assert parent.get(f'basis_blur.{name}').__module__.startswith('basis_blur.')
@@ -278,7 +284,9 @@ def test_the_models_of_all_configs_build(path, tmp_path):
         assert config[loader].collate_fn.type == 'default_collate'
     for name, parts in {
         'METRICS': [*config.val_evaluator, *config.test_evaluator],
-        'HOOKS': config.custom_hooks,
+        'HOOKS': [*config.custom_hooks, config.default_hooks.random_numbers],
+        'VISUALIZERS': [config.visualizer],
+        'DATA_SAMPLERS': [config.train_dataloader.sampler],
         'DATASETS': [config.train_dataloader.dataset, config.val_dataloader.dataset],
     }.items():
         for part in parts:
@@ -403,13 +411,79 @@ def test_basis_kernels_train_from_scenes_with_pictures(photos):
     config['val_evaluator'] = [{'type': 'ReblurPSNR'}, {'type': 'KernelErrors'}]
     config['optim_wrapper'] |= {'type': 'Bfloat16OptimWrapper'}
     config['custom_hooks'].append({'type': 'KernelGridHook', 'photos': 1})
-    config['visualizer'] = {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
+    config['visualizer'] = {'type': 'BlurVisualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
     scalars = run(config).message_hub.log_scalars
     assert {'train/loss_reblur', 'train/loss_kernel', 'val/blur/reblur_psnr', 'val/blur/kernel_l2'} <= scalars.keys()
     before, after = scalars['train/loss_kernel'].data[0]
     assert before < 0.5 < 1 < after  # squared differences of spread kernels are small, absolute ones between 0 and 2
-    drawn = sorted(path.name for path in (photos / 'work').rglob('*.png'))
-    assert [name.rsplit('_', 1)[0] for name in drawn] == ['val_000_field', 'val_000_true_field']
+    (drawn,) = (photos / 'work').rglob('*.png')
+    assert drawn.name.startswith('val_000_')
+    config['visualizer'] = {'type': 'Visualizer'}
+    with pytest.raises(InputError, match='set visualizer=dict'):
+        run({**config, 'experiment_name': f'plain_{photos.name}', 'log_level': 'ERROR'})
+
+
+def test_predictions_are_drawn_side_by_side(tmp_path):
+    photo = torch.rand(1, 3, 40, 60)
+    field, true_field = (BlurField(kernels, torch.ones(1, 1, 40, 60)) for kernels in scene(9)['kernels'][:, None, :1])
+    visualizer = VISUALIZERS.build({
+        'type': 'BlurVisualizer', 'name': f'test_{tmp_path.name}', 'save_dir': str(tmp_path),
+        'vis_backends': [{'type': 'LocalVisBackend'}], '_scope_': 'basis_blur',
+    })  # fmt: skip
+    pixels = bridge.visualizer.rgb_of(photo[0])
+    restored = {'image': photo.flip(3), 'gt': 1 - photo}
+    for step, sample in enumerate(({'field': field, 'true_field': true_field, **restored}, restored)):
+        visualizer.add_datasample('val', pixels, sample, step=step)
+    visualizer.add_datasample('val', pixels, {'field': field, **restored}, draw_pred=False, step=2)
+    fields, photos, bare = (
+        cv2.imread(str(tmp_path / f'vis_data/vis_image/val_{step}.png'))[..., ::-1] for step in range(3)
+    )
+    panels = [draw_kernel_grid(photo, each) for each in (field, true_field)]
+    width = panels[0].shape[1]
+    assert not np.array_equal(*panels)
+    np.testing.assert_array_equal(fields[:, : 2 * width], np.concatenate(panels, 1))
+    again = cv2.resize(np.ascontiguousarray(pixels[:, ::-1]), (width, width * 40 // 60))
+    np.testing.assert_array_equal(fields[: len(again), 2 * width :], again)
+    np.testing.assert_array_equal(photos[:, 60:120], pixels[:, ::-1])
+    np.testing.assert_array_equal(photos, np.concatenate([pixels, pixels[:, ::-1], 255 - pixels], 1))
+    np.testing.assert_array_equal(bare, photos[:, [*range(60), *range(120, 180)]])
+
+
+def test_networks_that_return_fields_are_counted():
+    net = BasisKPN(num_feat=2, num_kernels=2).eval()
+    found = bridge.get_model_complexity_info(net, (3, 32, 32), show_table=False, show_arch=False)
+    assert found['params'] == sum(parameter.numel() for parameter in net.parameters())
+    assert found['flops'] > 1e5
+    assert isinstance(net(torch.rand(1, 3, 32, 32)), BlurField)
+
+
+def test_our_lmdbs_are_read_through_a_file_backend(photos, monkeypatch):
+    prepare_photos(PhotoSource(photos / 'sharp'), photos / 'lmdb')
+    prepare_kernels(photos / 'kernels.lmdb', KernelRecipe(count=3, kernel_size=7))
+    read = []
+    original = LmdbBackend.get
+    monkeypatch.setattr(LmdbBackend, 'get', lambda self, key: read.append(self.db_path) or original(self, key))
+    kernels = {'dataroot': str(photos / 'kernels.lmdb'), 'phase': 'val'}
+    scenes = {
+        'dataroot_gt': str(photos / 'lmdb/photos.lmdb'), 'dataroot_kernels': kernels['dataroot'], 'phase': 'val',
+        'io_backend': {'type': 'lmdb'}, 'kernel_size': 7, 'patch_size': 16,
+    }  # fmt: skip
+    for ours, theirs, options in (
+        (kernel_dataset.KernelDataset, bridge.data.KernelDataset, kernels),
+        (synthetic_blur_dataset.SyntheticBlurDataset, bridge.data.SyntheticBlurDataset, scenes),
+    ):
+        dataset, expected = theirs(**options), ours(options)
+        assert len(dataset) == len(expected) > 1
+        samples = [dataset[index] for index in range(len(dataset))]
+        assert len(read) >= len(samples)
+        assert set(read) == {value for key, value in options.items() if key.startswith('dataroot')}
+        read.clear()
+        for index, sample in enumerate(samples):
+            found = {**sample['data_samples'], 'seen': sample['inputs']}
+            for key, value in expected[index].items():
+                same = torch.equal if isinstance(value, torch.Tensor) else str.__eq__
+                assert same(found[key if key in found else 'seen'], value)
+        assert not read
 
 
 def test_a_flow_trains_from_kernels_in_their_scale(photos):
@@ -423,11 +497,22 @@ def test_a_flow_trains_from_kernels_in_their_scale(photos):
     config['val_dataloader'] |= {'dataset': {**dataset, 'phase': 'val'}}
     config['val_evaluator'] = [{'type': 'BitsPerDimension'}]
     config['custom_hooks'].append({'type': 'NormalizationHook'})
-    runner = run(config)
+    config['custom_hooks'].append({'type': 'RandomNumbersHook'})
+    config['train_dataloader']['sampler'] = {'type': 'InfiniteDraws'}
+    runner = run(copy.deepcopy(config))
     net = load_network(photos / 'work/models/net_g_2.pth', expect='KernelFlow')
     expected = derive_normalization(kernel_dataset.KernelDataset({**dataset, 'phase': 'train'}).spread())
     assert net.normalization.item() == pytest.approx(expected, rel=1e-6)
     assert 'val/blur/bits_per_dim' in runner.message_hub.log_scalars
+
+    # Kernels are drawn, turned and learnt with noise: on resuming, these random numbers too are the same
+    torch.manual_seed(9)
+    longer = {'type': 'IterBasedTrainLoop', 'max_iters': 4, 'val_interval': 3}
+    again = run({**config, 'train_cfg': longer, 'resume': True, 'experiment_name': f'again_{photos.name}'})
+    whole = run({**config, 'train_cfg': longer, 'work_dir': str(photos / 'whole'), 'experiment_name': photos.name})
+    losses, expected = (each.message_hub.log_scalars['train/loss_nll'].data[0] for each in (again, whole))
+    assert len(set(expected)) == 4
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
 
 
 def test_pairs_are_read_from_lmdbs_and_folders_alike(photos):

@@ -4,29 +4,34 @@
 
 A loader needs `collate_fn=dict(type='default_collate')`, which makes one tensor of a batch, and, where its workers
 start anew with every epoch, `worker_init_fn=dict(type='basis_blur.seed_worker')`: mmengine's own gives the workers of
-every epoch the same random numbers.
+every epoch the same random numbers. With `sampler=dict(type='InfiniteDraws')` those of a training sample are a function
+of the seed and of its place in the training alone, whatever the workers.
+
+LMDBs of photos, masks and kernels are read through mmengine's file backends.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
+import lmdb
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, InfiniteSampler
 from mmengine.fileio import get, get_file_backend, join_path
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from basis_blur.data import kernel_dataset, synthetic_blur_dataset
-from basis_blur.data.lmdb_store import LmdbReader
+from basis_blur.data.lmdb_store import LmdbReader, Store
+from basis_blur.data.sample_stream import Draw, seeded_by
 from basis_blur.errors import InputError
-from basis_blur.registry import DATASETS, FUNCTIONS, TRANSFORMS
+from basis_blur.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, TRANSFORMS
 
 PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
@@ -45,6 +50,52 @@ def seed_worker(worker_id: int, **_: Any) -> None:
     np.random.seed(int(words[3]))  # noqa: NPY002 (other people's transforms draw from it)
 
 
+@DATA_SAMPLERS.register_module()
+class InfiniteDraws(InfiniteSampler):
+    """mmengine's InfiniteSampler, whose indices are draws: they seed what is random in their samples.
+
+    A resumed training so sees the samples of an uninterrupted one, see `basis_blur.data.sample_stream`. Its arguments
+    are those of `InfiniteSampler`.
+    """
+
+    def _infinite_indices(self) -> Iterator[int]:
+        for place, index in enumerate(super()._infinite_indices()):
+            yield Draw(index, (self.seed, place))
+
+
+class BackendReader(LmdbReader):
+    """Read a finished LMDB folder through mmengine's file backend for LMDBs, from any number of processes.
+
+    What is in the folder is told, and checked, as by `LmdbReader`: mmengine's backend cannot list keys.
+    """
+
+    def open_store(self) -> Store:
+        """Return mmengine's backend, as a store."""
+        return _BackendStore(self.path)
+
+
+class _BackendStore:
+    def __init__(self, path: Path):
+        self._path = path
+        self._backend = get_file_backend(backend_args={'backend': 'lmdb', 'db_path': str(path)})
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            return self._backend.get(key.decode())
+        except lmdb.Error as error:
+            raise InputError(
+                f'{self._path / "data.mdb"} is damaged ({error}); prepare it anew or copy it again.'
+            ) from error
+
+
+class _SyntheticBlurs(synthetic_blur_dataset.SyntheticBlurDataset):
+    READER = BackendReader
+
+
+class _Kernels(kernel_dataset.KernelDataset):
+    READER = BackendReader
+
+
 @DATASETS.register_module()
 class SyntheticBlurDataset(Dataset):
     """`basis_blur.data.SyntheticBlurDataset`; its options by keyword.
@@ -59,7 +110,7 @@ class SyntheticBlurDataset(Dataset):
     """
 
     def __init__(self, phase: str = 'train', **options: Any):
-        self.source = synthetic_blur_dataset.SyntheticBlurDataset({'phase': phase, **options})
+        self.source = _SyntheticBlurs({'phase': phase, **options})
 
     def __len__(self) -> int:
         return len(self.source)
@@ -83,13 +134,14 @@ class KernelDataset(Dataset):
     """
 
     def __init__(self, phase: str = 'train', **options: Any):
-        self.source = kernel_dataset.KernelDataset({'phase': phase, **options})
+        self.source = _Kernels({'phase': phase, **options})
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return packed(self.source[index], 'kernel')
+        with seeded_by(index):
+            return packed(self.source[index], 'kernel')
 
 
 @DATASETS.register_module()
@@ -118,6 +170,10 @@ class PhotoPairDataset(BaseDataset):
         self.roots = {'lq': str(dataroot_lq), 'gt': str(dataroot_gt)}
         self.backend_args = backend_args
         super().__init__(pipeline=list(pipeline), **others)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with seeded_by(index):
+            return super().__getitem__(index)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the names of the pairs, and where their photos are."""

@@ -1,15 +1,18 @@
-"""What happens between mmengine's iterations: the average of the weights, files of networks, pictures of kernels."""
+"""What happens between mmengine's iterations: averaged weights, files of networks, pictures, random numbers."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import BaseAveragedModel, is_model_wrapper
+from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
 from basis_blur.bridges.mmengine.checkpoint import (
@@ -19,10 +22,10 @@ from basis_blur.bridges.mmengine.checkpoint import (
     save_network_file,
     to_basicsr,
 )
+from basis_blur.bridges.mmengine.visualizer import rgb_of
 from basis_blur.data.kernel_dataset import derive_normalization
 from basis_blur.errors import InputError
 from basis_blur.registry import HOOKS, MODELS
-from basis_blur.visualize import draw_kernel_grid
 
 
 @MODELS.register_module()
@@ -112,10 +115,13 @@ class NormalizationHook(Hook):
 
 @HOOKS.register_module()
 class KernelGridHook(Hook):
-    """Draw the estimated kernels over the photos of a validation or test, by mmengine's visualizer.
+    """Draw what is predicted in a validation or test, kernels or restored photos, by a BlurVisualizer.
 
     Args:
         photos: how many photos of each validation or test.
+
+    Raises:
+        InputError: the visualizer draws no predictions.
     """
 
     priority = 'NORMAL'
@@ -123,6 +129,13 @@ class KernelGridHook(Hook):
     def __init__(self, photos: int = 4):
         self.photos = photos
         self._drawn = 0
+
+    def before_run(self, runner: Any) -> None:
+        if type(runner.visualizer).add_datasample is Visualizer.add_datasample:
+            raise InputError(
+                'KernelGridHook: the visualizer is of the type Visualizer, which draws no predictions; set '
+                'visualizer=dict(type="BlurVisualizer", vis_backends=[dict(type="LocalVisBackend")]).'
+            )
 
     def before_val_epoch(self, runner: Any) -> None:
         self._drawn = 0
@@ -138,15 +151,28 @@ class KernelGridHook(Hook):
 
     def _draw(self, runner: Any, phase: str, outputs: Sequence) -> None:
         for prediction in outputs:
-            if 'field' not in prediction or self._drawn >= self.photos or not is_main_process():
+            if not {'field', 'image'} & prediction.keys() or self._drawn >= self.photos or not is_main_process():
                 return
-            photo = prediction['lq'][0].float().cpu()
-            for kind in ('field', 'true_field'):
-                if kind in prediction:
-                    with torch.no_grad():
-                        picture = draw_kernel_grid(photo, prediction[kind][0])
-                    runner.visualizer.add_image(f'{phase}_{self._drawn:03d}_{kind}', picture, step=runner.iter)
+            name = f'{phase}_{self._drawn:03d}'
+            runner.visualizer.add_datasample(name, rgb_of(prediction['lq'][0]), prediction, step=runner.iter)
             self._drawn += 1
+
+
+@HOOKS.register_module()
+class RandomNumbersHook(Hook):
+    """Make the random numbers of an iteration a function of the seed, the iteration and the process alone.
+
+    So they are equal whether or not the training was interrupted or validated before. Those of the data are so with
+    the sampler `InfiniteDraws`.
+    """
+
+    priority = 'VERY_HIGH'  # before any hook that draws
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        words = np.random.SeedSequence((runner.seed, runner.iter, get_rank())).generate_state(3).tolist()
+        torch.manual_seed(words[0])  # of all devices
+        random.seed(words[1])
+        np.random.seed(words[2])  # noqa: NPY002
 
 
 def _bare(model: nn.Module) -> nn.Module:
