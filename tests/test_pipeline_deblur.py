@@ -8,7 +8,7 @@ from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_srgb
-from basis_blur.pipeline import deblur, offset_for, tv_weight_for
+from basis_blur.pipeline import contrast_of, deblur, offset_for, tv_weight_for
 from basis_blur.simulation.camera_shake import shake_kernels
 
 KERNEL_SIZE = 17
@@ -83,9 +83,23 @@ def test_gray_photos_and_float32_are_as_good():
 
 
 def test_more_noise_asks_for_more_smoothing_and_linear_photos_for_a_larger_offset():
-    assert tv_weight_for(0.02) == pytest.approx(4 * tv_weight_for(0.01))
+    assert tv_weight_for(0.04) == pytest.approx(8 * tv_weight_for(0.01))
     assert offset_for(1.0) == pytest.approx(0.2)
     assert offset_for(2.2) == pytest.approx(0.05, rel=0.01)
+
+
+def test_a_scene_of_little_contrast_asks_for_more_smoothing_and_a_dark_one_for_a_smaller_offset():
+    assert tv_weight_for(0.01, contrast=0.02) == pytest.approx(5 * tv_weight_for(0.01, contrast=0.1))
+    assert offset_for(2.2, 0.015) == pytest.approx(0.1 * offset_for(2.2))
+    assert offset_for(2.2, 0.4) == offset_for(2.2)
+
+
+def test_contrast_is_the_mean_gradient_of_three_colours_and_hardly_sees_noise():
+    ramp = torch.arange(64.0).expand(1, 3, 64, 64) / 256
+    expected = 3**0.5 * 4 / 256 * 15 / 16  # from one mean of four pixels to the next; the last column has none
+    assert contrast_of(ramp) == pytest.approx(expected)
+    assert contrast_of(ramp[:, :1]) == pytest.approx(expected)
+    assert contrast_of(ramp + 0.004 * torch.randn_like(ramp)) == pytest.approx(expected, rel=0.02)
 
 
 def test_progress_is_told():
@@ -111,4 +125,5 @@ def test_a_photo_without_noise_is_taken_to_be_rounded():
     blurred, _, field = make_scene(0, 2.2, 0.0)
     flat = torch.full_like(blurred, 0.5)
     flat[..., 40:] = 0.6
-    torch.testing.assert_close(deblur(flat, field), deblur(flat, field, tv_weight=tv_weight_for(0.001)))
+    weight = tv_weight_for(0.001, contrast=contrast_of(flat**2.2))
+    torch.testing.assert_close(deblur(flat, field), deblur(flat, field, tv_weight=weight))

@@ -11,6 +11,18 @@ def test_noise_on_a_shaded_photo_is_measured(level):
     torch.testing.assert_close(estimate_noise(noisy), torch.full((2,), level), rtol=0.05, atol=0)
 
 
+def test_texture_in_a_part_of_the_photo_is_not_noise():
+    photo = 0.5 + 0.01 * torch.randn(1, 3, 200, 200)
+    photo[..., 80:] += 0.1 * torch.rand(200, 120)
+    assert estimate_noise(photo).item() == pytest.approx(0.01, rel=0.1)
+
+
+def test_blocks_of_a_large_photo_are_a_sample():
+    level = 0.01 * (1 + torch.arange(1500) // 750)  # the right half is twice as noisy
+    photo = 0.5 + level * torch.randn(1, 1, 1600, 1500)
+    assert estimate_noise(photo).item() == pytest.approx(0.01, rel=0.1)
+
+
 def test_straight_edges_and_clipped_places_are_not_noise():
     photo = torch.full((1, 3, 60, 60), 0.3)
     photo[..., 30:] = 0.7
