@@ -39,6 +39,14 @@ def test_a_gray_photo_is_repeated_for_a_colour_network():
     torch.testing.assert_close(net.heard, (photo**2.2).repeat(1, 3, 1, 1))
 
 
+@pytest.mark.parametrize('channels', [1, 3])
+def test_a_network_for_gray_and_colour_alike_sees_the_photo_as_it_is(channels):
+    net, photo = Listener(), torch.rand(1, channels, 6, 7)
+    del net.hyper_parameters['in_channels']
+    estimate_blur(net, photo)
+    torch.testing.assert_close(net.heard, photo**2.2)
+
+
 def test_a_gray_network_sees_the_luminance_and_white_stays_white():
     net, photo = Listener(in_channels=1), torch.rand(1, 3, 6, 7)
     estimate_blur(net, photo)

@@ -1,0 +1,47 @@
+"""Scripts of scripts/evaluate as modules, a tiny untrained network, and tiny photos."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import basis_blur as bb
+
+SCRIPTS = Path(__file__).parents[2] / 'scripts' / 'evaluate'
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A function from the name of a script to its module; modules by these names are forgotten afterwards."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    names = [path.stem for path in SCRIPTS.glob('*.py')]
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope='session')
+def weights(tmp_path_factory) -> Path:
+    """An untrained network with kernels of 33 pixels."""
+    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
+    torch.manual_seed(0)
+    bb.save_network(bb.BasisKPN(num_kernels=2, num_feat=2).float(), path)
+    return path
+
+
+@pytest.fixture
+def picture():
+    """A function from seed, height and width to a smooth photo (1, 3, H, W)."""
+
+    def make(seed: int, height: int = 60, width: int = 72) -> torch.Tensor:
+        noise = np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+        blobs = cv2.GaussianBlur(noise, (0, 0), 2)
+        return torch.from_numpy((blobs - blobs.min()) / (blobs.max() - blobs.min())).permute(2, 0, 1)[None]
+
+    return make
