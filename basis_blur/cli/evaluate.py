@@ -6,8 +6,9 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis_blur.cli.deblur import check_writable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from basis_blur.metrics.aligned import Score
+    from basis_blur.metrics.perceptual import PerceptualMetric
 
 DESCRIPTION = """Score restored photos against their ground truth: PSNR and SSIM, their means, worst and best by PSNR.
 
@@ -28,6 +30,10 @@ plain     pixel by pixel, as the photos lie
 
 Photos are paired by their names without suffix. For koehler, DIR of the ground truth holds a folder NAME of frames for
 the restored photo NAME.png, or one photo NAME.png.
+
+--perceptual adds scores of pyiqa, an optional package (pip install "basis_blur[perceptual]"), which downloads the
+weights of a metric when it is first used. Those with a reference, such as lpips, compare the photos as the protocol
+does, aligned or as they lie; those without, such as niqe, look at the restored photo as it is.
 
 A photo that cannot be aligned, or not be read, has no score: it is named with the reason, counted apart and not in the
 mean, and the exit code is 2."""
@@ -49,11 +55,12 @@ class Pair(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a pair: a score, or the reason why there is none; and the ground-truth frame to show."""
+    """What became of a pair: scores, or the reason why there are none; and the ground-truth frame to show."""
 
     pair: Pair
     score: Score | None
     reason: str = ''
+    perceptual: Mapping[str, float] = MappingProxyType({})
 
     @property
     def shown(self) -> Path:
@@ -76,20 +83,36 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--sheet', metavar='OUT.png', type=Path, help='also draw the worst and best cases beside their ground truth'
     )
+    parser.add_argument(
+        '--perceptual',
+        metavar='M,...',
+        type=_names,
+        default=(),
+        help='also score by these metrics of pyiqa, such as lpips,niqe; see above',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
     parser.set_defaults(run=run)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(','))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no list of names such as lpips,niqe')
+    return names
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and print the table.
 
     Raises:
-        InputError: a folder is missing or empty, photos have no counterpart or another size, or an output cannot be.
+        InputError: a folder is missing or empty, photos have no counterpart or another size, an output cannot be, or a
+            perceptual metric is not there.
         OSError: a file cannot be read or written.
     """
     check_outputs(args)
     pairs = pair_up(args.restored, args.gt, several_frames=args.protocol == 'koehler')
     check_sizes(pairs)
+    metrics = _metrics(args.perceptual)
 
     from tqdm import tqdm
 
@@ -101,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             before = bar.n
             try:
                 score = score_of(pair, args.protocol, lambda done, before=before: bar.update(before + done - bar.n))
-                results.append(Result(pair, score))
+                results.append(Result(pair, score, perceptual=perceptual_of(pair, score, args.protocol, metrics)))
             except InputError as error:
                 results.append(Result(pair, None, sentence_of(error)))
                 tqdm.write(f'basis-blur {COMMAND}: {pair.name}: {sentence_of(error)}', file=sys.stderr)
@@ -115,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         raise stop
     print(table(results, args.protocol))
     if args.csv is not None:
-        write_csv(args.csv, results)
+        write_csv(args.csv, results, args.perceptual)
     if args.sheet is not None:
         from basis_blur.visualize import write_picture
 
@@ -236,6 +259,34 @@ def score_of(pair: Pair, protocol: str, callback: Callable[[int], object]) -> Sc
     return score(restored, _pixels(pair.frames[0]))
 
 
+def _metrics(names: Sequence[str]) -> list[PerceptualMetric]:
+    if not names:
+        return []
+    from basis_blur.metrics.perceptual import perceptual_metrics
+
+    return perceptual_metrics(names)
+
+
+def perceptual_of(pair: Pair, score: Score, protocol: str, metrics: Sequence[PerceptualMetric]) -> Mapping[str, float]:
+    """Return the perceptual scores of a pair by their names; those with a reference take the frame that counts.
+
+    Raises:
+        InputError: a metric gives no number for the photo.
+    """
+    if not metrics:
+        return {}
+    restored, reference = _pixels(pair.restored), _pixels(pair.frames[score.frame])
+    compared = restored, reference
+    if protocol != 'plain' and any(metric.needs_reference for metric in metrics):
+        from torch import from_numpy
+
+        from basis_blur.metrics.aligned import align
+
+        alignment = align(restored, reference)
+        compared = tuple(from_numpy(each).movedim(-1, 0) for each in (alignment.restored, alignment.reference))
+    return {metric.name: metric(*(compared if metric.needs_reference else (restored, reference))) for metric in metrics}
+
+
 def _pixels(path: Path) -> Tensor:
     from basis_blur.image_io import read_photo
 
@@ -264,29 +315,43 @@ def table(results: Sequence[Result], protocol: str) -> str:
     if scored:
         number = len(scored)
         mean = [sum(getattr(result.score, name) for result in scored) / number for name in ('psnr', 'ssim')]
-        lines.append(f'{"":<6} {"PSNR":>8} {"SSIM":>8}')
-        lines.append(f'{"mean":<6} {mean[0]:8.2f} {mean[1]:8.4f}')
+        more = list(scored[0].perceptual)
+        mean_more = {name: sum(result.perceptual[name] for result in scored) / number for name in more}
+        lines.append(f'{"":<6} {"PSNR":>8} {"SSIM":>8}{"".join(f" {name:>8}" for name in more)}')
+        lines.append(f'{"mean":<6} {mean[0]:8.2f} {mean[1]:8.4f}{_cells(mean_more)}')
         for label, result in (('worst', scored[0]), ('best', scored[-1])):
-            lines.append(f'{label:<6} {result.score.psnr:8.2f} {result.score.ssim:8.4f}  {result.pair.name}')
+            cells = f'{result.score.psnr:8.2f} {result.score.ssim:8.4f}{_cells(result.perceptual)}'
+            lines.append(f'{label:<6} {cells}  {result.pair.name}')
     return '\n'.join(lines)
+
+
+def _cells(perceptual: Mapping[str, float]) -> str:
+    return ''.join(f' {value:{max(8, len(name))}.4f}' for name, value in perceptual.items())
 
 
 def _by_psnr(results: Iterable[Result]) -> list[Result]:
     return sorted((result for result in results if result.score is not None), key=lambda result: result.score.psnr)
 
 
-def write_csv(path: Path, results: Iterable[Result]) -> None:
-    """Write a line for each photo, whole or not at all; scores with all their digits, none for a failed photo."""
+def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] = ()) -> None:
+    """Write a line for each photo, whole or not at all; scores with all their digits, none for a failed photo.
+
+    Args:
+        path: of the table.
+        results: as found.
+        perceptual: names of the metrics that were asked for; each has a column at the end.
+    """
     from basis_blur.files import atomic_path
 
     with atomic_path(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, CSV_COLUMNS)
+        writer = csv.DictWriter(stream, (*CSV_COLUMNS, *perceptual))
         writer.writeheader()
         for result in results:
             row = {'name': result.pair.name, 'status': 'scored' if result.score else 'failed', 'reason': result.reason}
             if result.score is not None:
                 row.update(result.score._asdict())
                 row['frame'] = result.shown.name
+                row.update(result.perceptual)
             writer.writerow(row)
 
 

@@ -1,6 +1,8 @@
 """basis-blur evaluate on tiny photos."""
 
 import csv
+import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from basis_blur.cli.main import main
 from basis_blur.image_io import read_photo, write_photo
-from basis_blur.metrics.aligned import koehler_score, plain_score, realblur_score
+from basis_blur.metrics.aligned import align, koehler_score, plain_score, realblur_score
 
 
 def scene(seed: int) -> torch.Tensor:
@@ -155,3 +157,82 @@ def test_ctrl_c_keeps_the_scores_that_were_found(folders, monkeypatch, capsys):
     told = capsys.readouterr()
     assert 'plain protocol: 2 of 2 photos scored' in told.out
     assert told.err.strip().endswith('interrupted; 2 of 3 photos were compared; what is written is of those.')
+
+
+class FakeMetric:
+    """As pyiqa's; the score tells what it was shown."""
+
+    lower_better = True
+
+    def __init__(self, mode: str):
+        self.metric_mode = mode
+        self.shown = []
+
+    def __call__(self, *photos):
+        assert [each.shape[:2] for each in photos] == [(1, 3)] * (2 if self.metric_mode == 'FR' else 1)
+        self.shown.append(photos)
+        return sum((each - photos[-1]).abs().mean() for each in photos) + photos[0].mean()
+
+
+@pytest.fixture
+def fake_pyiqa(monkeypatch):
+    """A stand-in for pyiqa; returns the metrics that were created."""
+    created = {}
+
+    def create_metric(name, device=None):
+        created[name] = FakeMetric('FR' if name == 'lpips' else 'NR')
+        return created[name]
+
+    module = SimpleNamespace(create_metric=create_metric, list_models=lambda: ['fid', 'lpips', 'niqe'])
+    monkeypatch.setitem(sys.modules, 'pyiqa', module)
+    return created
+
+
+def test_perceptual_metrics_add_columns(folders, fake_pyiqa, capsys):
+    write_photo(folders / 'restored' / 'b.png', torch.rand(1, 3, 60, 80))
+    outputs = ['--csv', folders / 'scores.csv', '--perceptual', 'lpips,niqe']
+    assert evaluate(folders, 'realblur', *outputs) == 2
+    found = rows(folders / 'scores.csv')
+    assert (found[1]['status'], found[1]['lpips'], found[1]['niqe']) == ('failed', '', '')
+    restored, truth = (read_photo(folders / each / 'a.png').pixels for each in ('restored', 'gt'))
+    assert float(found[0]['niqe']) == pytest.approx(restored.mean().item())  # as it is
+    aligned = align(restored, truth)
+    shown = fake_pyiqa['lpips'].shown[0]
+    for photo, expected in zip(shown, (aligned.restored.clip(0, 1), aligned.reference), strict=True):
+        np.testing.assert_allclose(photo[0].movedim(0, -1).numpy(), expected, rtol=1e-6)
+    mean = sum(float(found[index]['lpips']) for index in (0, 2)) / 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ['PSNR', 'SSIM', 'lpips', 'niqe']
+    assert lines[2].split()[3] == f'{mean:.4f}'
+
+
+@pytest.mark.parametrize(
+    ('names', 'words'),
+    [
+        ('lpisp', 'no metric "lpisp". Did you mean "lpips"?'),
+        ('fid', 'of whole sets'),
+        ('niqe,niqe', 'niqe is asked for twice'),
+    ],
+)
+@pytest.mark.usefixtures('fake_pyiqa')
+def test_perceptual_metrics_that_cannot_be_are_refused(folders, capsys, names, words):
+    assert evaluate(folders, 'plain', '--perceptual', names) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_without_pyiqa_one_line_tells_what_to_install(folders, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'pyiqa', None)
+    assert evaluate(folders, 'plain', '--perceptual', 'lpips', '--csv', folders / 'scores.csv') == 2
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err.count('\n') == 1
+    assert 'pip install "basis_blur[perceptual]"' in err
+    assert not (folders / 'scores.csv').exists()
+
+
+def test_a_perceptual_score_that_is_no_number_fails_the_photo(folders, monkeypatch, fake_pyiqa, capsys):
+    monkeypatch.setattr(FakeMetric, '__call__', lambda self, *photos: torch.tensor(float('nan')))
+    assert evaluate(folders, 'plain', '--perceptual', 'niqe') == 2
+    told = capsys.readouterr()
+    assert 'a: niqe of the photo is nan' in told.err
+    assert '0 of 3 photos scored' in told.out

@@ -1,0 +1,90 @@
+"""Perceptual scores of photos by pyiqa, an optional package: LPIPS, NIQE and others by their names there.
+
+pyiqa downloads the weights of a metric when it is first used, and keeps them. Metrics are of two modes: those with a
+reference (FR), such as LPIPS, compare a restored photo with its ground truth; those without (NR), such as NIQE, look at
+the restored photo alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from basis_blur.errors import InputError, did_you_mean
+
+HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'
+OF_WHOLE_SETS = ('fid', 'inception_score')
+
+
+class PerceptualMetric:
+    """A metric of pyiqa.
+
+    Args:
+        name: as pyiqa calls it, such as 'lpips' or 'niqe'.
+        compute: takes photos (1, 3, H, W) in [0, 1], as many as the mode asks for; returns one number.
+        mode: 'FR', which takes the restored photo and the ground truth, or 'NR', which takes the restored one.
+        lower_is_better: whether a good photo has a small score.
+    """
+
+    def __init__(self, name: str, compute: Callable[..., Tensor], mode: str, lower_is_better: bool):
+        self.name = name
+        self.lower_is_better = lower_is_better
+        self.needs_reference = mode == 'FR'
+        self._compute = compute
+
+    def __call__(self, restored: Tensor, reference: Tensor) -> float:
+        """Score a restored photo.
+
+        Args:
+            restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
+            reference: of the same size; not looked at by metrics without reference.
+
+        Raises:
+            InputError: the score is not finite, such as NIQE of a flat or a very small photo.
+        """
+        photos = [_colour(each) for each in ((restored, reference) if self.needs_reference else (restored,))]
+        score = float(torch.as_tensor(self._compute(*photos)).reshape(()))
+        if not math.isfinite(score):
+            raise InputError(f'{self.name} of the photo is {score}, expected a number; leave {self.name} out.')
+        return score
+
+
+def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[PerceptualMetric]:
+    """Return metrics of pyiqa by their names.
+
+    Args:
+        names: such as ['lpips', 'niqe'].
+        device: where they compute.
+
+    Raises:
+        InputError: pyiqa is not installed, a name is given twice or not known to it, or a metric is of whole sets.
+        OSError: weights cannot be downloaded.
+    """
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise InputError(f'the perceptual metric {twice[0]} is asked for twice; name each once.')
+    try:
+        import pyiqa
+    except ImportError as error:
+        raise InputError(
+            f'{", ".join(names)}: needs pyiqa, which cannot be loaded ({error}); {HOW_TO_INSTALL}.'
+        ) from error
+    known = pyiqa.list_models()
+    metrics = []
+    for name in names:
+        if name not in known:
+            raise InputError(f'pyiqa has no metric "{name}".{did_you_mean(name, known)} It has {len(known)} metrics.')
+        if name in OF_WHOLE_SETS:
+            raise InputError(f'{name} is a metric of whole sets of photos, expected one of a photo; choose another.')
+        metric = pyiqa.create_metric(name, device=torch.device(device))
+        metrics.append(PerceptualMetric(name, metric, metric.metric_mode, bool(metric.lower_better)))
+    return metrics
+
+
+def _colour(photo: Tensor) -> Tensor:
+    """(1, 3, H, W) float32 within [0, 1], beyond which pyiqa refuses photos."""
+    photo = photo if photo.ndim == 4 else photo[None]
+    return photo.detach().float().clamp(0, 1).expand(1, 3, -1, -1).contiguous()
