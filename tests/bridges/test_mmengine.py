@@ -307,6 +307,7 @@ def photos(tmp_path):
 
 def restoring_config(photos, iterations, **changes):
     pipeline = [{'type': f'{name}PhotoPair'} for name in ('Load', 'Pack')]
+    random = [pipeline[0], {'type': 'CropPhotoPair', 'size': 32}, {'type': 'TurnPhotoPair'}, pipeline[1]]
     loader = {
         'num_workers': 0,
         'batch_size': 2,
@@ -317,6 +318,7 @@ def restoring_config(photos, iterations, **changes):
             'dataroot_lq': str(photos / 'blur'),
             'dataroot_gt': str(photos / 'sharp'),
             'pipeline': pipeline,
+            'serialize_data': False,  # which takes a second of collecting garbage
         },
     }
     return dict(
@@ -325,7 +327,9 @@ def restoring_config(photos, iterations, **changes):
         work_dir=str(photos / 'work'),
         experiment_name=f'run_{iterations}_{len(changes)}_{photos.name}',
         model={'type': 'UFPNetModel', 'net': NAFNET, 'pixel': {'type': 'PSNRLoss'}},
-        train_dataloader=copy.deepcopy({**loader, 'sampler': {'type': 'InfiniteSampler', 'shuffle': False}}),
+        train_dataloader=copy.deepcopy(
+            {**loader, 'sampler': {'type': 'InfiniteDraws'}, 'dataset': {**loader['dataset'], 'pipeline': random}}
+        ),
         val_dataloader=copy.deepcopy(loader),
         val_evaluator=[{'type': 'PhotoPSNR'}, {'type': 'PhotoSSIM'}],
         val_cfg={'type': 'ValLoop'},
@@ -529,6 +533,7 @@ def test_pairs_are_read_from_lmdbs_and_folders_alike(photos):
                 'dataroot_lq': lq,
                 'dataroot_gt': gt,
                 'pipeline': steps,
+                'serialize_data': False,
                 '_scope_': 'basis_blur',
             }
         )
