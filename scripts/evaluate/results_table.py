@@ -3,7 +3,8 @@
     python scripts/evaluate/results_table.py [--check] [--results docs/results] [--readme README.md]
 
 The table stands between the lines  <!-- results -->  and  <!-- /results -->; the text around it is left as it is.
-Records are what score_synthetic.py and score_pairs.py write with --json, in the order of their file names.
+Records are what score_synthetic.py and score_pairs.py write with --json, in the order of their file names. The table
+says that the synthetic scenes are of photos that were not trained on: store no other records there.
 --check changes nothing and ends with exit code 1 where the table is not what the records make.
 """
 
@@ -33,7 +34,7 @@ PUBLISHED = (
     ('Köhler', '[C21]', 28.39, 0.82),
 )
 ROWS = {  # of a synthetic record, other than weights files
-    'blurred': 'blurred photo',
+    'blurred': 'blurred photo, not restored',
     'delta': 'no blur (delta kernel)',
     'mean': 'mean camera-shake kernel',
     'true': 'true blur: the ceiling',

@@ -12,8 +12,9 @@ Each blurred photo is restored by `estimate_blur` and `deblur` at their defaults
 lies (plain) and by the protocol of RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo.
 Photos of a pair that differ in size by a few pixels are cropped alike around their middle and have aligned scores only.
 
-Where the blurred or the restored photo cannot be aligned, the pair is named with the reason, and is in none of the
-aligned means; the exit code is then 2. Blurred photos without a sharp one are listed and not scored.
+Where the blurred or the restored photo cannot be aligned, or a pair not be read or compared, the pair is named with the
+reason, and is in none of the means concerned; the exit code is then 2. Blurred photos without a sharp one are listed
+and not scored.
 """
 
 from __future__ import annotations
@@ -80,13 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     net = load_estimator(args.weights, args.device)
     rows, thumbnails = [], {}
     for pair in tqdm(pairs, unit='pair', disable=None):
-        blurred, sharp, restored = restore_pair(pair, net, args)
-        if args.restored is not None:
-            write_photo(args.restored / f'{pair.name}.png', restored)
-        row = score_pair(pair.name, blurred, restored, sharp)
+        try:
+            blurred, sharp, restored = restore_pair(pair, net, args)
+            row = score_pair(pair.name, blurred, restored, sharp)
+        except (InputError, OSError) as error:  # of this pair alone
+            rows.append(failed_row(pair.name, sentence_of(error)))
+            tqdm.write(f'{pair.name}: not scored: {sentence_of(error)}', file=sys.stderr)
+            continue
         rows.append(row)
         for stage, reason in row['failed'].items():
             tqdm.write(f'{pair.name}: the {stage} photo has no aligned score: {reason}', file=sys.stderr)
+        if args.restored is not None:
+            write_photo(args.restored / f'{pair.name}.png', restored)
         if args.sheet is not None:
             photos = {'blurred': blurred, 'restored': restored, 'ground truth': sharp}
             thumbnails[pair.name] = {title: thumbnail(photo) for title, photo in photos.items()}
@@ -104,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         write_record(args.json, record, 'pairs')
     if args.sheet is not None:
-        write_picture(args.sheet, contact_sheet(rows, thumbnails))
+        drawable = [row for row in rows if row['name'] in thumbnails]
+        if drawable:
+            write_picture(args.sheet, contact_sheet(drawable, thumbnails))
     return 2 if any(row['failed'] for row in rows) else 0
 
 
@@ -169,6 +177,11 @@ def score_pair(name: str, blurred: Tensor, restored: Tensor, sharp: Tensor) -> d
             else:
                 row[protocol][stage] = {'psnr': finite(score.psnr), 'ssim': finite(score.ssim)}
     return row
+
+
+def failed_row(name: str, reason: str) -> dict[str, Any]:
+    """Return what is kept of a pair that could not be read, restored or compared."""
+    return {'name': name, 'plain': {}, 'aligned': {}, 'failed': dict.fromkeys(STAGES, reason)}
 
 
 def middle(photo: Tensor, size: Sequence[int], name: str) -> Tensor:

@@ -61,12 +61,16 @@ def test_a_failed_alignment_is_named_and_in_no_mean(script, picture, weights, tm
     write_photo(tmp_path / 'b_blur_1.png', torch.rand(1, 3, 60, 72))
     write_photo(tmp_path / 'b_gt.png', picture(1))
     write_photo(tmp_path / 'c_blur_1.png', picture(2))
-    assert script('score_pairs').main([str(weights), str(tmp_path), '--json', str(tmp_path / 'out.json')]) == 2
+    write_photo(tmp_path / 'd_gt.png', picture(3))
+    (tmp_path / 'd_blur_1.png').write_bytes(b'no photo')
+    outputs = ['--json', tmp_path / 'out.json', '--sheet', tmp_path / 'out' / 'sheet.png']
+    assert script('score_pairs').main([str(each) for each in (weights, tmp_path, *outputs)]) == 2
     record = json.loads((tmp_path / 'out.json').read_text())
-    good, bad = record['pairs']
+    good, bad, broken = record['pairs']
+    assert 'd_blur_1.png is not a photo file' in broken['failed']['blurred']
     assert bad['failed'].keys() == {'blurred', 'restored'}
     assert bad['aligned'] == {}
-    assert record['means']['aligned']['pairs'] == record['means']['failed'] == 1
+    assert (record['means']['aligned']['pairs'], record['means']['failed']) == (1, 2)
     assert record['means']['aligned']['restored'] == good['aligned']['restored']
     assert record['means']['plain']['pairs'] == 2
     assert record['config']['without_sharp'] == ['c_blur_1']
