@@ -240,8 +240,8 @@ def tv_weight_for(noise: float, gamma: float = 2.2, contrast: float = 0.05) -> f
 def contrast_of(light: Tensor) -> float:
     """Return the mean size of the gradient of a scene, as told by a blurred photo of it, (1, C, H, W) linear light.
 
-    Means of 4 x 4 pixels hide the noise. Of blurred photos, their differences are about those of the sharp ones' pixels.
-    Squares are summed over three colours; one that is gray has three alike.
+    Means of 4 x 4 pixels hide the noise; of a blurred photo, their differences are about those of the sharp photo's
+    pixels. Squares are summed over three colours; one that is gray has three alike.
     """
     coarse = F.avg_pool2d(light, 4, ceil_mode=True, count_include_pad=False)
     down, right = forward_difference(coarse, -2), forward_difference(coarse, -1)

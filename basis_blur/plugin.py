@@ -16,7 +16,15 @@ from basis_blur.archs import ARCHS  # noqa: E402
 from basis_blur.bridges import basicsr as compatibility  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
-from basis_blur.losses import ConsistencyLoss, FlowNLLLoss, KernelLoss, PixelReblurLoss, PSNRLoss, ReblurLoss  # noqa: E402
+from basis_blur.losses import (  # noqa: E402
+    ConsistencyLoss,
+    FlowNLLLoss,
+    KernelDivergenceLoss,
+    KernelLoss,
+    PixelReblurLoss,
+    PSNRLoss,
+    ReblurLoss,
+)
 from basis_blur.metrics.realblur import calculate_psnr_realblur, calculate_ssim_realblur  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
@@ -27,7 +35,9 @@ from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
 
 COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
-    registries.LOSS_REGISTRY: (FlowNLLLoss, ReblurLoss, KernelLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss),
+    registries.LOSS_REGISTRY: (
+        FlowNLLLoss, ReblurLoss, KernelLoss, KernelDivergenceLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss,
+    ),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),
     registries.MODEL_REGISTRY: (

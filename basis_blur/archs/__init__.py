@@ -1,6 +1,7 @@
 """Networks by name. Each takes hyper-parameters by keyword and tells them in `net.hyper_parameters`."""
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
+from basis_blur.archs.correlation_kpn_arch import CorrelationKPN
 from basis_blur.archs.deblurgan_arch import DeblurGANGenerator
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
@@ -11,6 +12,7 @@ from basis_blur.archs.ufpnet_arch import UFPNet
 
 ARCHS = {
     'BasisKPN': BasisKPN,
+    'CorrelationKPN': CorrelationKPN,
     'KernelFlow': KernelFlow,
     'LatentKernelNet': LatentKernelNet,
     'UFPNet': UFPNet,

@@ -2,9 +2,18 @@
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss
+from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 
-__all__ = ['ConsistencyLoss', 'FlowNLLLoss', 'KernelLoss', 'PSNRLoss', 'PixelReblurLoss', 'ReblurLoss']
+__all__ = [
+    'ConsistencyLoss',
+    'FlowNLLLoss',
+    'KernelDivergenceLoss',
+    'KernelLoss',
+    'PSNRLoss',
+    'PixelReblurLoss',
+    'ReblurLoss',
+]

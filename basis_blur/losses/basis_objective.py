@@ -1,9 +1,10 @@
 """What a network that predicts blur fields is trained for [C21, Eq. 5-7], independent of any training framework.
 
-    L = L_reblur(field, scene, lq) + L_kernel(field, true field)
+    L = L_reblur(field, scene, lq) + L_kernel(field, true field) + L_divergence(field, true field)
 
-L_kernel has p = 2 first and p = 1 from some iteration on, as [C21] does after 300 of 1200 epochs. Both are weighted by
-w_i = 1 / pixels of i's object, and carry their own loss weights.
+L_kernel has p = 2 first and p = 1 from some iteration on, as [C21] does after 300 of 1200 epochs. L_reblur and L_kernel
+are weighted by w_i = 1 / pixels of i's object; L_divergence, which [C21] does not have, is an alternative to L_kernel
+for short trainings. Each carries its own loss weight.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.field import BlurField
+from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss, photo_of
 from basis_blur.ops.basis_blur import BasisBlur
@@ -26,11 +28,12 @@ class BasisObjective(nn.Module):
     Args:
         reblur: without it, there is no reblur loss.
         kernel: without it, there is no kernel loss.
+        divergence: without it, there is no divergence loss.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 whatever the p of `kernel`; None for never.
         gamma: of the photos; 1 for linear light.
 
     Raises:
-        ValueError: both losses are absent, the gamma of `reblur` is another, or `kernel_p1_iter` has nothing to switch.
+        ValueError: all losses are absent, the gamma of `reblur` is another, or `kernel_p1_iter` has nothing to switch.
     """
 
     def __init__(
@@ -39,16 +42,18 @@ class BasisObjective(nn.Module):
         kernel: KernelLoss | None = None,
         kernel_p1_iter: int | None = None,
         gamma: float = 2.2,
+        divergence: KernelDivergenceLoss | None = None,
     ):
         super().__init__()
-        if reblur is None and kernel is None:
-            raise ValueError('neither a reblur loss nor a kernel loss is given; give at least one of them.')
+        if reblur is None and kernel is None and divergence is None:
+            raise ValueError('neither a reblur, a kernel nor a divergence loss is given; give at least one of them.')
         if reblur is not None and reblur.gamma != gamma:
             raise ValueError(f'the reblur loss has gamma {reblur.gamma:g}, but the photos have {gamma:g}; give one.')
         if kernel_p1_iter is not None and kernel is None:
             raise ValueError(f'kernel_p1_iter is {kernel_p1_iter}, but there is no kernel loss to switch to p = 1.')
         self.reblur = reblur
         self.kernel = kernel
+        self.divergence = divergence
         self.kernel_p1_iter = kernel_p1_iter
         self.kernel_p1 = (
             None
@@ -67,16 +72,18 @@ class BasisObjective(nn.Module):
             iteration: of the training, counted from 1.
 
         Returns:
-            'l_reblur' and 'l_kernel', as far as they are wanted.
+            'l_reblur', 'l_kernel' and 'l_divergence', as far as they are wanted.
         """
         losses = {}
         if self.reblur is not None:
             scene = to_linear(sample['gt'], self.gamma)
             losses['l_reblur'] = self.reblur(field, scene, sample['lq'], sample['weight'])
+        true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
         if self.kernel is not None:
-            true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
             kernel = self._kernel_loss_at(iteration)
             losses['l_kernel'] = kernel(field, true_field, sample['weight'])
+        if self.divergence is not None:
+            losses['l_divergence'] = self.divergence(field, true_field)
         return losses
 
     def _kernel_loss_at(self, iteration: int) -> KernelLoss:

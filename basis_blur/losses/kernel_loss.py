@@ -62,7 +62,7 @@ class KernelLoss(nn.Module):
         Raises:
             ValueError: the two fields or the weight are of different sizes.
         """
-        _check_fields(field, true_field)
+        check_fields(field, true_field)
         check_pixel_weight(weight, field)
         with torch.autocast(field.kernels.device.type, enabled=False):
             total = _Distance.apply(
@@ -126,7 +126,8 @@ class _Distance(Function):
         return *gradients, None, None, None, None, None
 
 
-def _check_fields(field: BlurField, true_field: BlurField) -> None:
+def check_fields(field: BlurField, true_field: BlurField) -> None:
+    """Raise ValueError unless two fields are of as many photos, and of equal sizes but for the number of kernels."""
     for name, found, expected in (
         ('photos', len(field), len(true_field)),
         ('pixels', field.image_size, true_field.image_size),

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from basis_blur.field import BlurField
 from basis_blur.losses.basis_objective import BasisObjective, reblur
+from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.metrics.kernel import field_errors
@@ -37,9 +38,9 @@ SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
 class BasisBlurModel(NetworkModel):
     """BasicSR model for networks that map linear light to a `BlurField`, such as BasisKPN.
 
-    Options beyond `NetworkModel`'s, in `train`: `reblur_opt` and `kernel_opt`, the losses, at least one;
-    `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`, to restore the photos
-    with the estimated field too.
+    Options beyond `NetworkModel`'s, in `train`: `reblur_opt`, `kernel_opt` and `divergence_opt`, the losses, at
+    least one; `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`, to restore the
+    photos with the estimated field too.
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the scene blurred by the
     estimated field; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`; with `restore` also restored_psnr,
@@ -52,6 +53,7 @@ class BasisBlurModel(NetworkModel):
             **NetworkModel.OPTIONS['train'],
             'reblur_opt': Option((dict, NoneType), None),
             'kernel_opt': Option((dict, NoneType), None),
+            'divergence_opt': Option((dict, NoneType), None),
             'kernel_p1_iter': Option((int, NoneType), None),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'restore': Option((bool,), False)},
@@ -62,8 +64,6 @@ class BasisBlurModel(NetworkModel):
         if self.is_train:
             self.gamma = gamma_of(opt['datasets']['train'])
             self.objective = self._build_objective().to(self.device)
-
-    def _build_objective(self) -> BasisObjective:
             self._check_kernel_size(opt)
 
     def _check_kernel_size(self, opt: Mapping[str, Any]) -> None:
@@ -75,8 +75,14 @@ class BasisBlurModel(NetworkModel):
                     f'datasets: {phase}: "kernel_size" is {found}, but the kernels of network_g have {own} pixels a '
                     'side, and the kernel loss compares them; make them agree.'
                 )
-        losses = {'reblur_opt': None, 'kernel_opt': None}
-        for key, kind, facts in (('reblur_opt', ReblurLoss, {'gamma': self.gamma}), ('kernel_opt', KernelLoss, {})):
+
+    def _build_objective(self) -> BasisObjective:
+        losses = {'reblur_opt': None, 'kernel_opt': None, 'divergence_opt': None}
+        for key, kind, facts in (
+            ('reblur_opt', ReblurLoss, {'gamma': self.gamma}),
+            ('kernel_opt', KernelLoss, {}),
+            ('divergence_opt', KernelDivergenceLoss, {}),
+        ):
             section = self.train_options[key]
             if section is None:
                 continue
@@ -85,10 +91,16 @@ class BasisBlurModel(NetworkModel):
             losses[key] = build_loss({**facts, **section})
         try:
             return BasisObjective(
-                losses['reblur_opt'], losses['kernel_opt'], self.train_options['kernel_p1_iter'], self.gamma
+                losses['reblur_opt'],
+                losses['kernel_opt'],
+                self.train_options['kernel_p1_iter'],
+                self.gamma,
+                losses['divergence_opt'],
             )
         except ValueError as error:
-            raise OptionError(f'train: {error} See reblur_opt, kernel_opt and kernel_p1_iter.') from error
+            raise OptionError(
+                f'train: {error} See reblur_opt, kernel_opt, divergence_opt and kernel_p1_iter.'
+            ) from error
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of SyntheticBlurDataset in either form; blur it here if that has not been done."""

@@ -7,7 +7,7 @@ convolution, in place of the transpose; no division by H^T 1; mirrored border; b
 
 Scenes: photos of scikit-image, 256 px, blurred by smooth fields of 25 camera-shake kernels and by fields of four
 objects, at gamma 1 and 2.2, with noise of 0.002 to 0.01 added to the photo, and with a part of the scene far beyond
-white. Settings of `deblur`, such as the number of iterations, the weight of TV and when a scene is split at saturation, were
+white. Settings of `deblur`, such as the number of iterations and the weight of TV, were
 chosen with a view to the scenes of the photos in TUNED_ON and two more; those in HELD_OUT had no part in it.
 Time: 1024 x 1024 x 3, B = 25, K = 33. PSNR in sRGB over the whole photo; seed 0.
 """

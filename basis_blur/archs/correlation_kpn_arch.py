@@ -1,0 +1,267 @@
+"""CorrelationKPN: a small network that reads the blur of a photo from the correlations of its gradients.
+
+    light -> gradients, local contrast taken out -> overlapping windows, at most B of them
+          -> correlations of each window, and their mean over the photo -> decoder, softmax over K*K -> kernels
+    mixing: each pixel takes the kernels of the four windows nearest to it, bilinearly   (efficient filter flow [H10])
+
+A sharp photo's gradients are nearly white and far from Gaussian. Blurred by k, their autocorrelation is that of k, and
+their fourth-order correlation is sum_s k(s)^3 k(s + d), which tells a kernel from its mirror image [GM89]. Kernels are
+so seen in the input of the decoder, where they lie at the pixels of its output; a network that sees the photo has to
+find all that out first (docs/training_log.md). That blur shows in autocorrelations is used by [GF12], without learning.
+
+What it cannot see: a boundary between two motions within a window.
+
+[H10] Hirsch et al., "Efficient filter flow for space-variant multiframe blind deconvolution", CVPR 2010.
+[GM89] Giannakis, Mendel, "Identification of nonminimum phase systems using higher order statistics", 1989.
+[GF12] Goldstein, Fattal, "Blur-kernel estimation from spectral irregularities", ECCV 2012.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basis_blur.field import BlurField
+
+CHANNELS = 5  # see `correlations`
+GROUPS = 8
+SLOPE = 0.01
+OVERLAP = 4 / 3  # side of a window over the distance of two
+# Light that may be clipped, and the share of the mean contrast below which a place counts as flat.
+WHITE = 0.95
+FLAT = 0.1
+CONTRAST_PIXELS = 16
+LARGEST_GRADIENT = 5.0  # in standard deviations, in the fourth-order correlation
+LEAST_POWER = 1e-4  # of the mean power, in the logarithm
+CEPSTRUM_SCALE = 0.3
+
+
+class CorrelationKPN(nn.Module):
+    """Predict the blur field of a photo in linear light from the correlations of its gradients.
+
+    Args:
+        num_kernels: B, the largest number of windows, each with a kernel; a small photo has fewer.
+        kernel_size: K, odd, 9 to 65.
+        num_feat: width of the decoder; 64 makes 1.3 M parameters.
+        window: least side of a window in pixels, >= K; a photo smaller than that is one window.
+
+    Raises:
+        ValueError: a hyper-parameter is outside its range.
+    """
+
+    def __init__(self, num_kernels: int = 25, kernel_size: int = 33, num_feat: int = 64, window: int = 128):
+        super().__init__()
+        _check(num_kernels, kernel_size, num_feat, window)
+        self.num_kernels = num_kernels
+        self.kernel_size = kernel_size
+        self.window = window
+        self._hyper_parameters = {
+            'num_kernels': num_kernels,
+            'kernel_size': kernel_size,
+            'num_feat': num_feat,
+            'window': window,
+        }
+        # The decoder halves its map three times.
+        self.reach = -(-(kernel_size - 1) // 8) * 8
+        self.decoder = _Decoder(2 * CHANNELS, num_feat)
+
+    @property
+    def hyper_parameters(self) -> dict[str, int]:
+        """The keyword arguments that build this network again."""
+        return dict(self._hyper_parameters)
+
+    def forward(self, light: Tensor) -> BlurField:
+        """Predict the blur field of a batch of photos.
+
+        Args:
+            light: (N, 3, H, W) or (N, 1, H, W); linear light in [0, 1]; any H, W >= 2.
+
+        Returns:
+            The field, with one kernel per window. It is float32 also under automatic mixed precision.
+
+        Raises:
+            ValueError: `light` has other dimensions or channels, or is a line.
+        """
+        if light.ndim != 4 or light.shape[1] not in (1, 3) or min(light.shape[-2:]) < 2:
+            raise ValueError(f'light has shape {tuple(light.shape)}, expected (N, 3, H, W) or (N, 1, H, W), H, W >= 2.')
+        number, (height, width) = len(light), map(int, light.shape[-2:])
+        rows, columns = grid_of(height, width, self.num_kernels, self.window)
+        with torch.autocast(light.device.type, enabled=False):
+            gradients = normalised_gradients(light.to(torch.promote_types(light.dtype, torch.float32)))
+            seen = correlations(_windows(gradients, rows, columns, self.window), self.reach)
+        seen = seen.view(number, rows * columns, *seen.shape[1:])
+        everywhere = seen.mean(1, keepdim=True).expand_as(seen)
+        logits = self.decoder(torch.cat([seen, everywhere], 2).flatten(0, 1))
+        margin = (logits.shape[-1] - self.kernel_size + 1) // 2
+        logits = logits[..., margin : margin + self.kernel_size, margin : margin + self.kernel_size]
+        kernels = logits.flatten(1).to(seen.dtype).softmax(1)
+        kernels = kernels.view(number, rows * columns, self.kernel_size, self.kernel_size)
+        mixing = bilinear_mixing(height, width, rows, columns, light.device)
+        return BlurField.unchecked(kernels, mixing.expand(number, -1, -1, -1).to(kernels.dtype))
+
+
+class _Decoder(nn.Module):
+    """Correlations (n, C, 2R+1, 2R+1) to logits (n, 1, 2R, 2R): a U-Net of sizes R, R/2 and R/4."""
+
+    def __init__(self, channels: int, n: int):
+        super().__init__()
+        m, k = n * 3 // 2, n * 2
+        self.stem = nn.Sequential(_conv_act(4 * channels, n), _conv_act(n, n))
+        self.down1 = nn.Sequential(nn.Conv2d(n, m, 2, stride=2), _conv_act(m, m), _conv_act(m, m))
+        self.down2 = nn.Sequential(nn.Conv2d(m, k, 2, stride=2), _conv_act(k, k), _conv_act(k, k), _conv_act(k, k))
+        self.up1 = nn.ConvTranspose2d(k, m, 2, stride=2)
+        self.merge1 = nn.Sequential(_conv_act(2 * m, m), _conv_act(m, m))
+        self.up2 = nn.ConvTranspose2d(m, n, 2, stride=2)
+        self.merge2 = nn.Sequential(_conv_act(2 * n, n), _conv_act(n, n))
+        self.tail = nn.Conv2d(n, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Without the last row and column, which the symmetric ones repeat, the middle is pixel R of 2R.
+        fine = self.stem(F.pixel_unshuffle(x[..., :-1, :-1], 2))
+        middle = self.down1(fine)
+        x = self.up1(self.down2(middle))
+        x = self.up2(self.merge1(torch.cat([x, middle], 1)))
+        return F.pixel_shuffle(self.tail(self.merge2(torch.cat([x, fine], 1))), 2)
+
+
+def grid_of(height: int, width: int, num_windows: int, window: int) -> tuple[int, int]:
+    """Return (rows, columns) of the windows: nearly square, not smaller than `window`, at most `num_windows`."""
+    side = max(window / OVERLAP, math.sqrt(height * width / num_windows))
+    rows, columns = max(1, round(height / side)), max(1, round(width / side))
+    while rows * columns > num_windows:
+        if rows > 1 and (columns == 1 or height / rows <= width / columns):
+            rows -= 1
+        else:
+            columns -= 1
+    return rows, columns
+
+
+def bilinear_mixing(height: int, width: int, rows: int, columns: int, device: torch.device) -> Tensor:
+    """Return the mixing coefficients (1, rows * columns, H, W) of windows in a grid; each row of windows first."""
+    down, across = (_hats(size, parts, device) for size, parts in ((height, rows), (width, columns)))
+    return (down[:, None, :, None] * across[None, :, None, :]).reshape(1, rows * columns, height, width)
+
+
+def _hats(size: int, parts: int, device: torch.device) -> Tensor:
+    """Return weights (parts, size) that sum to 1: each falls linearly from its cell's centre to its neighbours'."""
+    position = (torch.arange(size, device=device) + 0.5) * (parts / size) - 0.5
+    distance = position.clamp(0, parts - 1) - torch.arange(parts, device=device)[:, None]
+    return (1 - distance.abs()).clamp_min(0)
+
+
+def normalised_gradients(light: Tensor) -> Tensor:
+    """Return the differences to the right and lower neighbour, in units of the contrast around.
+
+    Args:
+        light: (N, C, H, W); linear light.
+
+    Returns:
+        (N, 2, H, W); 0 at the last column or row, and around light that may be clipped.
+    """
+    gray = light.mean(1, keepdim=True)
+    across = F.pad(gray[..., :, 1:] - gray[..., :, :-1], (0, 1))
+    down = F.pad(gray[..., 1:, :] - gray[..., :-1, :], (0, 0, 0, 1))
+    energy = across.square() + down.square()
+    local = F.avg_pool2d(energy, CONTRAST_PIXELS, ceil_mode=True, count_include_pad=False)
+    local = F.avg_pool2d(local, 3, 1, 1, count_include_pad=False)
+    local = F.interpolate(local, size=light.shape[-2:], mode='bilinear')
+    contrast = (local + FLAT * energy.mean((-3, -2, -1), keepdim=True) + torch.finfo(light.dtype).tiny).sqrt()
+    clipped = F.max_pool2d((light.amax(1, keepdim=True) > WHITE).to(light.dtype), 5, 1, 2)
+    return torch.cat([across, down], 1) * ((1 - clipped) / contrast)
+
+
+def _windows(gradients: Tensor, rows: int, columns: int, least: int) -> Tensor:
+    """Cut overlapping windows (N * rows * columns, 2, h, w), faded out towards their edges."""
+    (top, height), (left, width) = (
+        _extent(int(size), parts, least) for size, parts in zip(gradients.shape[-2:], (rows, columns), strict=True)
+    )
+    fade = _fade(height, gradients)[:, None] * _fade(width, gradients)
+    cut = [gradients[..., i : i + height, j : j + width] for i in top for j in left]
+    return torch.stack(cut, 1).flatten(0, 1) * fade
+
+
+def _extent(size: int, parts: int, least: int) -> tuple[list[int], int]:
+    """Return where the windows start, and their length: those at the edges stay within the photo."""
+    length = min(size, max(least, round(OVERLAP * size / parts)))
+    return [min(max(0, round((i + 0.5) * size / parts - length / 2)), size - length) for i in range(parts)], length
+
+
+def _fade(length: int, like: Tensor) -> Tensor:
+    phase = (torch.arange(length, device=like.device, dtype=like.dtype) + 0.5) * (math.pi / length)
+    return phase.sin().sqrt()
+
+
+def correlations(gradients: Tensor, reach: int) -> Tensor:
+    """Return what the gradients of a window tell about the kernel, for every shift d of up to `reach` pixels.
+
+    Args:
+        gradients: (n, 2, h, w); zero mean, across and down.
+        reach: R, pixels.
+
+    Returns:
+        (n, 5, 2R+1, 2R+1), d = 0 in the middle: the autocorrelation of each gradient, 1 in the middle; what its
+        fourth-order correlation E[g(x)^3 g(x+d)] exceeds that of a Gaussian by; both as signed square roots. Last, the
+        cepstrum of the power of both.
+    """
+    size = [_good_size(int(side) + reach) for side in gradients.shape[-2:]]
+    tiny = torch.finfo(gradients.dtype).tiny
+    spectrum = torch.fft.rfft2(gradients, s=size)
+    power = spectrum.abs().square()
+    second = _middle(torch.fft.irfft2(power, s=size), reach)
+    total = second[..., reach : reach + 1, reach : reach + 1]
+    pixels = gradients.shape[-2] * gradients.shape[-1]
+    second = second / (total + tiny)
+    unit = (gradients * (total / pixels + tiny).rsqrt()).clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT)
+    cube = torch.fft.rfft2(unit * unit * unit, s=size)
+    fourth = _middle(torch.fft.irfft2(cube.conj() * torch.fft.rfft2(unit, s=size), s=size), reach)
+    fourth = fourth / (fourth[..., reach : reach + 1, reach : reach + 1] + tiny) - second
+    power = power.sum(1, keepdim=True)
+    logarithm = (power / (power.mean((-2, -1), keepdim=True) + tiny) + LEAST_POWER).log()
+    cepstrum = _middle(torch.fft.irfft2(torch.complex(logarithm, torch.zeros_like(logarithm)), s=size), reach)
+    cepstrum[..., reach, reach] = 0
+    spread = cepstrum.std((-2, -1), keepdim=True)
+    return torch.cat([_root(second), _root(fourth), CEPSTRUM_SCALE * cepstrum / (spread + tiny)], 1)
+
+
+def _middle(periodic: Tensor, reach: int) -> Tensor:
+    return periodic.roll((reach, reach), (-2, -1))[..., : 2 * reach + 1, : 2 * reach + 1]
+
+
+def _root(x: Tensor) -> Tensor:
+    """The signed square root, as steep as a line below 0.01 so that its gradient stays finite."""
+    return x / (x.abs() + 1e-4).sqrt()
+
+
+def _good_size(least: int) -> int:
+    """The next size that is a product of 2, 3 and 5, and even, so that transforms are fast."""
+    size = least + least % 2
+    while True:
+        rest = size
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return size
+        size += 2
+
+
+def _conv_act(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1),
+        nn.GroupNorm(math.gcd(GROUPS, after), after),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    )
+
+
+def _check(num_kernels: int, kernel_size: int, num_feat: int, window: int) -> None:
+    if num_kernels < 1:
+        raise ValueError(f'num_kernels is {num_kernels}, expected at least 1; the default is 25.')
+    if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
+        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65.')
+    if num_feat < 2 or num_feat % 2:
+        raise ValueError(f'num_feat is {num_feat}, expected an even number >= 2; the default is 64.')
+    if window < kernel_size:
+        raise ValueError(f'window is {window}, expected at least kernel_size, {kernel_size}.')
