@@ -1,6 +1,7 @@
 """The blur of a photo: basis kernels and the per-pixel coefficients that mix them, or a kernel for every pixel.
 
     BlurField     pixel i's point spread function is  sum_b mixing[b, i] kernels[b]     [C21, Eq. 2]
+    CompactField  the same, with the mixing in 16 bits, for large photos
     PixelField    pixel i's point spread function is  pixel_kernels[:, i]               [F23]
 
 Convention: `kernels` are convolution kernels (point spread functions): light at a point of the scene is spread in
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'  # stands floors above, and is loaded when it is asked for
 SUM_TOLERANCE = 1e-3
+FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
 MOST_KERNEL_BYTES = 2**28  # of a file, packed out; hundreds of kernels have a hundredth
 # What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
 _NO_FIELD = (
@@ -107,12 +109,7 @@ class BlurField:
         Raises:
             ValueError: the window reaches outside the photo.
         """
-        size = self.image_size
-        if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
-            raise ValueError(
-                f'the window at ({top}, {left}) of {height}x{width} reaches outside the {size[0]}x{size[1]} photo; '
-                'give a window inside it.'
-            )
+        _check_window(self.image_size, top, left, height, width)
         return BlurField.unchecked(self.kernels, self.mixing[..., top : top + height, left : left + width])
 
     def kernels_at(self, points: Tensor) -> Tensor:
@@ -191,6 +188,86 @@ class BlurField:
         return f'BlurField({number} x {height}x{width} pixels, {basis} kernels of {size}x{size})'
 
 
+class CompactField(BlurField):
+    """A field whose mixing is held as whole numbers of 16 bits, in half the memory, for large photos.
+
+    Each coefficient is off by at most 1 / 65534. Whoever asks for `mixing` gets all of it unpacked; `crop` unpacks a
+    window.
+
+    Args:
+        kernels: as of a BlurField.
+        packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` makes it.
+
+    Raises:
+        ValueError: shapes or devices do not fit together, or `packed` is not int16.
+    """
+
+    def __init__(self, kernels: Tensor, packed: Tensor):
+        if packed.dtype != torch.int16:
+            raise ValueError(f'packed is {packed.dtype}, expected int16; see `CompactField.of`.')
+        _check_shapes(kernels, torch.empty_like(packed[:, :, :1, :1], dtype=kernels.dtype))
+        self.kernels = kernels
+        self.packed = packed
+
+    @classmethod
+    def of(cls, field: BlurField) -> CompactField:
+        """Pack the mixing of a field."""
+        packed = torch.empty_like(field.mixing, dtype=torch.int16)
+        for place, coefficients in zip(packed.unbind(1), field.mixing.unbind(1), strict=True):
+            place.copy_(pack(coefficients))
+        return cls(field.kernels, packed)
+
+    @property
+    def mixing(self) -> Tensor:
+        """The mixing of the whole photo, (N, B, H, W), unpacked anew each time."""
+        return self._unpacked(self.packed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.packed.device
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.packed.shape[-2], self.packed.shape[-1]
+
+    def __getitem__(self, item: int | slice) -> CompactField:
+        """Return the field of one photo (N = 1) or of a slice of the batch."""
+        if isinstance(item, int):
+            item = range(len(self))[item]
+            item = slice(item, item + 1)
+        return CompactField(self.kernels[item], self.packed[item])
+
+    def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
+        """Return the field of a window of the photo, unpacked; arguments and errors as of a BlurField."""
+        _check_window(self.image_size, top, left, height, width)
+        window = self.packed[..., top : top + height, left : left + width]
+        return BlurField.unchecked(self.kernels, self._unpacked(window))
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the point spread functions of some pixels, as of a BlurField."""
+        weights = self._unpacked(self.packed[:, :, points[:, 0], points[:, 1]])
+        return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
+
+    def to(self, *args, **kwargs) -> CompactField:
+        """Return the field on another device or in another dtype, as `Tensor.to`; the mixing stays packed."""
+        kernels = self.kernels.to(*args, **kwargs)
+        return CompactField(kernels, self.packed.to(kernels.device))
+
+    def detach(self) -> CompactField:
+        """Return the same numbers without their history of gradients; the mixing has none."""
+        return CompactField(self.kernels.detach(), self.packed)
+
+    def _unpacked(self, packed: Tensor) -> Tensor:
+        return packed.to(self.kernels.dtype).div_(FULL_MIXING)
+
+
+def pack(mixing: Tensor) -> Tensor:
+    """Return mixing coefficients as a `CompactField` holds them."""
+    return (mixing * FULL_MIXING).round_().to(torch.int16)
+
+
 class PixelField:
     """The blur of a batch of photos of one size, with a kernel of its own for every pixel.
 
@@ -246,6 +323,14 @@ class PixelField:
     def __repr__(self) -> str:
         height, width = self.image_size
         return f'PixelField({len(self)} x {height}x{width} pixels, kernels of {self.kernel_size}x{self.kernel_size})'
+
+
+def _check_window(size: tuple[int, int], top: int, left: int, height: int, width: int) -> None:
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
+        raise ValueError(
+            f'the window at ({top}, {left}) of {height}x{width} reaches outside the {size[0]}x{size[1]} photo; '
+            'give a window inside it.'
+        )
 
 
 def _check_shapes(kernels: Tensor, mixing: Tensor) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from basis_blur.archs.basis_kpn_arch import SIZE_MULTIPLE, BasisKPN, reflect_to_multiple
 from basis_blur.archs.nafnet_arch import SpatialMean
 from basis_blur.errors import InputError
+from basis_blur.field import pack
 
 Result = TypeVar('Result')
 Window = tuple[slice, slice]
@@ -212,8 +213,8 @@ def first_blur_tile(net: BasisKPN) -> int:
     return max(2 * LEAST_TILE, (side - 2 * HALO) // SIZE_MULTIPLE * SIZE_MULTIPLE)
 
 
-def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int) -> tuple[Tensor, Tensor]:
-    """Return what `net.predict(light)` returns, (kernels, mixing), in the memory of a tile and of the result.
+def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Tensor:
+    """Find what `net.predict(light)` returns, (kernels, mixing), in the memory of a tile and of the result.
 
     The same to rounding, for a tile sees all around it that reaches it. With group normalisation it is the same up to
     the difference of the photo's statistics from those of windows spread over it.
@@ -222,8 +223,11 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int) -> tuple[Tensor, Tens
         net: in evaluation mode.
         light: (1, C, H, W).
         tile: side of the tiles, pixels; rounded down to a multiple of 32.
+        mixing: (1, B, H, W); where the mixing is written; packed, if this is int16 (see `CompactField`).
+
+    Returns:
+        The kernels, (1, B, K, K).
     """
-    height, width = light.shape[-2:]
     photo = reflect_to_multiple(light - 0.5, SIZE_MULTIPLE)
     parts = _Parts(net, net._stem_for(light))
     tiles = list(_tiles_with_halo(photo.shape[-2:], max(SIZE_MULTIPLE, tile // SIZE_MULTIPLE * SIZE_MULTIPLE)))
@@ -255,14 +259,13 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int) -> tuple[Tensor, Tens
         features, deep = _joined(features, cores, size, 2 ** (DEEP + 1)), _joined(deep, cores, size, 2**DEEP)
         below = net.mixing_head.ups[0](features, deep)
         del features, deep
-        mixing = light.new_empty(1, kernels.shape[1], height, width)
         for core, around in tiles:
             place = tuple(slice(part.start // 2**DEEP, part.stop // 2**DEEP) for part in around)
             logits = parts.mix(photo[(..., *around)], below[(..., *place)])
             target = mixing[(..., *core)]
             inside = logits[(..., *_inside(core, around, 1))][..., : target.shape[-2], : target.shape[-1]]
-            target.copy_(inside.softmax(1))
-    return kernels, mixing
+            target.copy_(pack(inside.softmax(1)) if target.dtype == torch.int16 else inside.softmax(1))
+    return kernels
 
 
 class _Parts:

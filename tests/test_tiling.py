@@ -8,7 +8,11 @@ from basis_blur import pipeline
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.nafnet_arch import NAFNet
 from basis_blur.errors import InputError
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, CompactField
+from basis_blur.ops import rows
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.linear_operator import dot_test
+from basis_blur.ops.tiled_blur import TiledBlur
 from basis_blur.pipeline import deblur, estimate_blur, restore
 from basis_blur.simulation.camera_shake import shake_kernels
 from basis_blur.tiling import Feathered, spread_windows, tile_windows, with_smaller_tiles
@@ -33,7 +37,7 @@ def kpn(request):
 
 
 def test_the_blur_of_tiles_is_that_of_the_whole(kpn):
-    photo = smooth_photo(100, 300)
+    photo = smooth_photo(70, 160)
     whole, tiles = estimate_blur(kpn, photo), estimate_blur(kpn, photo, tile=64)
     assert whole.mixing.std() > 1e-3
     torch.testing.assert_close(tiles.kernels, whole.kernels, rtol=1e-9, atol=1e-12)
@@ -47,16 +51,56 @@ def test_a_network_is_afterwards_as_it_was(kpn):
     assert torch.equal(estimate_blur(kpn, photo).mixing, before.mixing)
 
 
-def test_seams_of_richardson_lucy_are_invisible(monkeypatch):
-    photo = smooth_photo(160, 320)
-    kernels = torch.from_numpy(shake_kernels(2, 9, 0)).double()[None]
-    mixing = torch.linspace(0, 1, 320).expand(1, 1, 160, 320)
-    field = BlurField(kernels, torch.cat([mixing, 1 - mixing], 1))
-    monkeypatch.setattr(pipeline, 'SAMPLE_SIDE', 64)  # windows that together are the photo
-    whole, tiles = deblur(photo, field), deblur(photo, field, tile=200)
+def two_blurs(height, width):
+    """A field that changes from left to right, with a third kernel in the last quarter alone."""
+    kernels = torch.from_numpy(shake_kernels(3, 9, 0)).double()[None]
+    across = torch.linspace(0, 1, width).expand(height, width)
+    last = (across > 0.75).to(across)
+    return BlurField(kernels, torch.stack([across * (1 - last), (1 - across) * (1 - last), last])[None])
+
+
+@pytest.mark.parametrize('brightest', [1.0, 1.6])
+def test_richardson_lucy_in_windows_is_that_of_the_whole(brightest, monkeypatch):
+    photo, field = (brightest * smooth_photo(90, 170)).clamp(0, 1), two_blurs(90, 170)
+    whole = deblur(photo, field)
+    monkeypatch.setattr(rows, 'NUMBERS_AT_ONCE', 3 * 170 * 7)
+    tiles = deblur(photo, field, tile=64)
     assert (whole - photo).abs().max() > 10 * LEVEL
-    assert (tiles - whole).abs().max() < LEVEL
-    assert not torch.equal(tiles, whole)
+    torch.testing.assert_close(tiles, whole, rtol=1e-9, atol=1e-9)
+
+
+def test_the_blur_in_windows_has_its_transpose():
+    blur = TiledBlur(two_blurs(20, 41), 16)
+    assert dot_test(blur) < 1e-15
+    scene = torch.rand(1, 2, 28, 49)
+    torch.testing.assert_close(blur(scene), BasisBlur(two_blurs(20, 41))(scene))
+
+
+def test_a_compact_field_is_the_field_to_sixteen_bits():
+    field = two_blurs(20, 41)
+    compact = CompactField.of(field)
+    assert compact.image_size == field.image_size
+    torch.testing.assert_close(compact.mixing, field.mixing, rtol=0, atol=0.51 / 32767)
+    window = compact.crop(3, 5, 10, 20)
+    assert torch.equal(window.mixing, compact.mixing[..., 3:13, 5:25])
+    points = torch.tensor([[3, 5], [19, 40]])
+    torch.testing.assert_close(compact.kernels_at(points), field.kernels_at(points), rtol=0, atol=1e-4)
+    half = compact[0].to(torch.float32)
+    assert half.mixing.dtype == half.kernels.dtype == torch.float32
+    with pytest.raises(ValueError, match='reaches outside the 20x41 photo'):
+        compact.crop(0, 0, 21, 2)
+
+
+def test_large_photos_get_compact_fields(kpn, monkeypatch):
+    photo = smooth_photo(64, 96)
+    expected = estimate_blur(kpn, photo)
+    monkeypatch.setattr(pipeline, 'WHOLE_PIXELS', 64 * 96 - 1)
+    for tile in (None, 32):
+        found = estimate_blur(kpn, photo, tile=tile)
+        assert isinstance(found, CompactField)
+        torch.testing.assert_close(found.mixing, expected.mixing, rtol=0, atol=0.51 / 32767)
+    monkeypatch.setattr(pipeline, 'TILE', 40)
+    assert (deblur(photo, found) - deblur(photo, expected, tile=64)).abs().max() < 0.5 * LEVEL
 
 
 def test_seams_of_a_network_with_channel_attention_are_invisible():
@@ -117,23 +161,17 @@ def test_the_whole_is_tried_first_and_other_errors_pass():
     assert tried == [None, 512]
 
 
-def test_richardson_lucy_falls_back_to_tiles(monkeypatch):
-    photo = smooth_photo(100, 300)
-    kernels = torch.from_numpy(shake_kernels(1, 9, 0)).double()[None]
-    field = BlurField(kernels, torch.ones(1, 1, 100, 300))
-    whole, solve = deblur(photo, field), pipeline.richardson_lucy
+def test_richardson_lucy_falls_back_to_windows(monkeypatch):
+    photo, field = smooth_photo(60, 100), two_blurs(60, 100)
+    whole = deblur(photo, field)
 
-    def limited(light, *others):
-        if light[:, 0].numel() > 25600:
-            raise torch.OutOfMemoryError('no memory')
-        return solve(light, *others)
+    def full(_):
+        raise torch.OutOfMemoryError('no memory')
 
-    monkeypatch.setattr(pipeline, 'richardson_lucy', limited)
-    monkeypatch.setattr(pipeline, 'TILE', 160)
-    monkeypatch.setattr(pipeline, 'SAMPLE_SIDE', 64)
-    with pytest.warns(UserWarning, match='tiles of 160 pixels'):
+    monkeypatch.setattr(pipeline, 'BasisBlur', full)
+    with pytest.warns(UserWarning, match='tiles of 1024 pixels'):
         found = deblur(photo, field)
-    assert (found - whole).abs().mean() < LEVEL
+    torch.testing.assert_close(found, whole, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('overlap', [0, 1, 5, 32])

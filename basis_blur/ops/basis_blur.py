@@ -94,6 +94,8 @@ class _Blur(Function):
         def work(tiles):
             places = [(t.batch, plan.turned_scene_spectrum(u[t.scene]), image[t.image], m[t.image]) for t in tiles]
             for part, kernels, (batch, spectrum, window, mixing) in plan.steps(places, plan.turned_kernel_spectrum, k):
+                if plan.on_cpu and not mixing[:, part].any():
+                    continue  # such as kernels of other places of the photo
                 blurred = plan.to_image(spectrum * kernels[batch], *window.shape[-2:])
                 _add_product(window, blurred, mixing[:, part].unsqueeze(2))
 
@@ -125,6 +127,8 @@ class _BlurTranspose(Function):
             places = [(t.batch, v[t.image], m[t.image], plan.no_spectrum(v[t.batch])) for t in tiles]
             pad = plan.new_pad(v)
             for part, kernels, (batch, light, mixing, spectrum) in plan.steps(places, plan.mirrored_kernel_spectrum, k):
+                if plan.on_cpu and not mixing[:, part].any():
+                    continue
                 _add_product(spectrum, plan.weighted_spectrum(light, mixing[:, part], pad), kernels[batch])
             return [(tile, plan.to_scene(spectrum)) for tile, (*_, spectrum) in zip(tiles, places, strict=True)]
 

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from basis_blur.ops.camera_response import camera_response, camera_response_derivative
 from basis_blur.ops.linear_operator import LinearOperator
-from basis_blur.restoration.saturation import bright_scene, overexposure, saturated_photos, unreached
+from basis_blur.ops.rows import by_rows, row_blocks
+from basis_blur.restoration.saturation import bright_scene, overexposed, saturated_photos, unreached
 from basis_blur.restoration.total_variation import LARGEST_CURVATURE, edge_weights, tv_curvature, tv_gradient
 
 DARKEST = 1e-3  # of the photo's mean light; the start is raised to it, for a product never leaves 0
@@ -83,41 +84,6 @@ class Restoration(NamedTuple):
     history: Tensor
 
 
-class Schedule:
-    """What a solver takes from a photo as a whole: lengths of steps, shares of directions, when to stop.
-
-    A large photo is solved tile by tile with the numbers of one schedule, and each tile becomes what it would be as a
-    part of the whole, beyond the reach of its border. The first solver that is given a schedule writes it: the photos
-    of its batch, windows of the large one, count together. All others read it.
-    """
-
-    def __init__(self):
-        self._numbers: list[Tensor] = []
-        self._read: int | None = None
-
-    def begin(self) -> None:
-        """Read from the start what is written, or write if nothing is."""
-        self._read = 0 if self._numbers else None
-
-    def agree(self, values: Tensor) -> Tensor:
-        """Return the mean of what the photos of a batch say, (N, ...), for each of them; or what was once written."""
-        if self._read is None:
-            self._numbers.append(values.mean(0, keepdim=True))
-            return self._numbers[-1].expand_as(values)
-        self._read += 1
-        return self._numbers[self._read - 1].to(values).expand_as(values)
-
-
-class _Alone:
-    """The photos of a batch do not influence one another."""
-
-    def begin(self) -> None:
-        pass
-
-    def agree(self, values: Tensor) -> Tensor:
-        return values
-
-
 @torch.no_grad()
 def richardson_lucy(
     light: Tensor,
@@ -125,11 +91,11 @@ def richardson_lucy(
     start: Tensor,
     settings: RichardsonLucy = RichardsonLucy(),
     callback: Callable[[int, float], None] | None = None,
-    schedule: Schedule | None = None,
 ) -> Restoration:
     """Find the scene whose blur is the photo.
 
-    The photos of a batch do not influence one another; one that is done waits for the others.
+    The photos of a batch do not influence one another; one that is done waits for the others. At most about ten numbers
+    as large as the scene are in memory at once, `light` and `start` among them; a dozen where a scene is overexposed.
 
     Args:
         light: (N, C, H, W); the photo v, linear light in [0, 1].
@@ -137,12 +103,11 @@ def richardson_lucy(
         start: (N, C, h, w); the first scene, linear light >= 0; the photo with a mirrored border is a good one.
         settings: see `RichardsonLucy`.
         callback: called after each iteration with its number, from 1, and the mean data term.
-        schedule: of the photo that these are windows of; see `Schedule`.
 
     Raises:
         ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.
     """
-    return richardson_lucy_with_graph(light, blur, start, settings, callback, schedule)
+    return richardson_lucy_with_graph(light, blur, start, settings, callback)
 
 
 def richardson_lucy_with_graph(
@@ -151,7 +116,6 @@ def richardson_lucy_with_graph(
     start: Tensor,
     settings: RichardsonLucy = RichardsonLucy(),
     callback: Callable[[int, float], None] | None = None,
-    schedule: Schedule | None = None,
 ) -> Restoration:
     """Do as `richardson_lucy`, and record it for gradients of the scene, by all that it was computed from.
 
@@ -161,23 +125,25 @@ def richardson_lucy_with_graph(
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):
             raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
-    schedule = schedule or _Alone()
-    schedule.begin()
-    model = _Photo(light, blur, settings, schedule)
-    scene = torch.maximum(start, DARKEST * schedule.agree(light.mean((1, 2, 3), keepdim=True)))
+    model = _Photo(light, blur, settings)
+    scene = torch.maximum(start, DARKEST * light.mean((1, 2, 3), keepdim=True))
     blurred = blur(scene)
-    fit = model.compare(blurred)
-    history = [fit.data_term]
+    slope, data_term = model.compare(blurred)
+    history = [data_term]
     steps = _Steps(model, settings)
     busy = torch.ones_like(model.floor)
     for iteration in range(1, settings.iterations + 1):
-        direction = steps.direction(scene, fit, iteration)
+        gradient = model.gradient(scene, slope, iteration)
+        slope = None  # memory for what follows
+        direction = steps.direction(scene, gradient)
+        del gradient
         change = blur(direction)
-        length = steps.length(direction, change, fit) * busy
+        length = steps.length(direction, change, blurred) * busy
         scene.addcmul_(direction, length).clamp_min_(0)
         blurred.addcmul_(change, length)
-        fit = model.compare(blurred)
-        history.append(fit.data_term)
+        del direction, change
+        slope, data_term = model.compare(blurred)
+        history.append(data_term)
         if callback is not None:
             callback(iteration, history[-1].mean().item())
         if settings.tolerance:
@@ -188,62 +154,72 @@ def richardson_lucy_with_graph(
     return Restoration(scene, torch.stack(history, 1))
 
 
-class _Fit(NamedTuple):
-    """How well a scene explains the photos: with respect to H u, first and second derivative of the data term."""
-
-    slope: Tensor
-    curvature: Tensor
-    data_term: Tensor  # (N,)
-
-
 class _Photo:
     """The photos, how they came from a scene, and what the difference says about it."""
 
-    def __init__(self, light: Tensor, blur: LinearOperator, settings: RichardsonLucy, schedule: Schedule | _Alone):
+    def __init__(self, light: Tensor, blur: LinearOperator, settings: RichardsonLucy):
         self.blur = blur
-        self.schedule = schedule
         self.offset = settings.offset
-        self.light = light + settings.offset
-        peak = schedule.agree(light.amax((1, 2, 3), keepdim=True))
+        self.light = light
+        peak = light.amax((1, 2, 3), keepdim=True)
         self.floor = (ROUNDING * peak).clamp_min(torch.finfo(light.dtype).tiny)
         self.reach = blur.T(torch.ones_like(light[:, :1])).clamp_min_(0)
-        self.saturated = None
-        if settings.saturation:
-            self.saturated = schedule.agree(saturated_photos(light).to(light.dtype)) > 0
+        self.saturated = saturated_photos(light) if settings.saturation else None
         if self.saturated is not None and not self.saturated.any():
             self.saturated = None
         self.heard: Tensor | None = None
 
-    def compare(self, blurred: Tensor) -> _Fit:
-        shown = blurred + self.offset
+    def compare(self, blurred: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how well H u explains the photos: the slope of the data term by H u, and the data term, (N,)."""
+        slope = torch.empty_like(blurred)
+        deviance = blurred.new_zeros(len(blurred))
+        for rows in row_blocks(blurred):
+            part = blurred[..., rows, :]
+            light, shown, bent = self._shown(part, rows)
+            ratio = light / shown
+            deviance = deviance + torch.xlogy(light, ratio).add_(shown).sub_(light).sum((1, 2, 3))
+            slope[..., rows, :] = self._passed_on(ratio.neg_().add_(1), part, bent)
+        return slope, deviance / blurred[0].numel()
+
+    def curvature(self, blurred: Tensor, change: Tensor) -> Tensor:
+        """Return <change, C change>, (N, 1, 1, 1), with the second derivative C of the data term by H u."""
+        total = torch.zeros_like(self.floor)
+        for rows in row_blocks(blurred):
+            part, moved = blurred[..., rows, :], change[..., rows, :]
+            light, shown, bent = self._shown(part, rows)
+            total = total + _inner(self._passed_on(light / shown / shown, part, bent) * moved, moved)
+        return total
+
+    def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
+        """Of some rows: what the photos show, what they should, and where saturation makes that differ from H u."""
+        shown, bent = blurred + self.offset, None
         if self.saturated is not None:  # few pixels are near the knee; elsewhere R(x) = x and R'(x) = 1
             bent = ((blurred > KNEE) & self.saturated).nonzero(as_tuple=True)
             shown[bent] = camera_response(blurred[bent]) + self.offset
-        shown.clamp_min_(self.floor)
-        ratio = self.light / shown
-        deviance = torch.xlogy(self.light, ratio).add_(shown).sub_(self.light).mean((1, 2, 3))
-        deviance = self.schedule.agree(deviance)
-        curvature = ratio / shown
-        slope = ratio.neg_().add_(1)
-        if self.saturated is not None:
-            response = camera_response_derivative(blurred[bent])
-            slope[bent] *= response
-            curvature[bent] *= response
-        return _Fit(slope, curvature, deviance)
+        return self.light[..., rows, :] + self.offset, shown.clamp_min_(self.floor), bent
 
-    def gradient(self, scene: Tensor, fit: _Fit, iteration: int) -> Tensor:
-        """H' of the slope; of pixels that an overexposed scene reaches, only its bright part hears.
+    def _passed_on(self, values: Tensor, blurred: Tensor, bent: tuple[Tensor, ...] | None) -> Tensor:
+        if bent is not None:
+            values[bent] *= camera_response_derivative(blurred[bent])
+        return values
+
+    def gradient(self, scene: Tensor, slope: Tensor, iteration: int) -> Tensor:
+        """H' of the slope; of pixels that an overexposed scene reaches, only its bright part hears. Overwrites `slope`.
 
         What the bright part reaches changes less and less, and is found anew in iterations 1, 2, 3, 4, 8, 16, ...
         """
         if self.saturated is not None and (iteration < 4 or iteration.bit_count() == 1):
-            split = self.saturated & (self.schedule.agree(overexposure(scene)) > 0)
+            split = self.saturated & overexposed(scene)
+            self.heard = None  # its memory is needed for the next
             self.heard = torch.where(split, unreached(scene, self.blur), 1.0) if split.any() else None
         if self.heard is None:
-            return self.blur.T(fit.slope)
-        heard = self.heard * fit.slope
+            return self.blur.T(slope)
+        heard = self.heard * slope
         quiet = self.blur.T(heard)
-        return quiet.addcmul_(bright_scene(scene), self.blur.T(heard.neg_().add_(fit.slope)))
+        slope.sub_(heard)
+        del heard
+        loud = self.blur.T(slope)
+        return by_rows(lambda q, u, s: torch.addcmul(q, bright_scene(s), u), quiet, loud, scene)
 
 
 class _Steps:
@@ -251,51 +227,61 @@ class _Steps:
 
     def __init__(self, model: _Photo, settings: RichardsonLucy):
         self.model = model
-        self.schedule = model.schedule
         self.settings = settings
         self.reach = model.reach.clamp_min(LEAST_REACH) if settings.accelerate else model.reach + UNKNOWN
         self.weights: Tensor | None = None
         self.before: tuple[Tensor, Tensor, Tensor] | None = None  # gradient, direction, <gradient, D gradient>
         self.longest = torch.full_like(model.floor, FIRST_LENGTH)
 
-    def direction(self, scene: Tensor, fit: _Fit, iteration: int) -> Tensor:
-        gradient = self.model.gradient(scene, fit, iteration)
-        divisor = self.reach / (scene + self.settings.offset).clamp_min_(torch.finfo(scene.dtype).tiny)
+    def direction(self, scene: Tensor, gradient: Tensor) -> Tensor:
+        """Return where to go; `gradient` is that of the data term, and then of all."""
         if self.settings.tv_weight:
             self.weights = self.settings.tv_weight * edge_weights(scene)
             gradient.add_(tv_gradient(scene, self.weights))
-            divisor.add_(self.weights, alpha=LARGEST_CURVATURE)
+            scaled = by_rows(self._scaled, gradient, scene, self.reach, self.weights)
+        else:
+            scaled = by_rows(self._scaled, gradient, scene, self.reach)
         if not self.settings.accelerate:
-            return torch.maximum(-gradient / divisor, -scene)
-        direction = self._conjugate(gradient, gradient / divisor)
-        return torch.maximum(direction, scene * (-MOST_DIMMING / self.longest))
+            return by_rows(lambda step, light: torch.maximum(-step, -light), scaled, scene)
+        direction = self._conjugate(gradient, scaled)
+        most = -MOST_DIMMING / self.longest
+        return by_rows(lambda step, light: torch.maximum(step, light * most), direction, scene)
+
+    def _scaled(self, gradient: Tensor, scene: Tensor, reach: Tensor, weights: Tensor | None = None) -> Tensor:
+        divisor = reach / (scene + self.settings.offset).clamp_min_(torch.finfo(scene.dtype).tiny)
+        if weights is not None:
+            divisor.add_(weights, alpha=LARGEST_CURVATURE)
+        return gradient / divisor
 
     def _conjugate(self, gradient: Tensor, scaled: Tensor) -> Tensor:
-        """Polak and Ribiere's direction, restarted where its share of the last one is negative or it leads uphill."""
-        energy = self._inner(gradient, scaled)
-        direction = -scaled
+        """Polak and Ribiere's direction, restarted where its share of the last one is negative or it leads uphill.
+
+        It takes the memory of `scaled`.
+        """
+        energy = _inner(gradient, scaled)
+        share, last_direction = None, None
         if self.before is not None:
             last_gradient, last_direction, last_energy = self.before
-            share = ((energy - self._inner(last_gradient, scaled)) / _positive(last_energy)).clamp_min_(0)
-            mixed = torch.addcmul(direction, last_direction, share)
-            direction = torch.where(self._inner(mixed, gradient) < 0, mixed, direction)
+            share = ((energy - _inner(last_gradient, scaled)) / _positive(last_energy)).clamp_min_(0)
+            uphill = share * _inner(last_direction, gradient) - energy
+            share = torch.where(uphill < 0, share, 0)
+        direction = scaled.neg_()
+        if share is not None:
+            direction.addcmul_(last_direction, share)
         self.before = gradient, direction, energy
         return direction
 
-    def length(self, direction: Tensor, change: Tensor, fit: _Fit) -> Tensor:
+    def length(self, direction: Tensor, change: Tensor, blurred: Tensor) -> Tensor:
         """Return the length (N, 1, 1, 1) to the lowest point of a parabola; 1 where the formula says so."""
         if not self.settings.accelerate:
             return torch.ones_like(self.longest)
-        curvature = self._inner(fit.curvature * change, change)
+        curvature = self.model.curvature(blurred, change)
         if self.settings.tv_weight:
-            curvature = curvature + self.schedule.agree(tv_curvature(direction, self.weights)).view_as(curvature)
-        length = (-self._inner(self.before[0], direction) / _positive(curvature)).clamp_min_(0)
+            curvature = curvature + tv_curvature(direction, self.weights).view_as(curvature)
+        length = (-_inner(self.before[0], direction) / _positive(curvature)).clamp_min_(0)
         length = torch.minimum(length, self.longest)
         self.longest = (LENGTH_GROWTH * length).clamp_min_(1)
         return length
-
-    def _inner(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.schedule.agree(_inner(a, b))
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -54,18 +54,8 @@ def overexposed(scene: Tensor, threshold: float = THRESHOLD) -> Tensor:
         scene: (N, C, h, w); linear light.
         threshold: from which light on a place is bright.
     """
-    return overexposure(scene, threshold) > 0
-
-
-def overexposure(scene: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """Return how many pixels are far brighter than white beyond what a scene may have, (N, 1, 1, 1); if > 0, too many.
-
-    Args:
-        scene: (N, C, h, w); linear light.
-        threshold: from which light on a place is bright.
-    """
     bright, far = ((scene >= light).flatten(1).sum(1) for light in (threshold, BEYOND_WHITE))
-    return (far - OVEREXPOSED_SHARE * bright).view(-1, 1, 1, 1)
+    return (far > OVEREXPOSED_SHARE * bright).view(-1, 1, 1, 1)
 
 
 def unreached(scene: Tensor, blur: LinearOperator, threshold: float = THRESHOLD) -> Tensor:
@@ -77,4 +67,4 @@ def unreached(scene: Tensor, blur: LinearOperator, threshold: float = THRESHOLD)
         threshold: from which light on.
     """
     share = blur((scene >= threshold).to(scene.dtype))
-    return (1 - share / REACHED).clamp_(0, 1)
+    return share.div_(-REACHED).add_(1).clamp_(0, 1)
