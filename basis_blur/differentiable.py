@@ -25,7 +25,7 @@ from basis_blur.losses.reblur_loss import photo_of
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import GAMMA, to_linear
-from basis_blur.pipeline import ITERATIONS, deblur, light_for, solver_settings
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, ITERATIONS, deblur, light_for, solver_settings
 from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
 
 
@@ -36,12 +36,16 @@ class Deblur(nn.Module):
         net: takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in: call `eval()`
             for the result of `estimate_blur`.
         gamma: of the photos, light = photo ** gamma, >= 1.
-        iterations: of the restoration, at most.
+        iterations: of the restoration, at most; the default suits an estimated blur, as `ESTIMATED_ITERATIONS` says.
         tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
     """
 
     def __init__(
-        self, net: nn.Module, gamma: float = GAMMA, iterations: int = ITERATIONS, tv_weight: float | None = None
+        self,
+        net: nn.Module,
+        gamma: float = GAMMA,
+        iterations: int = ESTIMATED_ITERATIONS,
+        tv_weight: float | None = None,
     ):
         super().__init__()
         self.net = net

@@ -41,8 +41,9 @@ from basis_blur.options import options_of, read_options
 MOST_PARAMETERS = 4 * 10**9
 MOST_BLOCKS = 1000
 
-# Names that `load_network` takes instead of a file: name -> file. No weights are published with this version.
-NAMES: dict[str, Path] = {}
+# Names that `load_network` takes instead of a file: name -> file in the package. Beside each is its model card.
+TRAINED = Path(__file__).parent / 'trained' / 'correlation_kpn.safetensors'
+NAMES: dict[str, Path] = {'basis_kpn': TRAINED, 'correlation_kpn': TRAINED}
 
 # The published two-head weights [C21]: their key | ours, each followed by '.weight' and '.bias'. Their blocks count
 # from 1, ours from 0.
@@ -69,17 +70,23 @@ TWO_HEADS = (
 )  # fmt: skip
 
 
-def save_network(net: nn.Module, path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
+def save_network(
+    net: nn.Module,
+    path: str | os.PathLike,
+    metadata: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write a network, weights and hyper-parameters, to a safetensors file, whole or not at all.
 
     Args:
         net: a network of this package; its class is in `ARCHS` and it tells its `hyper_parameters`.
         path: file name that ends with .safetensors; the folder is made if it is missing.
         metadata: further texts to keep beside the weights, such as {'trained_on': '...'}.
+        dtype: of the floating-point weights in the file, such as torch.float16 for half the size; by default theirs.
 
     Raises:
-        ValueError: `net` is not of this package (a wrapper such as DataParallel holds it in `.module`), or `metadata`
-            has a key that is used here or a value that is no text.
+        ValueError: `net` is not of this package (a wrapper such as DataParallel holds it in `.module`), `metadata`
+            has a key that is used here or a value that is no text, or a weight is too large for `dtype`.
         InputError: `path` does not end with .safetensors.
         OSError: the file cannot be written, such as on a full disk; `path` is then as it was.
     """
@@ -98,7 +105,7 @@ def save_network(net: nn.Module, path: str | os.PathLike, metadata: Mapping[str,
                 f'metadata has {key!r}: {value!r}, expected texts under keys other than {", ".join(facts)}.'
             )
         facts[key] = value
-    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+    tensors = {key: _stored(key, value, dtype) for key, value in net.state_dict().items()}
     import safetensors.torch  # here, because `import basis_blur` loads torch and numpy only
 
     # Written by Python and not by safetensors' own writer, whose error for a full disk is no OSError.
@@ -107,8 +114,18 @@ def save_network(net: nn.Module, path: str | os.PathLike, metadata: Mapping[str,
         file.write(content)
 
 
+def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    if dtype is None or not value.is_floating_point():
+        return value
+    stored = value.to(dtype)
+    if not torch.equal(stored.isfinite(), value.isfinite()):
+        raise ValueError(f'{key} reaches {value.abs().max():.3g}, which {dtype} cannot hold; save it in another dtype.')
+    return stored
+
+
 def load_network(
-    path_or_name: str | os.PathLike, device: torch.device | str = 'cpu', expect: str | None = None
+    path_or_name: str | os.PathLike, device: torch.device | str = 'cpu', expect: str | Iterable[str] | None = None
 ) -> nn.Module:
     """Build the network that a file holds, with its weights, in evaluation mode.
 
@@ -117,7 +134,7 @@ def load_network(
     Args:
         path_or_name: a file (see the table at the top of this module), or a name in `NAMES`.
         device: where the network shall be.
-        expect: the only architecture that is of use to the caller, such as 'BasisKPN'; by default any.
+        expect: the only architecture that is of use to the caller, such as 'BasisKPN', or several; by default any.
 
     Raises:
         InputError: there are no weights of that name; the file is damaged, holds pickled code, another architecture
@@ -126,7 +143,7 @@ def load_network(
     """
     path = _find(path_or_name)
     content = _read(path)
-    layout = _layout_of(content, path, expect)
+    layout = _layout_of(content, path, (expect,) if isinstance(expect, str) else tuple(expect or ()))
     state, their_name = content.state, {}
     if layout.translate is not None:
         state, their_name = layout.translate(state)
@@ -153,14 +170,23 @@ def _find(path_or_name: str | os.PathLike) -> Path:
     if path.exists():
         return path
     if str(path_or_name) in NAMES:
-        return NAMES[str(path_or_name)]
+        return _in_the_package(str(path_or_name))
     if path.suffix or path.name != str(path_or_name):
         raise FileNotFoundError(f'there is no weights file {path} (looked from {Path.cwd()}).')
-    known = f'the names are {", ".join(NAMES)}' if NAMES else 'this version comes with no weights of its own'
     raise InputError(
-        f'there are no weights named "{path_or_name}", {known}.{did_you_mean(str(path_or_name), NAMES)} '
-        'Give the path of a .safetensors or .pth file.'
+        f'there are no weights named "{path_or_name}", the names are {", ".join(NAMES)}.'
+        f'{did_you_mean(str(path_or_name), NAMES)} Give the path of a .safetensors or .pth file.'
     )
+
+
+def _in_the_package(name: str) -> Path:
+    path = NAMES[name]
+    if not path.is_file():
+        raise InputError(
+            f'the weights "{name}" are not in this installation, expected {path}; install basis_blur again, or give '
+            'the path of a .safetensors or .pth file.'
+        )
+    return path
 
 
 def _read(path: Path) -> _Content:
@@ -277,7 +303,8 @@ class _Layout:
     infer: Callable[[Mapping[str, tuple[int, ...]]], dict[str, Any]] | None = None
 
 
-def _layout_of(content: _Content, path: Path, expect: str | None) -> _Layout:
+def _layout_of(content: _Content, path: Path, expect: tuple[str, ...]) -> _Layout:
+    """Return the layout of a file's keys; of one of the architectures `expect`, if any are named."""
     layouts = [layout for layout in _LAYOUTS if content.arch in (None, layout.arch)]
     found = next((each for each in layouts if any(re.match(each.mark, key) for key in content.state)), None)
     if found is None and content.arch is not None:
@@ -285,10 +312,11 @@ def _layout_of(content: _Content, path: Path, expect: str | None) -> _Layout:
     if found is None:
         raise InputError(
             f'{path} holds the weights of a network that is not known here; its keys are {_listing(content.state)}. '
-            f'Expected {expect or " or ".join(ARCHS)}.'
+            f'Expected {" or ".join(expect or ARCHS)}.'
         )
-    if expect is not None and found.arch != expect:
-        raise InputError(f'{path} holds {found.title}, expected {expect}; give the weights of that network.')
+    if expect and found.arch not in expect:
+        wanted = 'that network' if len(expect) == 1 else 'one of them'
+        raise InputError(f'{path} holds {found.title}, expected {" or ".join(expect)}; give the weights of {wanted}.')
     if found.arch not in ARCHS:
         raise InputError(
             f'{path} holds {found.title}, which is no network of this version.{did_you_mean(found.arch, ARCHS)} '

@@ -129,6 +129,24 @@ def test_half_precision_weights_are_computed_in_float32(tmp_path):
     assert next(load_network(tmp_path / 'net.safetensors').parameters()).dtype == torch.float32
 
 
+def test_weights_are_halved_for_the_file_alone(tmp_path):
+    net = small()
+    save_network(net, tmp_path / 'net.safetensors', dtype=torch.float16)
+    again = load_network(tmp_path / 'net.safetensors')
+    assert {value.dtype for value in safetensors.torch.load_file(tmp_path / 'net.safetensors').values()} == {
+        torch.float16
+    }
+    for ours, theirs in zip(net.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(theirs, ours.half().float(), rtol=0, atol=0, check_dtype=False)
+
+
+def test_a_weight_that_half_precision_cannot_hold_is_not_saved(tmp_path):
+    net = small()
+    next(net.parameters()).data[0] = 1e6
+    with pytest.raises(ValueError, match=r'stem\.conv\.weight reaches 1e\+06, which torch\.float16 cannot hold'):
+        save_network(net, tmp_path / 'net.safetensors', dtype=torch.float16)
+
+
 def test_a_loaded_network_outlives_its_file(tmp_path):
     save_network(small(), tmp_path / 'net.safetensors')
     net = load_network(tmp_path / 'net.safetensors')
@@ -335,8 +353,8 @@ def test_safetensors_of_others_are_recognised_by_their_keys(tmp_path):
 def test_a_missing_file_and_an_unknown_name_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no weights file'):
         load_network(tmp_path / 'net.safetensors')
-    with pytest.raises(InputError, match=r'no weights named "basis_kpn".*Give the path'):
-        load_network('basis_kpn')
+    with pytest.raises(InputError, match=r'no weights named "basis_kpm".*Did you mean "basis_kpn".*Give the path'):
+        load_network('basis_kpm')
     (tmp_path / 'photo.pth').write_bytes(b'<html>not found</html>')
     with pytest.raises(InputError, match='neither a safetensors file nor'):
         load_network(tmp_path / 'photo.pth')

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +16,16 @@ from basis_blur.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from basis_blur.field import BlurField
     from basis_blur.image_io import Photo
+    from basis_blur.trust import Doubt
 
 DEFAULT_WEIGHTS = 'basis_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
-HOW_TO_TRAIN = (
-    'this version ships no weights. "make demo" trains a small network in minutes, '
-    '"basis-blur train options/train_basis.yml" a full one; give its file by --weights.'
-)
+ESTIMATORS = ('BasisKPN', 'CorrelationKPN')
+SIZES = ('auto', 'full', 'half')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--weights',
         metavar='W',
         default=DEFAULT_WEIGHTS,
-        help=f'network: a .safetensors or .pth file, or a name (default: {DEFAULT_WEIGHTS})',
+        help=f'network: a .safetensors or .pth file, or a name (default: {DEFAULT_WEIGHTS}, which is in the package)',
+    )
+    parser.add_argument(
+        '--estimate-at',
+        choices=SIZES,
+        help='estimate the blur at full size, or at half size with kernels twice as large; auto: at half size where '
+        'the blur is larger than the kernels (default: auto)',
     )
     parser.add_argument(
         '--gamma',
@@ -63,6 +68,8 @@ def gamma(text: str) -> float:
 def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable[[Path, Photo], BlurField]:
     """Return a function from a photo and its name to its blur field, on the device of the arguments.
 
+    It says where it estimates at half size by itself, and why an estimate is not to be trusted.
+
     Args:
         args: the options that `add_arguments` adds.
         kernels: a saved field, to be returned for every photo in place of an estimate.
@@ -74,20 +81,47 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
     device = _device(args.device)
     if kernels is not None:
         return _saved_field(kernels, device)
-    from basis_blur.pipeline import estimate_blur
-    from basis_blur.weights import NAMES, load_network
+    from basis_blur.trust import doubts_of_estimate
+    from basis_blur.weights import load_network
 
-    if args.weights == DEFAULT_WEIGHTS and DEFAULT_WEIGHTS not in NAMES and not Path(DEFAULT_WEIGHTS).exists():
-        raise InputError(f'there are no weights named "{DEFAULT_WEIGHTS}": {HOW_TO_TRAIN}')
-    net = load_network(args.weights, device=device, expect='BasisKPN')
+    net = load_network(args.weights, device=device, expect=ESTIMATORS)
 
     def estimate(path: Path, photo: Photo) -> BlurField:
+        pixels = photo.pixels.to(device)
         try:
-            return estimate_blur(net, photo.pixels.to(device), args.gamma)
+            field = _estimate(net, path, pixels, args)
         except InputError as error:
             raise InputError(f'{path}: {error}') from error
+        tell_doubts(path, doubts_of_estimate(pixels, field))
+        return field
 
     return estimate
+
+
+def _estimate(net: nn.Module, path: Path, pixels: Tensor, args: argparse.Namespace) -> BlurField:
+    from tqdm import tqdm
+
+    from basis_blur.pipeline import estimate_blur, estimate_blur_at_half_size
+    from basis_blur.trust import estimate_blur_at_best_size
+
+    if args.estimate_at == 'full':
+        return estimate_blur(net, pixels, args.gamma)
+    if args.estimate_at == 'half':
+        return estimate_blur_at_half_size(net, pixels, args.gamma)
+    field, at_half_size = estimate_blur_at_best_size(net, pixels, args.gamma)
+    if at_half_size:
+        before, after = field.kernel_size // 2 + 1, field.kernel_size
+        tqdm.write(
+            f'{path}: the blur is larger than {before}x{before} pixels; it was estimated at half size, with kernels of '
+            f'{after}x{after}.'
+        )
+    return field
+
+
+def tell_doubts(path: Path, doubts: Iterable[Doubt]) -> None:
+    """Warn of every reason not to trust what was made of a photo; see `plain_warnings`."""
+    for doubt in doubts:
+        warnings.warn(f'{path}: {doubt}', stacklevel=2)
 
 
 def network(args: argparse.Namespace, arch: str) -> nn.Module:
@@ -137,10 +171,12 @@ def _device(name: str | None) -> str:
 
 @contextmanager
 def plain_warnings(command: str) -> Iterator[None]:
-    """Print warnings as one line on the standard error, without the line of code that gave them."""
+    """Print warnings as one line on the standard error, above a progress bar, without the line of code of each."""
 
     def show(message, *_, **__):
-        print(f'basis-blur {command}: warning: {message}', file=sys.stderr)
+        from tqdm import tqdm
+
+        tqdm.write(f'basis-blur {command}: warning: {message}', file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter('default', UserWarning)

@@ -19,6 +19,8 @@ from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import to_linear
 
+BLUR_NETWORKS = ('BasisKPN', 'CorrelationKPN', 'LatentKernelNet')  # that `estimated_blur` asks
+
 
 def restoration_losses(
     result: Any, lq: Tensor, gt: Tensor | None, pixel: nn.Module | None = None, reblur: ConsistencyLoss | None = None
@@ -76,13 +78,13 @@ def estimated_blur(net: nn.Module, photo: Tensor, gamma: float) -> BlurField | T
     """Return the blur of photos: a field, or convolution kernels (N, K*K, H, W).
 
     Args:
-        net: a BasisKPN, which sees linear light, or a LatentKernelNet, which sees the photo.
+        net: one of `BLUR_NETWORKS`; all see linear light but LatentKernelNet, which sees the photo.
         photo: (N, 3, H, W); sRGB-like in [0, 1].
         gamma: light = photo ** gamma.
     """
-    if type(net).__name__ == 'BasisKPN':
-        return net(to_linear(photo, gamma))
-    return net(photo).pixel_kernels
+    if type(net).__name__ == 'LatentKernelNet':
+        return net(photo).pixel_kernels
+    return net(to_linear(photo, gamma))
 
 
 def _resized(gt: Tensor, image: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
     blur = B(lq),  B frozen;     image = network_g(lq);     L = consistency(blur, image, lq) + pixel(image, gt)
 
-B is a trained BasisKPN or LatentKernelNet. Without `pixel_opt` no sharp photo is needed.
+B is a trained BasisKPN, CorrelationKPN or LatentKernelNet. Without `pixel_opt` no sharp photo is needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from basicsr.losses import build_loss
 from torch import Tensor, nn
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.losses.restoration_objective import estimated_blur, images_of
+from basis_blur.losses.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
 from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.options import Option, OptionError
 from basis_blur.weights import load_network
@@ -40,13 +40,13 @@ class BlurToDeblurModel(UFPNetModel):
         path = self.read_section('path')['pretrain_blur']
         if path is None:
             raise OptionError(
-                'path lacks "pretrain_blur", the weights of the network that estimates the blur; train a BasisKPN or a '
-                'LatentKernelNet first and name its file.'
+                'path lacks "pretrain_blur", the weights of the network that estimates the blur; name their file, or '
+                f'train one of {", ".join(BLUR_NETWORKS)} first.'
             )
         net = load_network(path, self.device)
-        if type(net).__name__ not in ('BasisKPN', 'LatentKernelNet'):
+        if type(net).__name__ not in BLUR_NETWORKS:
             raise OptionError(
-                f'path: pretrain_blur: {path} holds a {type(net).__name__}, expected a BasisKPN or a LatentKernelNet.'
+                f'path: pretrain_blur: {path} holds a {type(net).__name__}, expected {" or ".join(BLUR_NETWORKS)}.'
             )
         self.net_blur = net.requires_grad_(False)
 

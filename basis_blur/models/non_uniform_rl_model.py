@@ -9,6 +9,7 @@ if there is one, are sRGB-like RGB in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
@@ -22,18 +23,22 @@ from basis_blur.field import BlurField
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.options import Option, OptionError, options_of, read_options
-from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, deblur, estimate_blur
 from basis_blur.visualize import draw_kernel_grid, write_picture
 
-RL_OPTIONS = {key: options_of(deblur)[key] for key in ('iterations', 'tv_weight')}
+RL_OPTIONS = {
+    'iterations': replace(options_of(deblur)['iterations'], default=ESTIMATED_ITERATIONS),
+    'tv_weight': options_of(deblur)['tv_weight'],
+}
 
 
 class NonUniformRLModel(NetworkModel):
     """BasicSR model that tests a network for blur fields by the photos restored with it.
 
-    Options in `val`: `gamma` of the photos; `rl`, settings of `deblur`; `metrics`, BasicSR's, between the restored
-    photo and `gt`; `save_img` writes the restored photo and the kernel grid drawn over the blurred one; `kernels`
-    writes the field as npz; `suffix` of the files' names, else the name of the test.
+    Options in `val`: `gamma` of the photos; `rl`, settings of `deblur`, by default those for an estimated blur;
+    `metrics`, BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo and the kernel grid
+    drawn over the blurred one; `kernels` writes the field as npz; `suffix` of the files' names, else the name of the
+    test.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {

@@ -10,8 +10,9 @@ Scenes: SyntheticBlurDataset, phase val: each depends on the seed and its number
     W       the field that `estimate_blur` returns for the blurred photo, one for each weights file
 
 is scored by the kernel errors of `metrics.kernel` (grid of 8 pixels, means over it), by the PSNR of the scene blurred
-again by it against the blurred photo, and by PSNR and SSIM of `deblur` at its defaults against the sharp scene, clipped
-to what a photo can show. The blurred photo itself is scored too. Photos are not rounded to 8 bits.
+again by it against the blurred photo, and by PSNR and SSIM of `deblur` against the sharp scene, clipped to what a photo
+can show: with `pipeline.ESTIMATED_ITERATIONS` for W, and at its defaults for the others. The blurred photo itself is
+scored too. Photos are not rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from basis_blur.losses.basis_objective import reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, ITERATIONS
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made
@@ -170,7 +172,7 @@ def score_scene(
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
-        restored = bb.deblur(photo, field, args.gamma)
+        restored = bb.deblur(photo, field, args.gamma, ESTIMATED_ITERATIONS if name in nets else ITERATIONS)
         scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
     return scores
 

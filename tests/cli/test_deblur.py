@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from basis_blur.field import BlurField
 from basis_blur.image_io import Photo, read_photo, write_photo
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.weights import save_network
+from basis_blur.weights import NAMES, TRAINED, load_network, save_network
 
 KERNEL_SIZE = 33
 
@@ -65,6 +66,33 @@ def files_in(folder):
 
 def complaint(capsys):
     return capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------- the weights in the package
+
+
+@pytest.mark.skipif(not TRAINED.is_file(), reason='the package has no trained weights yet')
+def test_the_weights_in_the_package_make_a_blurred_photo_sharper_offline(tmp_path, capsys, monkeypatch):
+    def no_network(*_):
+        raise AssertionError('something asked for the network')
+
+    monkeypatch.setattr(socket.socket, 'connect', no_network)
+    torch.manual_seed(4)
+    sharp = torch.full((1, 3, 192, 208), 0.3)
+    for _ in range(90):
+        top, left = torch.randint(170, ()), torch.randint(190, ())
+        height, width = torch.randint(5, 60, (2,))
+        sharp[..., top : top + height, left : left + width] = 0.05 + 0.85 * torch.rand(3, 1, 1)
+    kernel = torch.zeros(1, 1, 33, 33)
+    kernel[..., 12:21, 15:17] = 1 / 18
+    field = BlurField(kernel, torch.ones(1, 1, 160, 176))
+    blurred = to_srgb(BasisBlur(field)(to_linear(sharp)).clamp(0, 1))
+    blurred = (blurred + 0.002 * torch.randn_like(blurred)).clamp(0, 1)
+    write_photo(tmp_path / 'a.png', blurred, Photo(blurred, bits=16))
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png')]) == 0
+    assert complaint(capsys) == ''  # no doubts
+    sharp, restored = sharp[..., 16:-16, 16:-16], read_photo(tmp_path / 'b.png').pixels
+    assert (restored - sharp).square().mean() < 0.8 * (blurred - sharp).square().mean()  # 1 dB
 
 
 # ---------------------------------------------------------------------------------------------------- what is written
@@ -126,9 +154,35 @@ def test_gamma_and_iterations_reach_the_solver(tmp_path, negatives, weights):
     assert main([*arguments, '-o', str(tmp_path / 'b.png')]) == 0
     assert main([*arguments, '-o', str(tmp_path / 'c.png'), '--gamma', '1', '--iterations', '7']) == 0
     assert [call['gamma'] for call in negatives] == [2.2, 1]
-    assert [call['iterations'] for call in negatives] == [pipeline.ITERATIONS, 7]
+    assert [call['iterations'] for call in negatives] == [pipeline.ESTIMATED_ITERATIONS, 7]
     mixing = [call['field'].mixing for call in negatives]
     assert not torch.equal(*mixing)  # the estimate depends on gamma
+
+
+def test_a_known_blur_gets_more_iterations(tmp_path, negatives):
+    save_photo(tmp_path / 'a.png')
+    field = save_field(tmp_path / 'field.npz')
+    assert main(['deblur', str(tmp_path / 'a.png'), '--kernels', field, '-o', str(tmp_path / 'b.png')]) == 0
+    assert negatives[0]['iterations'] == pipeline.ITERATIONS > pipeline.ESTIMATED_ITERATIONS
+
+
+def test_the_blur_can_be_estimated_at_half_size(tmp_path, negatives, weights):
+    pixels = save_photo(tmp_path / 'a.png', height=70, width=80)
+    arguments = ['deblur', str(tmp_path / 'a.png'), '--weights', weights, '--estimate-at']
+    assert main([*arguments, 'half', '-o', str(tmp_path / 'b.png')]) == 0
+    assert main([*arguments, 'full', '-o', str(tmp_path / 'c.png')]) == 0
+    assert [call['field'].kernel_size for call in negatives] == [2 * KERNEL_SIZE - 1, KERNEL_SIZE]
+    expected = pipeline.estimate_blur_at_half_size(load_network(weights), pixels)
+    torch.testing.assert_close(negatives[0]['field'].kernels, expected.kernels)
+
+
+def test_a_blur_larger_than_the_kernels_is_estimated_at_half_size_by_itself(tmp_path, negatives, weights, capsys):
+    save_photo(tmp_path / 'a.png', height=70, width=80)  # the untrained network's kernels are nearly flat
+    assert main(['deblur', str(tmp_path / 'a.png'), '--weights', weights, '-o', str(tmp_path / 'b.png')]) == 0
+    told = capsys.readouterr()
+    assert re.search(r'a\.png: the blur is larger than 33x33 pixels; .* half size, with kernels of 65x65', told.out)
+    assert re.search(r'warning: \S+a\.png: in 100% of the photo the blur reaches the rim', told.err)
+    assert negatives[0]['field'].kernel_size == 2 * KERNEL_SIZE - 1
 
 
 def test_saved_kernels_are_those_that_were_used_and_give_the_same_again(tmp_path, negatives, weights):
@@ -239,13 +293,11 @@ def test_a_field_that_is_not_of_this_photo_is_refused(tmp_path, negatives, capsy
     assert re.search(words, complaint(capsys))
 
 
-def test_without_weights_it_says_how_to_train(tmp_path, capsys):
+def test_an_installation_that_lacks_the_weights_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(NAMES, 'basis_kpn', tmp_path / 'none.safetensors')
     save_photo(tmp_path / 'a.png')
     assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png')]) == 2
-    said = complaint(capsys)
-    assert 'make demo' in said
-    assert 'basis-blur train' in said
-    assert '--weights' in said
+    assert re.search(r'"basis_kpn" are not in this installation, expected .*none\.safetensors', complaint(capsys))
 
 
 @pytest.mark.parametrize('option', ['--gamma=0', '--gamma=nan', '--gamma=x', '--iterations=0', '--iterations=2.5'])
@@ -276,8 +328,11 @@ def test_warnings_are_one_line(tmp_path, negatives, weights, capsys):
     image = Image.fromarray(np.zeros((40, 48, 3), np.uint8))
     image.save(tmp_path / 'a.jpg', exif=b'Exif\0\0II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\xff\xff\0\0\0\0\0\0')
     assert main(['deblur', str(tmp_path / 'a.jpg'), '-o', str(tmp_path / 'b.jpg'), '--weights', weights]) == 0
-    said = complaint(capsys)
-    assert re.fullmatch(r'basis-blur deblur: warning: \S+a\.jpg: its EXIF data are damaged.*\n', said)
+    said = complaint(capsys).splitlines()
+    assert all(re.match(r'basis-blur deblur: warning: \S+a\.jpg: ', line) for line in said)
+    # The photo is black, the network untrained, and the solver returns the negative.
+    reasons = ['EXIF data are damaged', 'the photo is flat', 'reaches the rim', 'does not explain the photo']
+    assert [reason in line for reason, line in zip(reasons, said, strict=True)] == [True] * 4
 
 
 def test_help_waits_for_no_library():

@@ -81,6 +81,17 @@ def test_overwrite_replaces(tmp_path, weights, photo):
     assert BlurField.load(tmp_path / 'a.npz').image_size == (40, 48)
 
 
-def test_without_weights_it_says_how_to_train(tmp_path, photo, capsys):
-    assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz')]) == 2
-    assert 'make demo' in capsys.readouterr().err
+def test_a_network_by_correlations_is_taken_too_and_doubts_are_told(tmp_path, photo, capsys):
+    save_network(ARCHS['CorrelationKPN'](num_feat=2).float(), tmp_path / 'net.safetensors')
+    arguments = ['-o', str(tmp_path / 'a.npz'), '--weights', str(tmp_path / 'net.safetensors')]
+    assert main(['kernels', photo, *arguments]) == 0
+    told = capsys.readouterr()
+    assert '(48x40, 1 kernels of 33x33)' in told.out
+    assert re.match(r'basis-blur kernels: warning: \S+a\.png: ', told.err)
+
+
+def test_other_networks_are_not(tmp_path, photo, capsys):
+    save_network(ARCHS['KernelFlow'](kernel_size=9).float(), tmp_path / 'net.safetensors')
+    arguments = ['-o', str(tmp_path / 'a.npz'), '--weights', str(tmp_path / 'net.safetensors')]
+    assert main(['kernels', photo, *arguments]) == 2
+    assert 'expected BasisKPN or CorrelationKPN; give the weights of one of them' in capsys.readouterr().err

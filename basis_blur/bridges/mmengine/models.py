@@ -33,7 +33,13 @@ from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, ker
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
-from basis_blur.losses.restoration_objective import estimated_blur, images_of, pair_in, restoration_losses
+from basis_blur.losses.restoration_objective import (
+    BLUR_NETWORKS,
+    estimated_blur,
+    images_of,
+    pair_in,
+    restoration_losses,
+)
 from basis_blur.losses.self_supervised_objective import self_supervised_loss
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.pipeline import restore
@@ -342,7 +348,7 @@ class BlurToDeblurModel(UFPNetModel):
 
     Args:
         net: the network that learns.
-        blur: weights of the frozen BasisKPN or LatentKernelNet that estimates the blur of the input.
+        blur: weights of the frozen BasisKPN, CorrelationKPN or LatentKernelNet that estimates the blur of the input.
         consistency: config of a ConsistencyLoss.
         others: those of `UFPNetModel`, by keyword; its losses may be left out, and then no sharp photo is read.
 
@@ -353,8 +359,8 @@ class BlurToDeblurModel(UFPNetModel):
     def __init__(self, net: dict | nn.Module, blur: str, consistency: dict, **others: Any):
         super().__init__(net, **others)
         frozen = load_network(blur)
-        if type(frozen).__name__ not in ('BasisKPN', 'LatentKernelNet'):
-            raise InputError(f'{blur} holds a {type(frozen).__name__}, expected a BasisKPN or a LatentKernelNet.')
+        if type(frozen).__name__ not in BLUR_NETWORKS:
+            raise InputError(f'{blur} holds a {type(frozen).__name__}, expected {" or ".join(BLUR_NETWORKS)}.')
         self.net_blur = frozen.requires_grad_(False)
         self.consistency = _loss(consistency, ConsistencyLoss, 'consistency')
 
