@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.errors import InputError
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, CompactField, pack
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.gradient import forward_difference
+from basis_blur.ops.tiled_blur import TiledBlur
 from basis_blur.restoration.noise import estimate_noise
-from basis_blur.restoration.richardson_lucy import RichardsonLucy, Schedule, richardson_lucy
+from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
 from basis_blur.tiling import (
     Feathered,
     Window,
@@ -53,9 +54,9 @@ TV_FACTOR = 0.1
 LEAST_CONTRAST = 0.005  # linear light
 BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
 OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
-WHOLE_PIXELS = 1 << 23  # larger photos are restored in tiles by Richardson-Lucy
-TILE, TILE_OVERLAP = 2048, 256  # pixels; what lies around a tile reaches about as far as half the overlap
-SAMPLE_SIDE, LEAST_SAMPLES, SAMPLES = 512, 6, 24  # windows from which tiles learn what the whole photo is like
+WHOLE_PIXELS = 1 << 23  # of larger photos, fields are compact and the blur is applied in windows
+TILE = 1024  # pixels; of the windows in which it then blurs
+SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
@@ -75,7 +76,7 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
             `basis_blur.tiling` for why they make no difference.
 
     Returns:
-        The field, on the device and in the dtype of the photo.
+        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`.
 
     Raises:
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN.
@@ -83,12 +84,17 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
     """
     light = light_for(net, photo, gamma)
 
+    large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
+
     def estimate(side: int | None) -> BlurField:
         if side is None:
-            return net(light)
-        parts = [blur_of_tiles(net, light[n : n + 1], side) for n in range(len(light))]
-        kernels, mixing = parts[0] if len(parts) == 1 else (torch.cat(each) for each in zip(*parts, strict=True))
-        return BlurField.unchecked(kernels, mixing)
+            field = net(light)
+            return CompactField.of(field) if large else field
+        shape = (len(light), net.hyper_parameters['num_kernels'], *light.shape[-2:])
+        mixing = light.new_empty(shape, dtype=torch.int16 if large else light.dtype)
+        parts = zip(light.split(1), mixing.split(1), strict=True)
+        kernels = torch.cat([blur_of_tiles(net, one, side, place) for one, place in parts])
+        return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
 
     with torch.no_grad(), _evaluation_mode(net):
         if not isinstance(net, BasisKPN):
@@ -122,9 +128,15 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2
     light = F.avg_pool2d(to_linear(photo.detach(), gamma), 2, ceil_mode=True, count_include_pad=False)
     field = estimate_blur(net, to_srgb(light, gamma).clamp_(0, 1), gamma)
     kernels = F.interpolate(field.kernels, size=(side, side), mode='bilinear', align_corners=True)
-    mixing = F.interpolate(field.mixing, scale_factor=2, mode='bilinear', align_corners=False)
     kernels = kernels / kernels.sum((-2, -1), keepdim=True)
-    return BlurField.unchecked(kernels, mixing[..., : photo.shape[-2], : photo.shape[-1]])
+    large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
+    shape = (*field.mixing.shape[:2], *photo.shape[-2:])
+    mixing = torch.empty(shape, dtype=torch.int16 if large else field.mixing.dtype, device=field.device)
+    for place, small in zip(mixing.split(1, 1), field.mixing.split(1, 1), strict=True):
+        whole = F.interpolate(small, scale_factor=2, mode='bilinear', align_corners=False)
+        whole = whole[..., : shape[-2], : shape[-1]]
+        place.copy_(pack(whole) if large else whole)
+    return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
 
 
 def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
@@ -155,11 +167,9 @@ def deblur(
         gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
         iterations: at most; the default suits the true blur, `ESTIMATED_ITERATIONS` an estimated one.
         tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
-        callback: called with the number of each iteration, from 1; with tiles, of those that all tiles together have
-            made for a share of the photo.
-        tile: side of the tiles in which the photo is restored, pixels; by default photos of more than 8 megapixels
-            are, so that memory stays moderate. The steps of all tiles are those that suit windows spread over the
-            photo, see `Schedule`, and the tiles fade into each other where they overlap.
+        callback: called with the number of each iteration, from 1.
+        tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
+            are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
 
     Returns:
         The sharp photo, as `photo` is.
@@ -308,7 +318,7 @@ def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: flo
 
 
 class _Solver:
-    """Richardson-Lucy on one photo, as a whole or in tiles."""
+    """Richardson-Lucy on one photo."""
 
     def __init__(
         self,
@@ -325,40 +335,17 @@ class _Solver:
         self.callback = callback
 
     def solve(self, tile: int | None) -> Tensor:
-        size = self.photo.shape[-2:]
-        if tile is None or tile >= max(size):
-            return self._restored(self.photo, self.field, None, self.callback)
-        schedule = Schedule()
-        overlap = min(TILE_OVERLAP, tile // 2)
-        tile = max(tile, self.field.kernel_size)
-        number = min(SAMPLES, max(LEAST_SAMPLES, (tile // SAMPLE_SIDE) ** 2 * 3 // 2))
-        samples = spread_windows(size, SAMPLE_SIDE, number)
-        light = torch.cat([self.photo[(..., *window)] for window in samples])
-        mixing = torch.cat([self.field.mixing[(..., *window)] for window in samples])
-        kernels = self.field.kernels.expand(len(samples), -1, -1, -1)
-        self._restored(light, BlurField.unchecked(kernels, mixing), schedule, None)
-        del light, mixing
-        whole = Feathered(self.photo, overlap)
-        windows = tile_windows(size, tile, overlap)
-        for number, window in enumerate(windows):
-            if self.callback is not None:
-                self.callback(max(1, number * self.settings.iterations // len(windows)))
-            field = BlurField.unchecked(self.field.kernels, self.field.mixing[(..., *window)])
-            whole.add(window, self._restored(self.photo[(..., *window)], field, schedule, None))
-        if self.callback is not None:
-            self.callback(self.settings.iterations)
-        return whole.result()
-
-    def _restored(
-        self, photo: Tensor, field: BlurField, schedule: Schedule | None, callback: Callable[[int], None] | None
-    ) -> Tensor:
-        light = to_linear(photo, self.gamma)
-        watch = None if callback is None else lambda iteration, _: callback(iteration)
-        scene = richardson_lucy(light, BasisBlur(field), ReflectPad(field)(light), self.settings, watch, schedule).scene
+        field = self.field
+        blur = BasisBlur(field) if tile is None else TiledBlur(field, tile)
+        watch = None if self.callback is None else lambda iteration, _: self.callback(iteration)
+        light = to_linear(self.photo, self.gamma)
+        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, watch).scene
+        del light
         radius = field.kernel_size // 2
         height, width = field.image_size
-        inner = scene[..., radius : radius + height, radius : radius + width]
-        return to_srgb(inner.clamp(0, 1), self.gamma).to(photo.dtype)
+        inner = scene[..., radius : radius + height, radius : radius + width].clamp(0, 1)
+        del scene
+        return to_srgb(inner, self.gamma).to(self.photo.dtype)
 
 
 def check_photo(photo: Tensor) -> None:
