@@ -187,7 +187,8 @@ class _Photo:
         for rows in row_blocks(blurred):
             part, moved = blurred[..., rows, :], change[..., rows, :]
             light, shown, bent = self._shown(part, rows)
-            total = total + _inner(self._passed_on(light / shown / shown, part, bent) * moved, moved)
+            moved = moved / shown
+            total = total + _inner(self._passed_on(light, part, bent).mul_(moved), moved)
         return total
 
     def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from basis_blur.ops.gradient import forward_difference, forward_difference_transpose
 from basis_blur.ops.rows import row_blocks
 
 EDGE = 0.01  # linear light
@@ -37,9 +36,11 @@ def edge_weights(light: Tensor, edge: float = EDGE) -> Tensor:
     weights = torch.empty_like(light[:, :1])
     for rows, around, inside in _blocks(light):
         part = light[..., around, :]
-        down, right = forward_difference(part, -2), forward_difference(part, -1)
-        part = down.square_().add_(right.square_()).sum(1, keepdim=True).add_(edge**2).rsqrt_()
-        weights[..., rows, :] = part[..., inside, :]
+        squares = torch.full_like(part[:, :1], edge**2)
+        for dim in (-2, -1):
+            counted = squares.narrow(dim, 0, squares.shape[dim] - 1)
+            counted += part.diff(dim=dim).square_().sum(1, keepdim=True)
+        weights[..., rows, :] = squares.rsqrt_()[..., inside, :]
     return weights
 
 
@@ -53,9 +54,13 @@ def tv_gradient(light: Tensor, weights: Tensor) -> Tensor:
     gradient = torch.empty_like(light)
     for rows, around, inside in _blocks(light):
         part, weight = light[..., around, :], weights[..., around, :]
-        down = forward_difference_transpose(forward_difference(part, -2).mul_(weight), -2)
-        part = down.add_(forward_difference_transpose(forward_difference(part, -1).mul_(weight), -1))
-        gradient[..., rows, :] = part[..., inside, :]
+        total = torch.zeros_like(part)
+        for dim in (-2, -1):
+            last = part.shape[dim] - 1
+            difference = part.diff(dim=dim).mul_(weight.narrow(dim, 0, last))
+            total.narrow(dim, 1, last).add_(difference)
+            total.narrow(dim, 0, last).sub_(difference)
+        gradient[..., rows, :] = total[..., inside, :]
     return gradient
 
 
@@ -69,8 +74,10 @@ def tv_curvature(direction: Tensor, weights: Tensor) -> Tensor:
     total = direction.new_zeros(len(direction))
     for rows, around, inside in _blocks(direction):
         part = direction[..., around, :]
-        squares = forward_difference(part, -2).square_().add_(forward_difference(part, -1).square_())
-        total = total + (squares[..., inside, :] * weights[..., rows, :]).flatten(1).sum(1)
+        for dim, own in ((-2, part[..., inside.start :, :]), (-1, part[..., inside, :])):
+            squares = own.diff(dim=dim).square_()
+            weight = weights[..., rows, :].narrow(dim, 0, squares.shape[dim])
+            total = total + squares.mul_(weight).flatten(1).sum(1)
     return total
 
 
