@@ -58,6 +58,9 @@ class SyntheticBlurDataset(Dataset):
             `max_objects`, `min_object_pixels` (within the window); `gamma`; `illumination`, `noise_std`: ranges of
             the factor on the HSV value and of the noise in linear light; `use_hflip`, `use_rot` (training only);
             `synthesis`: worker or device; `seed`; `samples_per_epoch` (~: one per photo; else a random photo each).
+            Not in [C21]: `resize`, range of the factor by which a photo is scaled before its window is cut, equally
+            likely by its logarithm, so that a network does not take soft photos for blurred ones; `still_share`, the
+            chance that the camera or an object did not move, and its kernel is a point.
 
     Photos smaller than the window are enlarged to it, with a warning.
 
@@ -79,6 +82,8 @@ class SyntheticBlurDataset(Dataset):
         'gamma': Option((float,), 2.2),
         'illumination': Option((list,), [0.5, 1.5]),
         'noise_std': Option((list,), [0.0, 0.0]),
+        'resize': Option((list,), [1.0, 1.0]),
+        'still_share': Option((float,), 0.0),
         'use_hflip': Option((bool,), True),
         'use_rot': Option((bool,), True),
         'synthesis': Option((str,), 'worker', choices=('worker', 'device')),
@@ -147,8 +152,11 @@ class SyntheticBlurDataset(Dataset):
     def _window(
         self, photo: np.ndarray, labels: np.ndarray, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Cut a random window out of photo and labels, mirrored and turned; enlarge them before if they are small."""
-        photo, labels = _enlarge(photo, labels, self._side)
+        """Cut a random window out of photo and labels, mirrored and turned, after scaling both."""
+        low, high = np.log(self.opt['resize'])
+        # Nothing is drawn where there is no choice, so that samples of a seed do not depend on options that are off.
+        factor = np.exp(generator.uniform(low, high)) if low < high else np.exp(low)
+        photo, labels = _resize(photo, labels, factor, self._side)
         top, left = (int(generator.integers(size - self._side + 1)) for size in labels.shape)
         window = np.s_[top : top + self._side, left : left + self._side]
         photo, labels = photo[window], labels[window]
@@ -170,6 +178,10 @@ class SyntheticBlurDataset(Dataset):
             for _ in range(objects):
                 draw = motion_kernel if generator.random() < MOTION_SHARE else shake_kernel
                 kernels.append(draw(generator, self.opt['kernel_size']))
+        if self.opt['still_share']:
+            point = np.zeros_like(kernels[0])
+            point[self.opt['kernel_size'] // 2, self.opt['kernel_size'] // 2] = 1
+            kernels = [point if generator.random() < self.opt['still_share'] else kernel for kernel in kernels]
         return fill_slots(torch.from_numpy(np.stack(kernels)), self.opt['max_objects'] + 1)
 
 
@@ -271,14 +283,15 @@ def _size_text(pixels: np.ndarray) -> str:
     return f'{pixels.shape[1]}x{pixels.shape[0]}'
 
 
-def _enlarge(photo: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+def _resize(photo: np.ndarray, labels: np.ndarray, factor: float, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale photo and labels by a factor, or by a larger one if a side would have less than `least` pixels."""
     height, width = labels.shape
-    factor = side / min(height, width)
-    if factor <= 1:
+    factor = max(factor, least / min(height, width))
+    if factor == 1:
         return photo, labels
-    size = (max(side, round(width * factor)), max(side, round(height * factor)))
+    size = (max(least, round(width * factor)), max(least, round(height * factor)))
     return (
-        cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC),
+        cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA),
         cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST),
     )
 
@@ -337,7 +350,9 @@ def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise OptionError(f'{where}: "gamma" is {values["gamma"]}, expected > 0.')
     if values['max_objects'] > 255:
         raise OptionError(f'{where}: "max_objects" is {values["max_objects"]}, expected at most 255.')
-    for key, lowest in (('illumination', np.nextafter(0, 1)), ('noise_std', 0)):
+    if not 0 <= values['still_share'] <= 1:
+        raise OptionError(f'{where}: "still_share" is {values["still_share"]}, expected a chance from 0 to 1.')
+    for key, lowest in (('illumination', np.nextafter(0, 1)), ('noise_std', 0), ('resize', np.nextafter(0, 1))):
         values[key] = _read_range(values[key], key, lowest, where)
     return values
 

@@ -165,6 +165,37 @@ def test_illumination_and_noise_stay_in_their_ranges(folder):
         assert high - 0.2 * (high - low) < values.max() <= high
 
 
+def test_photos_are_scaled_by_factors_of_the_range(folder):
+    data = ingredients(folder, resize=[1.0, 2.0])
+    slopes = []  # of the red, which rises by STEP a row; a mirrored window's falls, a transposed one's is flat
+    for _ in range(60):
+        sharp = data[0]['sharp'][0].float()
+        slopes.append(max(sharp.diff(dim=dim).mean().abs().item() for dim in (0, 1)))
+    assert STEP / 2 <= min(slopes) < 0.6 * STEP
+    assert 0.9 * STEP < max(slopes) < 1.1 * STEP
+    assert np.median(slopes) == pytest.approx(STEP / 2**0.5, rel=0.1)
+
+
+def test_the_still_share_is_that_of_points_among_kernels(folder):
+    data = ingredients(folder, still_share=0.3)
+    point = torch.zeros(KERNEL, KERNEL)
+    point[KERNEL // 2, KERNEL // 2] = 1
+    still = []
+    for _ in range(100):
+        sample = data[0]
+        still += [torch.equal(kernel, point) for kernel in sample['kernels'][: int(sample['labels'].max()) + 1]]
+    assert len(still) > 200
+    assert np.mean(still) == pytest.approx(0.3, abs=0.12)
+
+
+def test_samples_of_a_seed_do_not_depend_on_options_that_are_off(folder):
+    torch.manual_seed(3)
+    plain = ingredients(folder)[0]
+    torch.manual_seed(3)
+    named = ingredients(folder, resize=[1.0, 1.0], still_share=0.0)[0]
+    assert all(torch.equal(plain[name], named[name]) for name in ('sharp', 'labels', 'kernels', 'noise_seed'))
+
+
 def test_blurring_later_in_a_batch_gives_the_same_numbers(folder):
     settings = {'noise_std': [0.01, 0.02], 'gamma': 1.8}
     torch.manual_seed(3)
@@ -268,7 +299,7 @@ def test_labels_are_enlarged_with_their_photo(tmp_path):
 def test_enlarging_makes_no_new_labels():
     labels = np.zeros((20, 30), np.uint8)
     labels[3:9, 2:7] = 9
-    photo, enlarged = synthetic_blur_dataset._enlarge(np.dstack([labels] * 3), labels, 68)
+    photo, enlarged = synthetic_blur_dataset._resize(np.dstack([labels] * 3), labels, 1.0, 68)
     assert photo.shape == (68, 102, 3)
     assert set(np.unique(enlarged)) == {0, 9}
 
@@ -298,6 +329,8 @@ def test_no_warning_where_photos_are_large_enough(folder):
         ({'illumination': [2, 1]}, 'low <= high'),
         ({'noise_std': [0.1]}, 'expected two numbers'),
         ({'noise_std': ['a', 'b']}, 'expected two numbers'),
+        ({'resize': [0, 1]}, r'"resize" is \[0, 1\], expected two numbers'),
+        ({'still_share': 1.5}, '"still_share" is 1.5, expected a chance'),
     ],
 )
 def test_wrong_options_are_named(folder, changes, found):
