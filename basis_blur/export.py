@@ -5,6 +5,7 @@
 
     network      input                          outputs
     BasisKPN     light (N, C, H, W), linear     kernels (N, B, K, K), mixing (N, B, H, W)
+    CorrelationKPN    the same, with a size only: it cuts the photo into windows by its size
     UFPNet       photo (N, C, H, W), sRGB       image (N, C, H, W), pixel_kernels (N, K*K, H, W), sigma (N, 1, H, W)
     KernelFlow   code (M, K*K)                  kernels (M, K, K): `decode`, from codes to kernels
 
@@ -37,7 +38,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs import BasisKPN, KernelFlow, UFPNet
+from basis_blur.archs import BasisKPN, CorrelationKPN, KernelFlow, UFPNet
 from basis_blur.errors import InputError
 from basis_blur.files import atomic_path
 
@@ -55,7 +56,7 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
     The network itself is afterwards in its mode of before. The program shares its weights.
 
     Args:
-        net: a BasisKPN, a UFPNet or a KernelFlow, in float32.
+        net: a BasisKPN, CorrelationKPN, UFPNet or KernelFlow, in float32.
         size: (H, W) of the one photo that the program takes; for a flow it takes H W codes. None leaves the number of
             photos, H and W open.
 
@@ -82,7 +83,7 @@ def export_onnx(
         net: as in `export_program`.
         path: file to write; the folder is made if it is missing.
         size: as in `export_program`.
-        gamma: of the photos that a BasisKPN was trained for, light = photo ** gamma; 1 where it sees linear photos.
+        gamma: of the photos that a network sees in linear light, light = photo ** gamma; 1 where it sees linear photos.
 
     Raises:
         InputError: the network cannot be exported, or onnx and onnxscript are not installed.
@@ -154,6 +155,16 @@ class _Kernels(nn.Module):
         return self.net.predict(light)
 
 
+class _Field(nn.Module):
+    def __init__(self, net: CorrelationKPN):
+        super().__init__()
+        self.net = net
+
+    def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
+        field = self.net(light)
+        return field.kernels, field.mixing
+
+
 class _Restoration(nn.Module):
     def __init__(self, net: UFPNet):
         super().__init__()
@@ -195,16 +206,14 @@ class _Task:
         return names[:1] if isinstance(net, UFPNet) and net.latent_kernels is None else names
 
 
+_FIELD = {
+    'light': '(N, C, H, W), linear light in [0, 1]: photo ** gamma',
+    'kernels': '(N, B, K, K), basis convolution kernels (point spread functions), >= 0, each sums to 1',
+    'mixing': '(N, B, H, W), >= 0, sums to 1 over B: the kernel of pixel i is sum_b mixing[b, i] kernels[b]',
+}
 _TASKS = {
-    BasisKPN: _Task(
-        _Kernels,
-        {
-            'light': '(N, C, H, W), linear light in [0, 1]: photo ** gamma',
-            'kernels': '(N, B, K, K), basis convolution kernels (point spread functions), >= 0, each sums to 1',
-            'mixing': '(N, B, H, W), >= 0, sums to 1 over B: the kernel of pixel i is sum_b mixing[b, i] kernels[b]',
-        },
-        'linear light',
-    ),
+    BasisKPN: _Task(_Kernels, _FIELD, 'linear light'),
+    CorrelationKPN: _Task(_Field, _FIELD, 'linear light'),
     UFPNet: _Task(
         _Restoration,
         {
@@ -240,6 +249,11 @@ def _task_of(net: nn.Module) -> _Task:
 def _example(net: nn.Module, task: _Task, size: tuple[int, int] | None) -> tuple[Tensor, tuple | None]:
     if size is not None and not (len(size) == 2 and min(size) >= 1):
         raise ValueError(f'size is {size}, expected (H, W) of at least one pixel, or None for any.')
+    if size is None and isinstance(net, CorrelationKPN):
+        raise InputError(
+            'the network is a CorrelationKPN, which can be exported for one size only, by which it cuts photos into '
+            'windows; give a size.'
+        )
     restorer = net.hyper_parameters.get('restorer', 'nafnet')
     if size is None and restorer != 'nafnet':
         raise InputError(
@@ -250,7 +264,7 @@ def _example(net: nn.Module, task: _Task, size: tuple[int, int] | None) -> tuple
     if isinstance(net, KernelFlow):
         shape = (height * width, net.dims)
     else:
-        shape = (count, net.hyper_parameters['in_channels'], height, width)
+        shape = (count, net.hyper_parameters.get('in_channels', 3), height, width)
     first = next(net.parameters())
     return torch.zeros(shape, dtype=first.dtype, device=first.device), None if size is not None else (_open_dims(task),)
 

@@ -1,7 +1,7 @@
 """Measure how far exported networks are from the networks, for docs/export.md.
 
-Untrained networks of light sizes, random input; prints a table in Markdown: the largest absolute difference over all
-outputs and sizes, for torch.export's own module and for onnxruntime.
+Untrained networks of light sizes and the one in the box, random input; prints a table in Markdown: the largest absolute
+difference over all outputs and sizes, for torch.export's own module and for onnxruntime.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import onnxruntime
 import torch
 from torch import nn
 
-from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program
+from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program, load_network
+from basis_blur.archs import CorrelationKPN
 
 FIXED = (48, 75)
+WINDOWS = (240, 320)  # several windows of a CorrelationKPN
 SIZES = ((2, 50, 70), (1, 64, 96), (1, 33, 31), (3, 7, 41), (1, 1, 40), (17, 2, 3))  # N, H, W
 LIGHT = {
     'BasisKPN': 'num_feat 8',
+    'CorrelationKPN': 'in the box, 320x240',
     'UFPNet': 'width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19',
     'KernelFlow': 'kernel_size 19',
 }
@@ -32,7 +35,7 @@ def main() -> None:
     print('| network | size | torch.export | onnxruntime |')
     print('|---|---|---|---|')
     for net in networks():
-        for size in (FIXED, None):
+        for size in (WINDOWS,) if isinstance(net, CorrelationKPN) else (FIXED, None):
             of_program, of_onnx = differences(net.eval(), size)
             name = f'{type(net).__name__} ({LIGHT[type(net).__name__]})'
             print(f'| {name} | {"open" if size is None else "fixed"} | {of_program:.1e} | {of_onnx:.1e} |', flush=True)
@@ -44,7 +47,7 @@ def networks() -> list[nn.Module]:
     for name, parameter in ufpnet.named_parameters():
         if name.endswith(('beta', 'gamma')) and 'flow' not in name:
             nn.init.normal_(parameter)
-    return [BasisKPN(num_feat=8), ufpnet, KernelFlow()]
+    return [BasisKPN(num_feat=8), load_network('basis_kpn'), ufpnet, KernelFlow()]
 
 
 @torch.no_grad()
@@ -60,7 +63,7 @@ def differences(net: nn.Module, size: tuple[int, int] | None) -> tuple[float, fl
         if isinstance(net, KernelFlow):
             x = torch.randn(count * height * width, net.dims)
         expected = net.decode(x) if isinstance(net, KernelFlow) else net(x)
-        expected = (expected.kernels, expected.mixing) if isinstance(net, BasisKPN) else expected
+        expected = (expected.kernels, expected.mixing) if isinstance(net, BasisKPN | CorrelationKPN) else expected
         outputs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         for index, found in enumerate((program(x), map(torch.from_numpy, outputs))):
             pairs = zip(as_tuple(expected), as_tuple(found), strict=True)

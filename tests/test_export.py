@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basis_blur import export
-from basis_blur.archs import BasisKPN, KernelFlow, LatentKernelNet, UFPNet
+from basis_blur.archs import BasisKPN, CorrelationKPN, KernelFlow, LatentKernelNet, UFPNet
 from basis_blur.cli.main import main
 from basis_blur.errors import InputError
 from basis_blur.export import export_onnx, export_program
@@ -133,6 +133,20 @@ def test_a_file_of_one_size_takes_that_size_only(folder):
         session.run(None, {'code': np.zeros((5, 25), np.float32)})
 
 
+def test_a_correlation_kpn_of_one_size(folder):
+    net = CorrelationKPN(kernel_size=9, num_feat=8, window=24).eval()
+    light = torch.rand(1, 3, 40, 56)
+    expected = net(light)
+    assert expected.kernels.shape[1] > 1
+    expected = [expected.kernels.detach(), expected.mixing]
+    torch.testing.assert_close(list(export_program(net, (40, 56)).module()(light)), expected, **CLOSE)
+    session = onnx_of(net, folder / 'correlation.onnx', (40, 56))
+    found = session.run(['kernels', 'mixing'], {'light': light.numpy()})
+    torch.testing.assert_close([torch.from_numpy(each) for each in found], expected, **CLOSE)
+    with pytest.raises(InputError, match='CorrelationKPN, which can be exported for one size only'):
+        export_program(net)
+
+
 def test_tensors_have_names_and_meanings(kpn, restorer):
     for (net, session), names, space, gamma in (
         (kpn, ['light', 'kernels', 'mixing'], 'linear light', '2.2'),
@@ -163,7 +177,7 @@ def test_other_restorers_need_a_size():
 
 
 def test_other_networks_are_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match='LatentKernelNet, expected .* exported: BasisKPN, UFPNet, KernelFlow'):
+    with pytest.raises(InputError, match='LatentKernelNet, expected .* exported: BasisKPN, CorrelationKPN, UFPNet'):
         export_program(LatentKernelNet(width=2, kernel_size=3, flow_hidden=2))
     with pytest.raises(ValueError, match=r'torch.float64, expected torch.float32; call net.float\(\)'):
         export_program(basis_kpn().double())

@@ -12,9 +12,10 @@ from basis_blur.errors import InputError
 
 DESCRIPTION = """Write a network as an ONNX file, or as a program of torch.export.
 
-Exported are: BasisKPN, linear light -> kernels and mixing; UFPNet, photo -> image, pixel_kernels and sigma;
-KernelFlow, code -> kernels. Without --size the file takes any number of photos of any size. What a tensor is, and the
-colour space and gamma of the input, is in the file's metadata. docs/export.md has an example."""
+Exported are: BasisKPN and CorrelationKPN, linear light -> kernels and mixing; UFPNet, photo -> image, pixel_kernels
+and sigma; KernelFlow, code -> kernels. Without --size the file takes any number of photos of any size; a
+CorrelationKPN, such as the one in the box ("basis_kpn"), needs it. What a tensor is, and the colour space and gamma of
+the input, is in the file's metadata. docs/export.md has an example."""
 
 COMMAND = 'export'
 SUFFIXES = {'onnx': '.onnx', 'pt2': '.pt2'}
