@@ -34,7 +34,8 @@ are kept; a photo that its EXIF says to turn is written upright.
 A warning says where the result is not to be trusted: a flat photo, a blur larger than the kernels, or one that does
 not explain the photo.
 
-In a folder, a photo that cannot be used is reported and the others are done; the exit code is then 2."""
+In a folder, a photo that cannot be used is reported and the others are done; the exit code is then 2. What an interrupt
+left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'ufpnet')
@@ -100,7 +101,13 @@ def add_parser(subparsers) -> None:
         help='also write NAME_kernels.npz, the blur field, and NAME_kernels.png, the kernels drawn over the photo '
         '(with ufpnet: NAME_kernels.png, and NAME_sigma.png, the uncertainty of each pixel)',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace results that are already there')
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument('--overwrite', action='store_true', help='replace results that are already there')
+    existing.add_argument(
+        '--skip-done',
+        action='store_true',
+        help='leave out photos whose results are all there, and go on with the others, as after an interrupt',
+    )
     parser.set_defaults(run=run)
 
 
@@ -123,7 +130,14 @@ def run(args: argparse.Namespace) -> int:
     """
     check_method(args)
     tasks = plan(args.input, args.output)
-    check_outputs(tasks, args.save_kernels, args.overwrite, args.method)
+    # The result itself is written last; what an interrupt left of the others is made anew.
+    check_outputs(tasks, args.save_kernels, args.overwrite or args.skip_done, args.method)
+    if args.skip_done:
+        found = len(tasks)
+        tasks = [
+            task for task in tasks if not all(path.exists() for path in task.outputs(args.save_kernels, args.method))
+        ]
+        print(f'{found - len(tasks)} of {found} results are there and are left as they are.')
 
     from tqdm import tqdm
 
@@ -392,7 +406,10 @@ def check_outputs(tasks: list[Task], save_kernels: bool, overwrite: bool, method
     existing = [path for path in outputs if path.exists()]
     if existing and not overwrite:
         more = f' and {len(existing) - 1} more' if len(existing) > 1 else ''
-        raise InputError(f'{existing[0]}{more} already exists; add --overwrite to replace, or give another output.')
+        raise InputError(
+            f'{existing[0]}{more} already exists; add --overwrite to replace, --skip-done to make the missing ones, '
+            'or give another output.'
+        )
     check_writable(outputs[0])
 
 

@@ -268,6 +268,24 @@ def test_overwrite_replaces_results_but_never_the_photo(tmp_path, negatives, wei
     assert 'would replace a photo' in complaint(capsys)
 
 
+def test_skip_done_makes_what_an_interrupt_left_undone(tmp_path, negatives, weights, capsys):
+    (tmp_path / 'in').mkdir()
+    for name in 'abc':
+        save_photo(tmp_path / 'in' / f'{name}.png')
+    arguments = ['deblur', str(tmp_path / 'in'), '--weights', weights, '--save-kernels', '-o', str(tmp_path / 'out')]
+    assert main(arguments) == 0
+    whole = {name: (tmp_path / 'out' / name).read_bytes() for name in files_in(tmp_path / 'out')}
+    (tmp_path / 'out' / 'b.png').unlink()  # its kernels are there, as they are written first
+    (tmp_path / 'out' / 'a.png').write_text('done before')
+    capsys.readouterr()
+    assert main([*arguments, '--skip-done']) == 0
+    assert capsys.readouterr().out.startswith('2 of 3 results are there and are left as they are.\n')
+    found = {name: (tmp_path / 'out' / name).read_bytes() for name in files_in(tmp_path / 'out')}
+    assert found == {**whole, 'a.png': b'done before'}
+    assert main([*arguments, '--skip-done']) == 0
+    assert capsys.readouterr().out == '3 of 3 results are there and are left as they are.\n'
+
+
 def test_photos_whose_kernels_would_have_one_name_are_refused(tmp_path, negatives, weights, capsys):
     (tmp_path / 'in').mkdir()
     save_photo(tmp_path / 'in' / 'a.png')
