@@ -25,7 +25,16 @@ from basis_blur.losses.reblur_loss import photo_of
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import GAMMA, to_linear
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ITERATIONS, deblur, light_for, solver_settings
+from basis_blur.pipeline import (
+    ESTIMATED_ITERATIONS,
+    ESTIMATED_STRENGTH,
+    ITERATIONS,
+    check_strength,
+    deblur,
+    light_for,
+    solver_settings,
+    step_towards,
+)
 from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
 
 
@@ -38,6 +47,10 @@ class Deblur(nn.Module):
         gamma: of the photos, light = photo ** gamma, >= 1.
         iterations: of the restoration, at most; the default suits an estimated blur, as `ESTIMATED_ITERATIONS` says.
         tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
+        strength: as of `deblur`; the default suits an estimated blur.
+
+    Raises:
+        ValueError: `strength` is not in [0, 1].
     """
 
     def __init__(
@@ -46,12 +59,15 @@ class Deblur(nn.Module):
         gamma: float = GAMMA,
         iterations: int = ESTIMATED_ITERATIONS,
         tv_weight: float | None = None,
+        strength: float = ESTIMATED_STRENGTH,
     ):
         super().__init__()
+        check_strength(strength)
         self.net = net
         self.gamma = gamma
         self.iterations = iterations
         self.tv_weight = tv_weight
+        self.strength = strength
 
     def forward(self, photo: Tensor) -> Tensor:
         """Return the sharp photo, as `photo` is.
@@ -64,10 +80,11 @@ class Deblur(nn.Module):
             InputError: it is smaller than the kernels.
         """
         field = self.net(light_for(self.net, photo, self.gamma)).to(photo)
-        return deblur_with_gradients(photo, field, self.gamma, self.iterations, self.tv_weight)
+        sharp = deblur_with_gradients(photo, field, self.gamma, self.iterations, self.tv_weight)
+        return step_towards(sharp, photo, self.strength)
 
     def extra_repr(self) -> str:
-        return f'gamma={self.gamma}, iterations={self.iterations}, tv_weight={self.tv_weight}'
+        return f'gamma={self.gamma}, iterations={self.iterations}, tv_weight={self.tv_weight}, strength={self.strength}'
 
 
 def deblur_with_gradients(

@@ -78,7 +78,7 @@ def test_the_module_is_deblur_of_the_estimate_and_trains_its_network():
     photo = torch.rand(1, 3, 40, 36).requires_grad_()
     sharp = module(photo)
     plain = photo.detach()
-    assert torch.equal(sharp, deblur(plain, estimate_blur(net, plain, 1.8), 1.8, 3))
+    assert torch.equal(sharp, deblur(plain, estimate_blur(net, plain, 1.8), 1.8, 3, strength=module.strength))
     sharp.square().mean().backward()
     assert photo.grad.abs().max() > 0
     for name, parameter in net.named_parameters():

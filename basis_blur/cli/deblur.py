@@ -96,6 +96,13 @@ def add_parser(subparsers) -> None:
         '11 with a known one)',
     )
     parser.add_argument(
+        '--strength',
+        metavar='S',
+        type=_strength,
+        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 0.6 with an estimated blur, '
+        '1 with a known one)',
+    )
+    parser.add_argument(
         '--save-kernels',
         action='store_true',
         help='also write NAME_kernels.npz, the blur field, and NAME_kernels.png, the kernels drawn over the photo '
@@ -118,6 +125,16 @@ def _count(text: str) -> int:
         number = 0
     if not 1 <= number <= LARGEST_COUNT:
         raise argparse.ArgumentTypeError(f'{text[:40]!r} is no whole number from 1 to {LARGEST_COUNT}')
+    return number
+
+
+def _strength(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no number from 0 to 1')
     return number
 
 
@@ -164,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check_method(args: argparse.Namespace) -> None:
     """Raise InputError if an option is given that means nothing for the method."""
-    useless = {'rl': ('tile',), 'ufpnet': ('kernels', 'iterations', 'estimate_at')}[args.method]
+    useless = {'rl': ('tile',), 'ufpnet': ('kernels', 'iterations', 'strength', 'estimate_at')}[args.method]
     for name in useless:
         if getattr(args, name) is not None:
             other = METHODS[1 - METHODS.index(args.method)]
@@ -208,7 +225,14 @@ def by_richardson_lucy(
     """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
     from tqdm import tqdm
 
-    from basis_blur.pipeline import ESTIMATED_ITERATIONS, ITERATIONS, check_larger_than_kernel, deblur
+    from basis_blur.pipeline import (
+        ESTIMATED_ITERATIONS,
+        ESTIMATED_STRENGTH,
+        ITERATIONS,
+        check_larger_than_kernel,
+        deblur,
+        step_towards,
+    )
     from basis_blur.trust import doubts_of_restoration
     from basis_blur.visualize import draw_kernel_grid, write_picture
 
@@ -217,7 +241,9 @@ def by_richardson_lucy(
     pixels = photo.pixels.to(field.kernels.device)
     if args.refine:
         field = _refined(task.photo, pixels, field, args)
-    iterations = args.iterations or (ESTIMATED_ITERATIONS if args.kernels is None else ITERATIONS)
+    estimated = args.kernels is None
+    iterations = args.iterations or (ESTIMATED_ITERATIONS if estimated else ITERATIONS)
+    strength = args.strength if args.strength is not None else (ESTIMATED_STRENGTH if estimated else 1.0)
     with tqdm(total=iterations, unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
         sharp = deblur(
             pixels,
@@ -230,7 +256,7 @@ def by_richardson_lucy(
     if args.save_kernels:
         field.save(task.kernels)
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, field))
-    return sharp
+    return step_towards(sharp, pixels, strength)
 
 
 def _refined(path: Path, pixels: Tensor, field: BlurField, args: argparse.Namespace) -> BlurField:

@@ -29,7 +29,7 @@ from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, deblur
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, deblur
 from basis_blur.visualize import draw_kernel_grid
 
 SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
@@ -153,7 +153,7 @@ class BasisBlurModel(NetworkModel):
             radius = field.kernel_size // 2
             height, width = field.image_size
             sharp = sample['gt'][..., radius : radius + height, radius : radius + width].clamp(0, 1)
-            restored = deblur(sample['lq'], field, gamma, ESTIMATED_ITERATIONS)
+            restored = deblur(sample['lq'], field, gamma, ESTIMATED_ITERATIONS, strength=ESTIMATED_STRENGTH)
             scores['restored_psnr'] = psnr(restored, sharp)
             scores['blurred_psnr'] = psnr(sample['lq'], sharp)
         return {key: value.item() for key, value in scores.items()}

@@ -23,11 +23,12 @@ from basis_blur.field import BlurField
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.options import Option, OptionError, options_of, read_options
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, deblur, estimate_blur
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, deblur, estimate_blur
 from basis_blur.visualize import draw_kernel_grid, write_picture
 
 RL_OPTIONS = {
     'iterations': replace(options_of(deblur)['iterations'], default=ESTIMATED_ITERATIONS),
+    'strength': replace(options_of(deblur)['strength'], default=ESTIMATED_STRENGTH),
     'tv_weight': options_of(deblur)['tv_weight'],
 }
 

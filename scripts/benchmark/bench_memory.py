@@ -3,9 +3,9 @@
     python scripts/benchmark/bench_memory.py [--only NAME ...] [--size WIDTHxHEIGHT] [--json PATH]
 
 Every case is a process of its own on the CPU, with the program's defaults, on a made-up photo with structure at every
-scale; seed 0. Peak is the resident memory that the system reports for the whole process, start to end. The networks
-are fresh: what they hold in memory does not depend on what they have learned. For the mixed folder, resident memory is
-also told after each of 12 photos, of which the last six repeat the sizes of the first six.
+scale; seed 0. Peak is the resident memory that the system reports for the whole process, start to end. But for the one
+in the box, networks are fresh: what they hold in memory does not depend on what they have learned. For the mixed
+folder, resident memory is also told after each of 12 photos, of which the last six repeat the sizes of the first six.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ LIGHT_UFPNET = {
     'width': 12, 'enc_blocks': (1, 1, 2), 'dec_blocks': (1, 1, 1), 'attention_levels': (0, 1), 'estimator_width': 16,
 }  # fmt: skip
 CASES = {
+    'network in the box': (None, ()),
+    'network in the box, kernels saved': (None, ('--save-kernels',)),
     'rl, 16 features': ('kpn16', ()),
     'rl, 16 features, group norm': ('kpn16group', ()),
     'rl, 16 features, kernels saved': ('kpn16', ('--save-kernels',)),
@@ -118,14 +120,14 @@ def main() -> int:
         for index, size in enumerate(2 * MIXED):
             save_photo(folder / 'mixed' / f'{index:02d}.png', *size)
         for case, (weights, options) in {
-            **CASES, 'mixed rl': ('kpn16', ()), 'mixed ufpnet': ('ufpnet', ('--method', 'ufpnet')),
+            **CASES, 'mixed rl': (None, ()), 'mixed ufpnet': ('ufpnet', ('--method', 'ufpnet')),
         }.items():  # fmt: skip
             if args.only and case not in args.only:
                 continue
             mixed = case.startswith('mixed')
             source, target = (folder / 'mixed', folder / 'out') if mixed else (folder / 'large.png', folder / 'out.png')
-            found = run_alone([str(source), '-o', str(target), '--overwrite', '--device', 'cpu', *options,
-                               '--weights', str(save_weights(weights, folder))])  # fmt: skip
+            chosen = ('--weights', str(save_weights(weights, folder))) if weights else ()
+            found = run_alone([str(source), '-o', str(target), '--overwrite', '--device', 'cpu', *options, *chosen])
             result[case] = found
             rows.append([case, f'{found["peak_gb"]:.2f} GB', f'{found["seconds"]:.0f} s'])
             print(rows[-1], flush=True)

@@ -8,10 +8,10 @@ PAIRS is a folder of one of these layouts, told by what is in it:
     SCENE_blur_NN.png with one SCENE_gt.png             RealBlur
     NAME_gyro_NN.png with one NAME.png                  the synthetic set of Lai et al.
 
-Each blurred photo is restored by `estimate_blur` and `deblur` with the iterations for an estimated blur, rounded to 8
-bits, and scored as it lies (plain) and by the protocol of RealBlur (aligned, see `basis_blur.metrics.aligned`); so is
-the blurred photo. Photos of a pair that differ in size by a few pixels are cropped alike around their middle and have
-aligned scores only.
+Each blurred photo is restored as `basis-blur deblur` does by default, by `estimate_blur_at_best_size` and `deblur` with
+the settings for an estimated blur, and rounded to 8 bits. It is scored as it lies (plain) and by the protocol of
+RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo. Photos of a pair that differ in size by a
+few pixels are cropped alike around their middle and have aligned scores only.
 
 Where the blurred or the restored photo cannot be aligned, or a pair not be read or compared, the pair is named with the
 reason, and is in none of the means concerned; the exit code is then 2. Blurred photos without a sharp one are listed
@@ -35,12 +35,13 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 import basis_blur as bb
+from basis_blur import trust
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.errors import InputError, sentence_of
 from basis_blur.image_io import SUFFIXES, read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
-from basis_blur.pipeline import ESTIMATED_ITERATIONS
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
 
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}
@@ -147,8 +148,8 @@ def restore_pair(pair: Pair, net: nn.Module, args: argparse.Namespace) -> tuple[
     """Return the blurred, the sharp and the restored photo, each as it was read or would be written."""
     blurred, sharp = (read_photo(path).pixels for path in (pair.blurred, pair.sharp))
     photo = blurred.to(args.device)
-    field = bb.estimate_blur(net, photo, args.gamma)
-    restored = bb.deblur(photo, field, args.gamma, ESTIMATED_ITERATIONS)
+    field, _ = trust.estimate_blur_at_best_size(net, photo, args.gamma)
+    restored = bb.deblur(photo, field, args.gamma, ESTIMATED_ITERATIONS, strength=ESTIMATED_STRENGTH)
     return blurred, sharp, (255 * restored.cpu()).round() / 255
 
 

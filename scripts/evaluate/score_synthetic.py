@@ -11,7 +11,7 @@ Scenes: SyntheticBlurDataset, phase val: each depends on the seed and its number
 
 is scored by the kernel errors of `metrics.kernel` (grid of 8 pixels, means over it), by the PSNR of the scene blurred
 again by it against the blurred photo, and by PSNR and SSIM of `deblur` against the sharp scene, clipped to what a photo
-can show: with `pipeline.ESTIMATED_ITERATIONS` for W, and at its defaults for the others. The blurred photo itself is
+can show: with the settings for an estimated blur for W, and at its defaults for the others. The blurred photo itself is
 scored too. Photos are not rounded to 8 bits.
 """
 
@@ -39,11 +39,12 @@ from basis_blur.losses.basis_objective import reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ITERATIONS
+from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made
 MEAN_SEED = 20_000_000  # of those; scenes and training data are drawn from other generators
+ESTIMATED = {'iterations': ESTIMATED_ITERATIONS, 'strength': ESTIMATED_STRENGTH}
 COLUMNS = {
     'kernel_l1': ('kernel L1', '.3f'),
     'kernel_l2': ('kernel L2', '.4f'),
@@ -172,7 +173,7 @@ def score_scene(
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
-        restored = bb.deblur(photo, field, args.gamma, ESTIMATED_ITERATIONS if name in nets else ITERATIONS)
+        restored = bb.deblur(photo, field, args.gamma, **(ESTIMATED if name in nets else {}))
         scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
     return scores
 

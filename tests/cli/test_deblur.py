@@ -116,7 +116,8 @@ def test_a_known_blur_is_removed(tmp_path):
 
 def test_a_photo_becomes_a_photo(tmp_path, negatives, weights, capsys):
     pixels = save_photo(tmp_path / 'a.png')
-    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]) == 0
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]
+    assert main([*arguments, '--strength', '1']) == 0
     torch.testing.assert_close(read_photo(tmp_path / 'b.png').pixels, 1 - pixels)
     assert 'b.png (48x40, ' in capsys.readouterr().out
     assert files_in(tmp_path) == ['a.png', 'b.png']
@@ -164,6 +165,22 @@ def test_a_known_blur_gets_more_iterations(tmp_path, negatives):
     field = save_field(tmp_path / 'field.npz')
     assert main(['deblur', str(tmp_path / 'a.png'), '--kernels', field, '-o', str(tmp_path / 'b.png')]) == 0
     assert negatives[0]['iterations'] == pipeline.ITERATIONS > pipeline.ESTIMATED_ITERATIONS
+
+
+def test_strength_says_how_far_to_go(tmp_path, negatives, weights):
+    pixels = save_photo(tmp_path / 'a.png')
+    field = save_field(tmp_path / 'field.npz')
+    cases = (
+        (['--weights', weights], pipeline.ESTIMATED_STRENGTH),
+        (['--kernels', field], 1.0),
+        (['--weights', weights, '--strength', '0'], 0.0),
+        (['--kernels', field, '--strength', '0.25'], 0.25),
+    )
+    for number, (options, strength) in enumerate(cases):
+        output = tmp_path / f'{number}.png'
+        assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(output), *options]) == 0
+        expected = pixels + strength * ((1 - pixels) - pixels)
+        torch.testing.assert_close(read_photo(output).pixels, expected, rtol=0, atol=0.51 / 255)
 
 
 def test_the_blur_can_be_estimated_at_half_size(tmp_path, negatives, weights):

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import basis_blur as bb
+from basis_blur import trust
 from basis_blur.errors import InputError
 from basis_blur.image_io import read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
@@ -23,9 +24,9 @@ def true_estimate(monkeypatch):
     def estimate(net, photo, gamma):
         kernel = torch.zeros(1, 1, 5, 5)
         kernel[..., 1:4, 1:4] = 1 / 9
-        return bb.BlurField(kernel.to(photo), torch.ones_like(photo[:, :1]))
+        return bb.BlurField(kernel.to(photo), torch.ones_like(photo[:, :1])), False
 
-    monkeypatch.setattr(bb, 'estimate_blur', estimate)
+    monkeypatch.setattr(trust, 'estimate_blur_at_best_size', estimate)
 
 
 @pytest.mark.usefixtures('true_estimate')

@@ -230,7 +230,7 @@ def folder_options(photos, kind, **more):
 
 def test_photos_without_sharp_ones_are_restored_by_estimate_and_deblur(tester, photos, weights, tmp_path):
     metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
-    model = tester(kernels=True, gamma=1.0, rl={'iterations': 3}, metrics=metrics)
+    model = tester(kernels=True, gamma=1.0, rl={'iterations': 3, 'strength': 0.5}, metrics=metrics)
     model.validation(DataLoader(build_dataset(folder_options(photos, 'SingleImageDataset'))), 'quick', None, True)
     folder = tmp_path / 'visualization' / 'Folder'
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -239,7 +239,7 @@ def test_photos_without_sharp_ones_are_restored_by_estimate_and_deblur(tester, p
     photo = torch.from_numpy(cv2.imread(str(photos / 'one.png'))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
     field = estimate_blur(weights[0], photo, gamma=1.0)
     torch.testing.assert_close(BlurField.load(folder / 'one_toy.npz').mixing, field.mixing, atol=1e-3, rtol=0)
-    expected = deblur(photo, field, gamma=1.0, iterations=3)
+    expected = deblur(photo, field, gamma=1.0, iterations=3, strength=0.5)
     written = torch.from_numpy(cv2.imread(str(folder / 'one_toy.png'))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
     torch.testing.assert_close(written, expected, atol=0.51 / 255, rtol=0)
     assert not hasattr(model, 'metric_results')  # there is nothing to compare with
