@@ -51,7 +51,7 @@ ITERATIONS = 11  # with the true blur
 ESTIMATED_ITERATIONS = 4
 # With an estimated blur: of the step from the blurred to the restored photo. An estimate errs as much as it tells, and
 # the best guess between a photo and an unsure change of it is on the way.
-ESTIMATED_STRENGTH = 0.6
+ESTIMATED_STRENGTH = 0.5
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 TV_FACTOR = 0.1
 LEAST_CONTRAST = 0.005  # linear light

@@ -99,7 +99,7 @@ def add_parser(subparsers) -> None:
         '--strength',
         metavar='S',
         type=_strength,
-        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 0.6 with an estimated blur, '
+        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 0.5 with an estimated blur, '
         '1 with a known one)',
     )
     parser.add_argument(
