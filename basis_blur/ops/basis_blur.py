@@ -41,17 +41,17 @@ from basis_blur.ops.linear_operator import LinearOperator
 CPU_TILE = 256
 # Basis elements are transformed together while their planes hold at most this many numbers: small photos gain from
 # fewer calls, larger ones stay in the cache (or within a modest part of a GPU's memory).
-CPU_CHUNK_NUMBERS = 1 << 18
+CPU_CHUNK_NUMBERS = 1 << 19
 DEVICE_CHUNK_NUMBERS = 1 << 25
 SPARSE = 32  # pixels; distance of those that are asked first whether anything is there
-PARTS_TOGETHER = 4  # chunks of basis elements whose kernels are transformed at once
+PARTS_TOGETHER = 2  # chunks of basis elements whose kernels are transformed at once
 
 
 class BasisBlur(LinearOperator):
     """The operator H of a blur field, from the scene to the image.
 
     `blur(scene)` maps (N, C, H+K-1, W+K-1) to (N, C, H, W), `blur.T(image)` back; both are differentiable with
-    respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B beyond 4.
+    respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B beyond 8.
     Half-precision inputs are computed, and returned, in float32.
 
     Args:
@@ -93,10 +93,14 @@ class _Blur(Function):
         image = u.new_zeros(*u.shape[:2], *plan.image_size)
 
         def work(tiles):
-            places = [(t.batch, plan.turned_scene_spectrum(u[t.scene]), image[t.image], m[t.image]) for t in tiles]
-            for part, kernels, (batch, spectrum, window, mixing) in plan.steps(places, plan.turned_kernel_spectrum, k):
-                if plan.on_cpu and not _any(mixing[:, part]):
-                    continue  # such as kernels of other places of the photo
+            places = [
+                (t.batch, plan.turned_scene_spectrum(u[t.scene]), image[t.image], m[t.image], plan.used(m[t.image]))
+                for t in tiles
+            ]
+            for part, kernels, place in plan.steps(places, plan.turned_kernel_spectrum, k):
+                batch, spectrum, window, mixing, used = place
+                if not any(used[part]):
+                    continue
                 blurred = plan.to_image(spectrum * kernels[batch], *window.shape[-2:])
                 _add_product(window, blurred, mixing[:, part].unsqueeze(2))
 
@@ -125,13 +129,16 @@ class _BlurTranspose(Function):
         plan = _Plan(k, m, v.shape[1], chunk)
 
         def work(tiles):
-            places = [(t.batch, v[t.image], m[t.image], plan.no_spectrum(v[t.batch])) for t in tiles]
+            places = [
+                (t.batch, v[t.image], m[t.image], plan.no_spectrum(v[t.batch]), plan.used(m[t.image])) for t in tiles
+            ]
             pad = plan.new_pad(v)
-            for part, kernels, (batch, light, mixing, spectrum) in plan.steps(places, plan.mirrored_kernel_spectrum, k):
-                if plan.on_cpu and not _any(mixing[:, part]):
+            for part, kernels, place in plan.steps(places, plan.mirrored_kernel_spectrum, k):
+                batch, light, mixing, spectrum, used = place
+                if not any(used[part]):
                     continue
                 _add_product(spectrum, plan.weighted_spectrum(light, mixing[:, part], pad), kernels[batch])
-            return [(tile, plan.to_scene(spectrum)) for tile, (*_, spectrum) in zip(tiles, places, strict=True)]
+            return [(tile, plan.to_scene(spectrum)) for tile, (*_, spectrum, _) in zip(tiles, places, strict=True)]
 
         scene = v.new_zeros(plan.scene_shape)
         for results in plan.share(work, plan.lit_tiles(lambda tile: v[tile.image])):
@@ -271,6 +278,13 @@ class _Plan:
         """Leave out the tiles whose part of the input, `window`, is zero throughout, as is that of the result."""
         return [tile for tile in self.tiles if _any(window(tile))] if self.on_cpu else self.tiles
 
+    def used(self, mixing: Tensor) -> list[bool]:
+        """Tell which basis elements a tile uses; often not those of other places of the photo."""
+        if not self.on_cpu:
+            return [True] * mixing.shape[1]  # to ask would mean to wait
+        found = mixing[..., ::SPARSE, ::SPARSE].any(-1).any(-1).any(0).tolist()
+        return [some or bool(mixing[:, element].any()) for element, some in enumerate(found)]
+
     def share(self, work: Callable[[list[_Tile]], object], tiles: list[_Tile]) -> list:
         """Do `work` on all tiles, in as many threads as torch would use, and return what each returned.
 
@@ -365,11 +379,9 @@ def _any(values: Tensor) -> bool:
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += sum over the basis dimension of a * b, without a product in memory where there is one element."""
-    if a.shape[1] == 1:
-        total.addcmul_(a[:, 0], b[:, 0])
-    else:
-        total += (a * b).sum(1)
+    """total += sum over the basis dimension of a * b, without the product in memory."""
+    for element in range(a.shape[1]):
+        total.addcmul_(a[:, element], b[:, element])
 
 
 def _cuts(length: int, step: int) -> list[slice]:

@@ -24,7 +24,7 @@ from basis_blur.ops.basis_blur import BasisBlur
 
 FASTER = 5.0  # the bar
 MEMORY_GROWTH = 1.1  # peak memory of H at the largest B over that at the smallest
-BASIS_SIZES = (5, 25, 50)
+BASIS_SIZES = (10, 25, 50)
 
 
 def random_field(size: int, basis: int, kernel_size: int) -> BlurField:
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument('--size', type=int, default=1024, help='side of the image, in pixels')
     parser.add_argument('--basis', type=int, default=25, help='B')
     parser.add_argument('--kernel-size', type=int, default=33, help='K')
-    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument('--json', type=Path, help='also write the figures here')
     parser.add_argument('--memory-of', type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
