@@ -18,13 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.autograd.graph import allow_mutation_on_saved_tensors
 
 from basis_blur.field import BlurField
-from basis_blur.losses.reblur_loss import photo_of
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.ops.camera_response import GAMMA, photo_of, to_linear
 from basis_blur.pipeline import (
     ESTIMATED_ITERATIONS,
     ESTIMATED_STRENGTH,
@@ -35,6 +33,7 @@ from basis_blur.pipeline import (
     solver_settings,
     step_towards,
 )
+from basis_blur.restoration.recording import keep_copies
 from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
 
 
@@ -117,7 +116,7 @@ class _Deblur(Function):
         for n, towards in enumerate(gradient.split(1)):
             # Photo by photo: the record of one is dropped before that of the next begins.
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
-            with torch.enable_grad(), allow_mutation_on_saved_tensors():
+            with torch.enable_grad(), keep_copies(*inputs):
                 sharp = _recorded_deblur(*inputs, *ctx.settings)
                 found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
         gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])

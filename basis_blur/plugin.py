@@ -24,6 +24,7 @@ from basis_blur.losses import (  # noqa: E402
     PixelReblurLoss,
     PSNRLoss,
     ReblurLoss,
+    RestorationLoss,
 )
 from basis_blur.metrics.realblur import calculate_psnr_realblur, calculate_ssim_realblur  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
@@ -37,6 +38,7 @@ COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
     registries.LOSS_REGISTRY: (
         FlowNLLLoss, ReblurLoss, KernelLoss, KernelDivergenceLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss,
+        RestorationLoss,
     ),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),

@@ -7,6 +7,7 @@ from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.restoration_loss import RestorationLoss
 
 __all__ = [
     'ConsistencyLoss',
@@ -16,4 +17,5 @@ __all__ = [
     'PSNRLoss',
     'PixelReblurLoss',
     'ReblurLoss',
+    'RestorationLoss',
 ]

@@ -1,10 +1,11 @@
 """What a network that predicts blur fields is trained for [C21, Eq. 5-7], independent of any training framework.
 
     L = L_reblur(field, scene, lq) + L_kernel(field, true field) + L_divergence(field, true field)
+        + L_restoration(field, lq, scene)
 
 L_kernel has p = 2 first and p = 1 from some iteration on, as [C21] does after 300 of 1200 epochs. L_reblur and L_kernel
-are weighted by w_i = 1 / pixels of i's object; L_divergence, which [C21] does not have, is an alternative to L_kernel
-for short trainings. Each carries its own loss weight.
+are weighted by w_i = 1 / pixels of i's object. [C21] does not have the last two: L_divergence is an alternative to
+L_kernel for short trainings, L_restoration asks for the kernels that restore best. Each carries its own loss weight.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from basis_blur.field import BlurField
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
-from basis_blur.losses.reblur_loss import ReblurLoss, photo_of
+from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response, to_linear
+from basis_blur.ops.camera_response import camera_response, photo_of, to_linear
 
 
 class BasisObjective(nn.Module):
@@ -29,11 +31,13 @@ class BasisObjective(nn.Module):
         reblur: without it, there is no reblur loss.
         kernel: without it, there is no kernel loss.
         divergence: without it, there is no divergence loss.
+        restoration: without it, there is no restoration loss.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 whatever the p of `kernel`; None for never.
         gamma: of the photos; 1 for linear light.
 
     Raises:
-        ValueError: all losses are absent, the gamma of `reblur` is another, or `kernel_p1_iter` has nothing to switch.
+        ValueError: all losses are absent, the gamma of `reblur` or `restoration` is another, or `kernel_p1_iter` has
+            nothing to switch.
     """
 
     def __init__(
@@ -43,17 +47,22 @@ class BasisObjective(nn.Module):
         kernel_p1_iter: int | None = None,
         gamma: float = 2.2,
         divergence: KernelDivergenceLoss | None = None,
+        restoration: RestorationLoss | None = None,
     ):
         super().__init__()
-        if reblur is None and kernel is None and divergence is None:
-            raise ValueError('neither a reblur, a kernel nor a divergence loss is given; give at least one of them.')
-        if reblur is not None and reblur.gamma != gamma:
-            raise ValueError(f'the reblur loss has gamma {reblur.gamma:g}, but the photos have {gamma:g}; give one.')
+        if reblur is None and kernel is None and divergence is None and restoration is None:
+            raise ValueError(
+                'neither a reblur, a kernel, a divergence nor a restoration loss is given; give at least one of them.'
+            )
+        for name, loss in (('reblur', reblur), ('restoration', restoration)):
+            if loss is not None and loss.gamma != gamma:
+                raise ValueError(f'the {name} loss has gamma {loss.gamma:g}, but the photos have {gamma:g}; give one.')
         if kernel_p1_iter is not None and kernel is None:
             raise ValueError(f'kernel_p1_iter is {kernel_p1_iter}, but there is no kernel loss to switch to p = 1.')
         self.reblur = reblur
         self.kernel = kernel
         self.divergence = divergence
+        self.restoration = restoration
         self.kernel_p1_iter = kernel_p1_iter
         self.kernel_p1 = (
             None
@@ -72,7 +81,7 @@ class BasisObjective(nn.Module):
             iteration: of the training, counted from 1.
 
         Returns:
-            'l_reblur', 'l_kernel' and 'l_divergence', as far as they are wanted.
+            'l_reblur', 'l_kernel', 'l_divergence' and 'l_restoration', as far as they are wanted.
         """
         losses = {}
         if self.reblur is not None:
@@ -84,6 +93,8 @@ class BasisObjective(nn.Module):
             losses['l_kernel'] = kernel(field, true_field, sample['weight'])
         if self.divergence is not None:
             losses['l_divergence'] = self.divergence(field, true_field)
+        if self.restoration is not None:
+            losses['l_restoration'] = self.restoration(field, sample['lq'], sample['gt'])
         return losses
 
     def _kernel_loss_at(self, iteration: int) -> KernelLoss:

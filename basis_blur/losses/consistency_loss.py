@@ -11,9 +11,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basis_blur.field import BlurField
-from basis_blur.losses.reblur_loss import photo_of
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response, to_linear
+from basis_blur.ops.camera_response import camera_response, photo_of, to_linear
 from basis_blur.ops.pixel_blur import PixelBlur
 
 

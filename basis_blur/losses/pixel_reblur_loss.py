@@ -12,9 +12,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basis_blur.field import PixelField
-from basis_blur.losses.reblur_loss import photo_of
 from basis_blur.ops.boundary import ReplicatePad
-from basis_blur.ops.camera_response import to_linear
+from basis_blur.ops.camera_response import photo_of, to_linear
 from basis_blur.ops.pixel_blur import PixelBlur
 
 

@@ -34,5 +34,6 @@ class PSNRLoss(nn.Module):
         """
         if restored.shape != sharp.shape:
             raise ValueError(f'restored is {tuple(restored.shape)}, sharp {tuple(sharp.shape)}; give equal shapes.')
-        squares = (restored.float() - sharp.float()).square().flatten(1).mean(1)
+        dtype = torch.promote_types(restored.dtype, torch.float32)
+        squares = (restored.to(dtype) - sharp.to(dtype)).square().flatten(1).mean(1)
         return self.loss_weight * 10 * torch.log10(squares + SMALLEST).mean()

@@ -12,15 +12,12 @@ The line starts at g(0) = 0 and meets the power at `DARKEST`; in between it is l
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from basis_blur.field import BlurField
 from basis_blur.losses.pixel_weight import check_pixel_weight
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response, to_srgb
-
-DARKEST = 1 / 255
+from basis_blur.ops.camera_response import camera_response, photo_of
 
 
 class ReblurLoss(nn.Module):
@@ -70,17 +67,3 @@ class ReblurLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'
-
-
-def photo_of(light: Tensor, gamma: float) -> Tensor:
-    """Return g(light): light ** (1 / gamma), and the straight line to 0 below the light of one 8-bit step.
-
-    Args:
-        light: any shape; linear light. Slightly negative light, from rounding, stays on the line.
-        gamma: >= 1.
-    """
-    if gamma == 1:
-        return light
-    darkest = DARKEST**gamma
-    # The power sees no light below `darkest`, or its infinite slope would turn into NaN in the unused branch.
-    return torch.where(light > darkest, to_srgb(light, gamma, floor=darkest), light * (DARKEST / darkest))

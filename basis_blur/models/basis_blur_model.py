@@ -23,6 +23,7 @@ from basis_blur.losses.basis_objective import BasisObjective, reblur
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
@@ -38,9 +39,9 @@ SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
 class BasisBlurModel(NetworkModel):
     """BasicSR model for networks that map linear light to a `BlurField`, such as BasisKPN.
 
-    Options beyond `NetworkModel`'s, in `train`: `reblur_opt`, `kernel_opt` and `divergence_opt`, the losses, at
-    least one; `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`, to restore the
-    photos with the estimated field too.
+    Options beyond `NetworkModel`'s, in `train`: `reblur_opt`, `kernel_opt`, `divergence_opt` and `restoration_opt`,
+    the losses, at least one; `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`,
+    to restore the photos with the estimated field too.
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the scene blurred by the
     estimated field; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`; with `restore` also restored_psnr,
@@ -54,6 +55,7 @@ class BasisBlurModel(NetworkModel):
             'reblur_opt': Option((dict, NoneType), None),
             'kernel_opt': Option((dict, NoneType), None),
             'divergence_opt': Option((dict, NoneType), None),
+            'restoration_opt': Option((dict, NoneType), None),
             'kernel_p1_iter': Option((int, NoneType), None),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'restore': Option((bool,), False)},
@@ -77,11 +79,12 @@ class BasisBlurModel(NetworkModel):
                 )
 
     def _build_objective(self) -> BasisObjective:
-        losses = {'reblur_opt': None, 'kernel_opt': None, 'divergence_opt': None}
+        losses = dict.fromkeys(('reblur_opt', 'kernel_opt', 'divergence_opt', 'restoration_opt'))
         for key, kind, facts in (
             ('reblur_opt', ReblurLoss, {'gamma': self.gamma}),
             ('kernel_opt', KernelLoss, {}),
             ('divergence_opt', KernelDivergenceLoss, {}),
+            ('restoration_opt', RestorationLoss, {'gamma': self.gamma}),
         ):
             section = self.train_options[key]
             if section is None:
@@ -96,10 +99,11 @@ class BasisBlurModel(NetworkModel):
                 self.train_options['kernel_p1_iter'],
                 self.gamma,
                 losses['divergence_opt'],
+                losses['restoration_opt'],
             )
         except ValueError as error:
             raise OptionError(
-                f'train: {error} See reblur_opt, kernel_opt, divergence_opt and kernel_p1_iter.'
+                f'train: {error} See reblur_opt, kernel_opt, divergence_opt, restoration_opt and kernel_p1_iter.'
             ) from error
 
     def feed_data(self, data: Mapping[str, Any]) -> None:

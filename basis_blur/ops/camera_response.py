@@ -14,6 +14,7 @@ from torch import Tensor
 
 GAMMA = 2.2
 SHARPNESS = 50.0
+DARKEST = 1 / 255  # one step of an 8-bit photo
 
 
 def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
@@ -47,6 +48,20 @@ def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
     _check_gamma(gamma)
     light = light.clamp_min(floor)
     return light if gamma == 1 else light ** (1 / gamma)
+
+
+def photo_of(light: Tensor, gamma: float) -> Tensor:
+    """Return g(light): light ** (1 / gamma), and the straight line to 0 below the light of one 8-bit step.
+
+    Args:
+        light: any shape; linear light. Slightly negative light, from rounding, stays on the line.
+        gamma: >= 1.
+    """
+    if gamma == 1:
+        return light
+    darkest = DARKEST**gamma
+    # The power sees no light below `darkest`, or its infinite slope would turn into NaN in the unused branch.
+    return torch.where(light > darkest, to_srgb(light, gamma, floor=darkest), light * (DARKEST / darkest))
 
 
 def camera_response(light: Tensor, sharpness: float = SHARPNESS) -> Tensor:

@@ -119,8 +119,7 @@ def richardson_lucy_with_graph(
 ) -> Restoration:
     """Do as `richardson_lucy`, and record it for gradients of the scene, by all that it was computed from.
 
-    Memory is used again in place, so where gradients are wanted, this and `backward` must be called under one
-    `torch.autograd.graph.allow_mutation_on_saved_tensors`.
+    Memory is used again in place, so where gradients are wanted, this must be called under `recording.keep_copies`.
     """
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):

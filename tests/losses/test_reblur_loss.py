@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from basis_blur.field import BlurField
-from basis_blur.losses.reblur_loss import DARKEST, ReblurLoss, photo_of
+from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response
+from basis_blur.ops.camera_response import DARKEST, camera_response, photo_of
 from basis_blur.options import options_of, read_options
 
 
