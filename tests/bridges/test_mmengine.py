@@ -172,6 +172,16 @@ def test_basis_kernels_learn_alike(basicsr_options, where):
     check_equal(theirs, ours, batch, 'lq' if where == 'worker' else 'sharp', exchange=where == 'worker')
 
 
+def test_the_other_losses_of_basis_kernels_teach_alike(basicsr_options):
+    batch = scene()
+    batch = {**blur_scene(batch), 'lq_path': batch['lq_path']}
+    divergence = {'type': 'KernelDivergenceLoss', 'loss_weight': 0.5}
+    restoration = {'type': 'RestorationLoss', 'iterations': 2}
+    theirs = BasisBlurModel(basicsr_options(KPN, {'divergence_opt': divergence, 'restoration_opt': restoration}))
+    ours = models.BasisBlurModel(KPN, divergence=divergence, restoration=restoration)
+    check_equal(theirs, ours, batch, 'lq')
+
+
 def test_restorers_learn_alike(basicsr_options):
     theirs = UFPNetModel(basicsr_options(NAFNET, {'pixel_opt': {'type': 'PSNRLoss', 'loss_weight': 0.5}}))
     check_equal(theirs, models.UFPNetModel(NAFNET, {'type': 'PSNRLoss', 'loss_weight': 0.5}), pair(), 'lq')

@@ -30,9 +30,11 @@ from basis_blur.field import BlurField, PixelField
 from basis_blur.losses.basis_objective import BasisObjective
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
+from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.losses.restoration_objective import (
     BLUR_NETWORKS,
     estimated_blur,
@@ -165,6 +167,8 @@ class BasisBlurModel(StageModel):
         net: such as dict(type='BasisKPN', num_kernels=25).
         reblur: config of a ReblurLoss; its gamma is that of the photos.
         kernel: config of a KernelLoss.
+        divergence: config of a KernelDivergenceLoss.
+        restoration: config of a RestorationLoss; its gamma is that of the photos.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 in the kernel loss.
         others: those of `StageModel`, by keyword.
     """
@@ -176,11 +180,18 @@ class BasisBlurModel(StageModel):
         kernel: dict | None = None,
         kernel_p1_iter: int | None = None,
         gamma: float = GAMMA,
+        divergence: dict | None = None,
+        restoration: dict | None = None,
         **others: Any,
     ):
         super().__init__(net, gamma, **others)
         self.objective = BasisObjective(
-            _loss(reblur, ReblurLoss, 'reblur', gamma=gamma), _loss(kernel, KernelLoss, 'kernel'), kernel_p1_iter, gamma
+            _loss(reblur, ReblurLoss, 'reblur', gamma=gamma),
+            _loss(kernel, KernelLoss, 'kernel'),
+            kernel_p1_iter,
+            gamma,
+            _loss(divergence, KernelDivergenceLoss, 'divergence'),
+            _loss(restoration, RestorationLoss, 'restoration', gamma=gamma),
         )
 
     def compute(self, inputs: Tensor) -> BlurField:
