@@ -45,13 +45,12 @@ from basis_blur.tiling import (
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
 ITERATIONS = 11  # with the true blur
-# With an estimated blur. Estimated kernels are wider than the true ones, and later iterations fit their errors: on
-# synthetic scenes with the first weights of CorrelationKPN, 2, 4, 6 and 11 iterations changed the PSNR of the blurred
-# photo by +0.95, +1.05, +0.70 and -0.46 dB.
-ESTIMATED_ITERATIONS = 4
+# With an estimated blur. Estimated kernels are wider than the true ones, and later iterations fit their errors
+# (docs/training_log.md).
+ESTIMATED_ITERATIONS = 3
 # With an estimated blur: of the step from the blurred to the restored photo. An estimate errs as much as it tells, and
 # the best guess between a photo and an unsure change of it is on the way.
-ESTIMATED_STRENGTH = 0.5
+ESTIMATED_STRENGTH = 0.6
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 TV_FACTOR = 0.1
 LEAST_CONTRAST = 0.005  # linear light
