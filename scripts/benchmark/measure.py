@@ -1,8 +1,8 @@
 """What the benchmark scripts share: timing, peak memory, the machine, and the table and JSON they leave.
 
 Contract: every figure of a table comes from one run in one process (memory: one process per row); timings are the
-median and the interquartile range after a warm-up; inputs are drawn from stated seeds; a claim that does not hold is
-printed like the others and the script ends with exit code 1.
+median and the interquartile range after a warm-up, of means over a second where calls are shorter; inputs are drawn
+from stated seeds; a claim that does not hold is printed like the others and the script ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+TURN = 1.0  # second
 
 
 class Timing:
@@ -48,14 +50,22 @@ def time_calls(function: Callable[[], object], repeats: int, warm_up: int = 1) -
 
 
 def time_alternately(functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, Timing]:
-    """Time several functions in turn, so that whatever slows the machine for a while slows all of them."""
+    """Time several functions in turn, so that whatever slows the machine for a while slows all of them.
+
+    In its turn, a function is called for at least `TURN` seconds, and their mean counts: the first of short calls would
+    still pay for the one before, whose threads wait busily for a while and whose data are in the cache.
+    """
     for function in functions.values():
         for _ in range(warm_up):
             function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            seconds[name] += time_calls(function, 1, warm_up=0).seconds
+            start, calls = time.perf_counter(), 0
+            while calls == 0 or time.perf_counter() - start < TURN:
+                function()
+                calls += 1
+            seconds[name].append((time.perf_counter() - start) / calls)
     return {name: Timing(values) for name, values in seconds.items()}
 
 
