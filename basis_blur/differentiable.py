@@ -23,18 +23,17 @@ from basis_blur.field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import GAMMA, photo_of, to_linear
-from basis_blur.pipeline import (
+from basis_blur.pipeline import deblur, light_for
+from basis_blur.restoration.recording import keep_copies
+from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
+from basis_blur.restoration.settings import (
     ESTIMATED_ITERATIONS,
     ESTIMATED_STRENGTH,
     ITERATIONS,
     check_strength,
-    deblur,
-    light_for,
     solver_settings,
     step_towards,
 )
-from basis_blur.restoration.recording import keep_copies
-from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
 
 
 class Deblur(nn.Module):

@@ -24,10 +24,9 @@ from basis_blur.field import BlurField, CompactField, pack
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.ops.gradient import forward_difference
 from basis_blur.ops.tiled_blur import TiledBlur
-from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
+from basis_blur.restoration.settings import ITERATIONS, check_strength, solver_settings, step_towards
 from basis_blur.tiling import (
     Feathered,
     Window,
@@ -44,22 +43,10 @@ from basis_blur.tiling import (
 )
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
-ITERATIONS = 11  # with the true blur
-# With an estimated blur. Estimated kernels are wider than the true ones, and later iterations fit their errors
-# (docs/training_log.md).
-ESTIMATED_ITERATIONS = 3
-# With an estimated blur: of the step from the blurred to the restored photo. An estimate errs as much as it tells, and
-# the best guess between a photo and an unsure change of it is on the way.
-ESTIMATED_STRENGTH = 0.6
-TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
-TV_FACTOR = 0.1
-LEAST_CONTRAST = 0.005  # linear light
-BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
 OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
 WHOLE_PIXELS = 1 << 23  # of larger photos, fields are compact and the blur is applied in windows
 TILE = 1024  # pixels; of the windows in which it then blurs
 SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
-LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
 def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int | None = None) -> BlurField:
@@ -275,56 +262,6 @@ def _restored_photo(result) -> Tensor:
     return image if isinstance(image, Tensor) else image[0]
 
 
-def tv_weight_for(noise: float, gamma: float = 2.2, contrast: float = 0.05) -> float:
-    """Return the weight of total variation that suits a noise level and a scene.
-
-    Noise s of the photo is  s gamma v^(1 - 1/gamma)  in light v. With gradients of a mean size b, the most probable
-    scene has  weight = variance / (v b),  which for gamma near 2 hardly depends on v:  (s gamma)^2 / b. A solver that
-    stops early leaves less noise in a noisy photo than that assumes; with the power 1.5 the same factor suits all.
-
-    Args:
-        noise: standard deviation in the photo, sRGB-like.
-        gamma: of the photo.
-        contrast: b, see `contrast_of`.
-    """
-    return TV_FACTOR * (noise * gamma) ** 1.5 / max(contrast, LEAST_CONTRAST)
-
-
-def contrast_of(light: Tensor) -> float:
-    """Return the mean size of the gradient of a scene, as told by a blurred photo of it, (1, C, H, W) linear light.
-
-    Means of 4 x 4 pixels hide the noise; of a blurred photo, their differences are about those of the sharp photo's
-    pixels. Squares are summed over three colours; one that is gray has three alike.
-    """
-    coarse = F.avg_pool2d(light, 4, ceil_mode=True, count_include_pad=False)
-    down, right = forward_difference(coarse, -2), forward_difference(coarse, -1)
-    return down.square_().add_(right.square_()).mean(1).mul_(3).sqrt_().mean().item()
-
-
-def offset_for(gamma: float, brightness: float = 1.0) -> float:
-    """Return the offset of the likelihood that suits a gamma and a photo.
-
-    The variance of the noise in light v goes like v^(2 - 2/gamma): about like v for gamma 2.2, where Richardson-Lucy
-    is right almost as it is, and not at all for gamma 1, where a large offset takes the dark pixels less seriously.
-    The two values that were best there, 0.05 and 0.2, are joined by a power. In photos that are dark as a whole, all
-    there is to see is in the dark; there it shrinks with the light.
-
-    Args:
-        gamma: of the photo, > 0.
-        brightness: mean light of the photo.
-    """
-    return 0.2 * gamma**-1.75 * min(1.0, brightness / BRIGHT_PHOTO)
-
-
-def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: float | None) -> RichardsonLucy:
-    """Return how one photo is restored; arguments as `deblur`."""
-    light = to_linear(photo.detach(), gamma)
-    if tv_weight is None:
-        noise = max(estimate_noise(photo.detach()).item(), LEAST_NOISE)
-        tv_weight = tv_weight_for(noise, gamma, contrast_of(light))
-    return RichardsonLucy(iterations, tv_weight, offset_for(gamma, light.mean().item()), tolerance=TOLERANCE)
-
-
 class _Solver:
     """Richardson-Lucy on one photo."""
 
@@ -354,19 +291,6 @@ class _Solver:
         inner = scene[..., radius : radius + height, radius : radius + width].clamp(0, 1)
         del scene
         return to_srgb(inner, self.gamma).to(self.photo.dtype)
-
-
-def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:
-    """Return the photo that is as far on the way from a photo to its restored one as `strength`, in [0, 1], says."""
-    return restored if strength == 1 else torch.lerp(photo, restored, strength)
-
-
-def check_strength(strength: float) -> None:
-    """Raise ValueError unless `strength` is in [0, 1]."""
-    if not 0 <= strength <= 1:
-        raise ValueError(
-            f'strength is {strength}, expected a number from 0, the blurred photo, to 1, the restored one.'
-        )
 
 
 def check_photo(photo: Tensor) -> None:

@@ -22,15 +22,13 @@ from basis_blur.field import BlurField, PixelField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.pipeline import (
-    LEAST_CONTRAST,
-    LEAST_NOISE,
     SAMPLE_SIDE,
     SAMPLES,
-    contrast_of,
     estimate_blur,
     estimate_blur_at_half_size,
 )
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
+from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of
 from basis_blur.tiling import spread_windows
 
 RIM = 0.45  # of a kernel's side; farther from the middle, across or down, is its rim

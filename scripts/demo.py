@@ -29,7 +29,7 @@ import basis_blur as bb
 from basis_blur.image_io import read_photo, write_photo
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.simulation.camera_shake import shake_kernels
 from basis_blur.visualize import draw_basis_montage, draw_kernel_grid, draw_side_by_side, write_picture
 

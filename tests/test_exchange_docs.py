@@ -13,7 +13,8 @@ from basis_blur.field import BlurField
 from basis_blur.field_tiff import write_field_tiff
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, deblur, estimate_blur
+from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.weights import load_network, save_network
 
 PAGE = Path(__file__).parents[1] / 'docs' / 'exchange.md'

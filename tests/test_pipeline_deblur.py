@@ -8,7 +8,8 @@ from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_srgb
-from basis_blur.pipeline import contrast_of, deblur, offset_for, tv_weight_for
+from basis_blur.pipeline import deblur
+from basis_blur.restoration.settings import contrast_of, offset_for, tv_weight_for
 from basis_blur.simulation.camera_shake import shake_kernels
 
 KERNEL_SIZE = 17

@@ -225,14 +225,8 @@ def by_richardson_lucy(
     """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
     from tqdm import tqdm
 
-    from basis_blur.pipeline import (
-        ESTIMATED_ITERATIONS,
-        ESTIMATED_STRENGTH,
-        ITERATIONS,
-        check_larger_than_kernel,
-        deblur,
-        step_towards,
-    )
+    from basis_blur.pipeline import check_larger_than_kernel, deblur
+    from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, ITERATIONS, step_towards
     from basis_blur.trust import doubts_of_restoration
     from basis_blur.visualize import draw_kernel_grid, write_picture
 

@@ -22,9 +22,9 @@ from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import GAMMA, photo_of, to_linear
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, check_strength, solver_settings, step_towards
 from basis_blur.restoration.recording import keep_copies
 from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, check_strength, solver_settings, step_towards
 
 GREEN = slice(1, 2)
 

@@ -30,7 +30,8 @@ from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, deblur
+from basis_blur.pipeline import deblur
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import draw_kernel_grid
 
 SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')

@@ -23,7 +23,8 @@ from basis_blur.field import BlurField
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.options import Option, OptionError, options_of, read_options
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, deblur, estimate_blur
+from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import draw_kernel_grid, write_picture
 
 RL_OPTIONS = {

@@ -41,7 +41,7 @@ from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.errors import InputError, sentence_of
 from basis_blur.image_io import SUFFIXES, read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
-from basis_blur.pipeline import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
 
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}

@@ -18,6 +18,7 @@ from basis_blur.field import BlurField
 from basis_blur.image_io import Photo, read_photo, write_photo
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.restoration import settings
 from basis_blur.weights import NAMES, TRAINED, load_network, save_network
 
 KERNEL_SIZE = 33
@@ -155,7 +156,7 @@ def test_gamma_and_iterations_reach_the_solver(tmp_path, negatives, weights):
     assert main([*arguments, '-o', str(tmp_path / 'b.png')]) == 0
     assert main([*arguments, '-o', str(tmp_path / 'c.png'), '--gamma', '1', '--iterations', '7']) == 0
     assert [call['gamma'] for call in negatives] == [2.2, 1]
-    assert [call['iterations'] for call in negatives] == [pipeline.ESTIMATED_ITERATIONS, 7]
+    assert [call['iterations'] for call in negatives] == [settings.ESTIMATED_ITERATIONS, 7]
     mixing = [call['field'].mixing for call in negatives]
     assert not torch.equal(*mixing)  # the estimate depends on gamma
 
@@ -164,14 +165,14 @@ def test_a_known_blur_gets_more_iterations(tmp_path, negatives):
     save_photo(tmp_path / 'a.png')
     field = save_field(tmp_path / 'field.npz')
     assert main(['deblur', str(tmp_path / 'a.png'), '--kernels', field, '-o', str(tmp_path / 'b.png')]) == 0
-    assert negatives[0]['iterations'] == pipeline.ITERATIONS > pipeline.ESTIMATED_ITERATIONS
+    assert negatives[0]['iterations'] == settings.ITERATIONS > settings.ESTIMATED_ITERATIONS
 
 
 def test_strength_says_how_far_to_go(tmp_path, negatives, weights):
     pixels = save_photo(tmp_path / 'a.png')
     field = save_field(tmp_path / 'field.npz')
     cases = (
-        (['--weights', weights], pipeline.ESTIMATED_STRENGTH),
+        (['--weights', weights], settings.ESTIMATED_STRENGTH),
         (['--kernels', field], 1.0),
         (['--weights', weights, '--strength', '0'], 0.0),
         (['--kernels', field, '--strength', '0.25'], 0.25),

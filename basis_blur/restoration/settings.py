@@ -1,0 +1,91 @@
+"""How one photo is restored: the settings of Richardson-Lucy that suit its noise, its gamma and its scene.
+
+With the true blur and with an estimated one, the best settings differ (docs/training_log.md).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from basis_blur.ops.camera_response import to_linear
+from basis_blur.ops.gradient import forward_difference
+from basis_blur.restoration.noise import estimate_noise
+from basis_blur.restoration.richardson_lucy import RichardsonLucy
+
+ITERATIONS = 11  # with the true blur
+# With an estimated blur. Estimated kernels are wider than the true ones, and later iterations fit their errors
+# (docs/training_log.md).
+ESTIMATED_ITERATIONS = 3
+# With an estimated blur: of the step from the blurred to the restored photo. An estimate errs as much as it tells, and
+# the best guess between a photo and an unsure change of it is on the way.
+ESTIMATED_STRENGTH = 0.6
+TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
+TV_FACTOR = 0.1
+LEAST_CONTRAST = 0.005  # linear light
+BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
+LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
+
+
+def tv_weight_for(noise: float, gamma: float = 2.2, contrast: float = 0.05) -> float:
+    """Return the weight of total variation that suits a noise level and a scene.
+
+    Noise s of the photo is  s gamma v^(1 - 1/gamma)  in light v. With gradients of a mean size b, the most probable
+    scene has  weight = variance / (v b),  which for gamma near 2 hardly depends on v:  (s gamma)^2 / b. A solver that
+    stops early leaves less noise in a noisy photo than that assumes; with the power 1.5 the same factor suits all.
+
+    Args:
+        noise: standard deviation in the photo, sRGB-like.
+        gamma: of the photo.
+        contrast: b, see `contrast_of`.
+    """
+    return TV_FACTOR * (noise * gamma) ** 1.5 / max(contrast, LEAST_CONTRAST)
+
+
+def contrast_of(light: Tensor) -> float:
+    """Return the mean size of the gradient of a scene, as told by a blurred photo of it, (1, C, H, W) linear light.
+
+    Means of 4 x 4 pixels hide the noise; of a blurred photo, their differences are about those of the sharp photo's
+    pixels. Squares are summed over three colours; one that is gray has three alike.
+    """
+    coarse = F.avg_pool2d(light, 4, ceil_mode=True, count_include_pad=False)
+    down, right = forward_difference(coarse, -2), forward_difference(coarse, -1)
+    return down.square_().add_(right.square_()).mean(1).mul_(3).sqrt_().mean().item()
+
+
+def offset_for(gamma: float, brightness: float = 1.0) -> float:
+    """Return the offset of the likelihood that suits a gamma and a photo.
+
+    The variance of the noise in light v goes like v^(2 - 2/gamma): about like v for gamma 2.2, where Richardson-Lucy
+    is right almost as it is, and not at all for gamma 1, where a large offset takes the dark pixels less seriously.
+    The two values that were best there, 0.05 and 0.2, are joined by a power. In photos that are dark as a whole, all
+    there is to see is in the dark; there it shrinks with the light.
+
+    Args:
+        gamma: of the photo, > 0.
+        brightness: mean light of the photo.
+    """
+    return 0.2 * gamma**-1.75 * min(1.0, brightness / BRIGHT_PHOTO)
+
+
+def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: float | None) -> RichardsonLucy:
+    """Return how one photo is restored; arguments as `deblur`."""
+    light = to_linear(photo.detach(), gamma)
+    if tv_weight is None:
+        noise = max(estimate_noise(photo.detach()).item(), LEAST_NOISE)
+        tv_weight = tv_weight_for(noise, gamma, contrast_of(light))
+    return RichardsonLucy(iterations, tv_weight, offset_for(gamma, light.mean().item()), tolerance=TOLERANCE)
+
+
+def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:
+    """Return the photo that is as far on the way from a photo to its restored one as `strength`, in [0, 1], says."""
+    return restored if strength == 1 else torch.lerp(photo, restored, strength)
+
+
+def check_strength(strength: float) -> None:
+    """Raise ValueError unless `strength` is in [0, 1]."""
+    if not 0 <= strength <= 1:
+        raise ValueError(
+            f'strength is {strength}, expected a number from 0, the blurred photo, to 1, the restored one.'
+        )
