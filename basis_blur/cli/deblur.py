@@ -92,14 +92,14 @@ def add_parser(subparsers) -> None:
         '--iterations',
         metavar='N',
         type=_count,
-        help='Richardson-Lucy iterations at most (default: 4 with an estimated blur, whose errors more of them fit; '
+        help='Richardson-Lucy iterations at most (default: 3 with an estimated blur, whose errors more of them fit; '
         '11 with a known one)',
     )
     parser.add_argument(
         '--strength',
         metavar='S',
         type=_strength,
-        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 0.5 with an estimated blur, '
+        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 0.6 with an estimated blur, '
         '1 with a known one)',
     )
     parser.add_argument(

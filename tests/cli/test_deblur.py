@@ -72,6 +72,14 @@ def complaint(capsys):
 # ----------------------------------------------------------------------------------------- the weights in the package
 
 
+def test_the_help_tells_the_settings_for_an_estimated_blur(capsys):
+    with pytest.raises(SystemExit):
+        main(['deblur', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert f'default: {settings.ESTIMATED_ITERATIONS} with an estimated blur' in text
+    assert f'default: {settings.ESTIMATED_STRENGTH} with an estimated blur' in text
+
+
 @pytest.mark.skipif(not TRAINED.is_file(), reason='the package has no trained weights yet')
 def test_the_weights_in_the_package_make_a_blurred_photo_sharper_offline(tmp_path, capsys, monkeypatch):
     def no_network(*_):
