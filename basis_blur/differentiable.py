@@ -20,12 +20,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.field import BlurField
-from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.boundary import ReflectPad
-from basis_blur.ops.camera_response import GAMMA, photo_of, to_linear
+from basis_blur.ops.camera_response import GAMMA
 from basis_blur.pipeline import deblur, light_for
-from basis_blur.restoration.recording import keep_copies
-from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
+from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import (
     ESTIMATED_ITERATIONS,
     ESTIMATED_STRENGTH,
@@ -116,17 +113,8 @@ class _Deblur(Function):
             # Photo by photo: the record of one is dropped before that of the next begins.
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
             with torch.enable_grad(), keep_copies(*inputs):
-                sharp = _recorded_deblur(*inputs, *ctx.settings)
+                solver = solver_settings(inputs[0], *ctx.settings)
+                sharp = recorded_deblur(inputs[0], BlurField.unchecked(*inputs[1:]), ctx.settings[0], solver)
                 found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
         gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])
         return *(next(gradients) if need else None for need in needed), None
-
-
-def _recorded_deblur(photo: Tensor, kernels: Tensor, mixing: Tensor, gamma: float, *settings) -> Tensor:
-    field = BlurField.unchecked(kernels, mixing)
-    light = to_linear(photo, gamma)
-    solver = solver_settings(photo, gamma, *settings)
-    scene = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver).scene
-    radius = field.kernel_size // 2
-    height, width = field.image_size
-    return photo_of(scene[..., radius : radius + height, radius : radius + width].clamp(0, 1), gamma).to(photo.dtype)

@@ -93,6 +93,11 @@ class BlurField:
         height, width = self.image_size
         return height + self.kernel_size - 1, width + self.kernel_size - 1
 
+    def inside(self, scene: Tensor) -> Tensor:
+        """Return the part of a scene (..., H+K-1, W+K-1) that lies under the photo: (..., H, W), a view."""
+        radius, (height, width) = self.kernel_size // 2, self.image_size
+        return scene[..., radius : radius + height, radius : radius + width]
+
     def __len__(self) -> int:
         return self.kernels.shape[0]
 

@@ -286,9 +286,7 @@ class _Solver:
         light = to_linear(self.photo, self.gamma)
         scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, watch).scene
         del light
-        radius = field.kernel_size // 2
-        height, width = field.image_size
-        inner = scene[..., radius : radius + height, radius : radius + width].clamp(0, 1)
+        inner = field.inside(scene).clamp(0, 1)
         del scene
         return to_srgb(inner, self.gamma).to(self.photo.dtype)
 

@@ -19,11 +19,8 @@ from torch.autograd.function import once_differentiable
 
 from basis_blur.field import BlurField
 from basis_blur.losses.psnr_loss import PSNRLoss
-from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.boundary import ReflectPad
-from basis_blur.ops.camera_response import GAMMA, photo_of, to_linear
-from basis_blur.restoration.recording import keep_copies
-from basis_blur.restoration.richardson_lucy import richardson_lucy_with_graph
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, check_strength, solver_settings, step_towards
 
 GREEN = slice(1, 2)
@@ -56,8 +53,7 @@ class RestorationLoss(nn.Module):
         self.gamma = gamma
         self.iterations = iterations
         self.strength = strength
-        self.loss_weight = loss_weight
-        self.psnr = PSNRLoss()
+        self.psnr = PSNRLoss(loss_weight)
 
     def forward(self, field: BlurField, blurred: Tensor, scene: Tensor) -> Tensor:
         """Return the loss in dB, one number; its gradient flows to `field` only.
@@ -76,32 +72,25 @@ class RestorationLoss(nn.Module):
                 raise ValueError(
                     f'{name} is {tuple(image.shape)}, expected N = {len(field)} and H, W = {tuple(size)}, as the field.'
                 )
-        sharp = _inside(scene, field).clamp(0, 1)
+        sharp = field.inside(scene).clamp(0, 1)
         if blurred.shape[1] == 3:
             blurred, sharp = blurred[:, GREEN], sharp[:, GREEN]
         with torch.autocast(blurred.device.type, enabled=False):
-            return self.loss_weight * _Loss.apply(field.kernels, field.mixing, blurred, sharp, self)
+            return _Loss.apply(field.kernels, field.mixing, blurred, sharp, self)
 
     def compute(self, field: BlurField, blurred: Tensor, sharp: Tensor) -> Tensor:
-        """Return the loss without its weight, to be differentiated under `keep_copies`."""
+        """Return the loss, to be differentiated under `keep_copies`."""
         settings = [solver_settings(photo, self.gamma, self.iterations, None) for photo in blurred.split(1)]
         solver = replace(
             settings[0],
             tv_weight=sum(each.tv_weight for each in settings) / len(settings),
             offset=sum(each.offset for each in settings) / len(settings),
         )
-        light = to_linear(blurred, self.gamma)
-        scene = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver).scene
-        restored = photo_of(_inside(scene, field).clamp(0, 1), self.gamma)
+        restored = recorded_deblur(blurred, field, self.gamma, solver)
         return self.psnr(step_towards(restored, blurred, self.strength), sharp)
 
     def extra_repr(self) -> str:
         return f'gamma={self.gamma}, iterations={self.iterations}, strength={self.strength}'
-
-
-def _inside(scene: Tensor, field: BlurField) -> Tensor:
-    radius, (height, width) = field.kernel_size // 2, field.image_size
-    return scene[..., radius : radius + height, radius : radius + width]
 
 
 class _Loss(Function):

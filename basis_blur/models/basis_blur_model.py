@@ -155,9 +155,7 @@ class BasisBlurModel(NetworkModel):
         scores = {'reblur_psnr': psnr(reblur(field, sample['gt'], gamma), sample['lq'])}
         scores.update(field_errors(field, true_field))
         if self.val_options['restore']:
-            radius = field.kernel_size // 2
-            height, width = field.image_size
-            sharp = sample['gt'][..., radius : radius + height, radius : radius + width].clamp(0, 1)
+            sharp = field.inside(sample['gt']).clamp(0, 1)
             restored = deblur(sample['lq'], field, gamma, ESTIMATED_ITERATIONS, strength=ESTIMATED_STRENGTH)
             scores['restored_psnr'] = psnr(restored, sharp)
             scores['blurred_psnr'] = psnr(sample['lq'], sharp)

@@ -11,6 +11,12 @@ from contextlib import AbstractContextManager
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from basis_blur.field import BlurField
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.boundary import ReflectPad
+from basis_blur.ops.camera_response import photo_of, to_linear
+from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy_with_graph
+
 
 def keep_copies(*constants: Tensor) -> AbstractContextManager:
     """Keep copies, for `backward`, of all that would be referred to in a `with` block, except of `constants`.
@@ -24,3 +30,10 @@ def keep_copies(*constants: Tensor) -> AbstractContextManager:
         return tensor if tensor.untyped_storage().data_ptr() in shared else tensor.clone()
 
     return saved_tensors_hooks(pack, lambda tensor: tensor)
+
+
+def recorded_deblur(photo: Tensor, field: BlurField, gamma: float, solver: RichardsonLucy) -> Tensor:
+    """Return the photos (N, C, H, W) as the solver restores them; for gradients, call it under `keep_copies`."""
+    light = to_linear(photo, gamma)
+    scene = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver).scene
+    return photo_of(field.inside(scene).clamp(0, 1), gamma).to(photo.dtype)

@@ -37,18 +37,6 @@ class Timing:
         return {'median_s': self.median, 'iqr_s': self.spread, 'runs': len(self.seconds)}
 
 
-def time_calls(function: Callable[[], object], repeats: int, warm_up: int = 1) -> Timing:
-    """Call `function` `warm_up` times without a clock and `repeats` times with one."""
-    for _ in range(warm_up):
-        function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return Timing(seconds)
-
-
 def time_alternately(functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, Timing]:
     """Time several functions in turn, so that whatever slows the machine for a while slows all of them.
 
