@@ -46,20 +46,25 @@ class BlurField:
     Args:
         kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
         mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
+        estimated: whether the blur was estimated from the photo, and so errs; `deblur` then goes less far. What is made
+            of a field, such as its crop, says the same.
 
     Raises:
         ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
             further than 0.001 from 1.
     """
 
-    def __init__(self, kernels: Tensor, mixing: Tensor):
+    estimated = False  # of a field that does not say
+
+    def __init__(self, kernels: Tensor, mixing: Tensor, estimated: bool = False):
         _check_shapes(kernels, mixing)
         _check_values(kernels, mixing)
         self.kernels = kernels
         self.mixing = mixing
+        self.estimated = estimated
 
     @classmethod
-    def unchecked(cls, kernels: Tensor, mixing: Tensor) -> BlurField:
+    def unchecked(cls, kernels: Tensor, mixing: Tensor, estimated: bool = False) -> BlurField:
         """Build a field whose values are known to be valid, such as the output of a softmax.
 
         Only shapes are checked, so nothing waits for a device and gradients of a training step flow freely.
@@ -69,7 +74,7 @@ class BlurField:
         """
         _check_shapes(kernels, mixing)
         field = cls.__new__(cls)
-        field.kernels, field.mixing = kernels, mixing
+        field.kernels, field.mixing, field.estimated = kernels, mixing, estimated
         return field
 
     @property
@@ -106,7 +111,7 @@ class BlurField:
         if isinstance(item, int):
             item = range(len(self))[item]
             item = slice(item, item + 1)
-        return BlurField.unchecked(self.kernels[item], self.mixing[item])
+        return BlurField.unchecked(self.kernels[item], self.mixing[item], self.estimated)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
         """Return the field of a window of the photo; sizes in pixels, the window inside the photo.
@@ -115,7 +120,8 @@ class BlurField:
             ValueError: the window reaches outside the photo.
         """
         _check_window(self.image_size, top, left, height, width)
-        return BlurField.unchecked(self.kernels, self.mixing[..., top : top + height, left : left + width])
+        window = self.mixing[..., top : top + height, left : left + width]
+        return BlurField.unchecked(self.kernels, window, self.estimated)
 
     def kernels_at(self, points: Tensor) -> Tensor:
         """Return the point spread functions of some pixels.
@@ -135,14 +141,15 @@ class BlurField:
 
     def to(self, *args, **kwargs) -> BlurField:
         """Return the field on another device or in another dtype, as `Tensor.to`."""
-        return BlurField.unchecked(self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs))
+        kernels, mixing = self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs)
+        return BlurField.unchecked(kernels, mixing, self.estimated)
 
     def detach(self) -> BlurField:
         """Return the same numbers without their history of gradients."""
-        return BlurField.unchecked(self.kernels.detach(), self.mixing.detach())
+        return BlurField.unchecked(self.kernels.detach(), self.mixing.detach(), self.estimated)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write `kernels` and `mixing` as they are to a compressed npz file, whole or not at all.
+        """Write `kernels`, `mixing` and `estimated` to a compressed npz file, whole or not at all.
 
         Args:
             path: file name; numpy's `load` reads it.
@@ -152,7 +159,10 @@ class BlurField:
         """
         with atomic_path(path) as partial, open(partial, 'wb') as file:
             np.savez_compressed(
-                file, kernels=self.kernels.detach().cpu().numpy(), mixing=self.mixing.detach().cpu().numpy()
+                file,
+                kernels=self.kernels.detach().cpu().numpy(),
+                mixing=self.mixing.detach().cpu().numpy(),
+                estimated=self.estimated,
             )
 
     @classmethod
@@ -169,12 +179,13 @@ class BlurField:
                 if arrays.zip.getinfo('kernels.npy').file_size > MOST_KERNEL_BYTES:
                     raise ValueError(f'its kernels take more than {MOST_KERNEL_BYTES / 1e6:.0f} MB')
                 kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
+                estimated = 'estimated' in arrays and bool(arrays['estimated'])
         except _NO_FIELD as error:
             raise InputError(
                 f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing".'
             ) from error
         try:
-            return cls(kernels, mixing)
+            return cls(kernels, mixing, estimated)
         except ValueError as error:
             raise InputError(f'{path}: {error}') from error
 
@@ -202,17 +213,19 @@ class CompactField(BlurField):
     Args:
         kernels: as of a BlurField.
         packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` makes it.
+        estimated: as of a BlurField.
 
     Raises:
         ValueError: shapes or devices do not fit together, or `packed` is not int16.
     """
 
-    def __init__(self, kernels: Tensor, packed: Tensor):
+    def __init__(self, kernels: Tensor, packed: Tensor, estimated: bool = False):
         if packed.dtype != torch.int16:
             raise ValueError(f'packed is {packed.dtype}, expected int16; see `CompactField.of`.')
         _check_shapes(kernels, torch.empty_like(packed[:, :, :1, :1], dtype=kernels.dtype))
         self.kernels = kernels
         self.packed = packed
+        self.estimated = estimated
 
     @classmethod
     def of(cls, field: BlurField) -> CompactField:
@@ -220,7 +233,7 @@ class CompactField(BlurField):
         packed = torch.empty_like(field.mixing, dtype=torch.int16)
         for place, coefficients in zip(packed.unbind(1), field.mixing.unbind(1), strict=True):
             place.copy_(pack(coefficients))
-        return cls(field.kernels, packed)
+        return cls(field.kernels, packed, field.estimated)
 
     @property
     def mixing(self) -> Tensor:
@@ -242,13 +255,13 @@ class CompactField(BlurField):
         if isinstance(item, int):
             item = range(len(self))[item]
             item = slice(item, item + 1)
-        return CompactField(self.kernels[item], self.packed[item])
+        return CompactField(self.kernels[item], self.packed[item], self.estimated)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
         """Return the field of a window of the photo, unpacked; arguments and errors as of a BlurField."""
         _check_window(self.image_size, top, left, height, width)
         window = self.packed[..., top : top + height, left : left + width]
-        return BlurField.unchecked(self.kernels, self._unpacked(window))
+        return BlurField.unchecked(self.kernels, self._unpacked(window), self.estimated)
 
     def kernels_at(self, points: Tensor) -> Tensor:
         """Return the point spread functions of some pixels, as of a BlurField."""
@@ -258,11 +271,11 @@ class CompactField(BlurField):
     def to(self, *args, **kwargs) -> CompactField:
         """Return the field on another device or in another dtype, as `Tensor.to`; the mixing stays packed."""
         kernels = self.kernels.to(*args, **kwargs)
-        return CompactField(kernels, self.packed.to(kernels.device))
+        return CompactField(kernels, self.packed.to(kernels.device), self.estimated)
 
     def detach(self) -> CompactField:
         """Return the same numbers without their history of gradients; the mixing has none."""
-        return CompactField(self.kernels.detach(), self.packed)
+        return CompactField(self.kernels.detach(), self.packed, self.estimated)
 
     def _unpacked(self, packed: Tensor) -> Tensor:
         return packed.to(self.kernels.dtype).div_(FULL_MIXING)

@@ -3,6 +3,7 @@
     estimate_blur   photo --to_linear--> network --> BlurField
     estimate_blur_at_half_size      the same of the photo at half size, with kernels twice as large
     deblur          photo --to_linear--> Richardson-Lucy with the field --> to_srgb --> photo
+                    the same, and its iterates --> IterateFusion --> photo
     restore         photo --> restoring network, such as UFPNet --> photo, tile by tile if wanted
 
 Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
@@ -10,8 +11,9 @@ Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, CompactField, pack
 from basis_blur.ops.basis_blur import BasisBlur
@@ -26,7 +29,7 @@ from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.tiled_blur import TiledBlur
 from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
-from basis_blur.restoration.settings import ITERATIONS, check_strength, solver_settings, step_towards
+from basis_blur.restoration.settings import check_strength, solver_settings, step_towards, steps_for
 from basis_blur.tiling import (
     Feathered,
     Window,
@@ -34,11 +37,13 @@ from basis_blur.tiling import (
     blur_tile,
     first_blur_tile,
     first_restoring_tile,
+    inside,
     restoring_tile,
     shared_means,
     spread_windows,
     takes_means,
     tile_windows,
+    tiles_with_halo,
     with_smaller_tiles,
 )
 
@@ -46,6 +51,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries,
 OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
 WHOLE_PIXELS = 1 << 23  # of larger photos, fields are compact and the blur is applied in windows
 TILE = 1024  # pixels; of the windows in which it then blurs
+FUSION_TILE = 1536  # pixels; of the tiles of an IterateFusion
 SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
 
 
@@ -65,7 +71,8 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
             `basis_blur.tiling` for why they make no difference.
 
     Returns:
-        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`.
+        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`. It says
+        that it is `estimated`.
 
     Raises:
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN.
@@ -86,10 +93,13 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
         return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
 
     with torch.no_grad(), _evaluation_mode(net):
-        if not isinstance(net, BasisKPN):
-            return estimate(None).to(photo)
-        tile = tile or blur_tile(net, photo.shape[-2:])
-        return with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
+        if isinstance(net, BasisKPN):
+            tile = tile or blur_tile(net, photo.shape[-2:])
+            field = with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
+        else:
+            field = estimate(None).to(photo)
+    field.estimated = True
+    return field
 
 
 def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
@@ -125,7 +135,7 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2
         whole = F.interpolate(small, scale_factor=2, mode='bilinear', align_corners=False)
         whole = whole[..., : shape[-2], : shape[-1]]
         place.copy_(pack(whole) if large else whole)
-    return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
+    return (CompactField if large else BlurField.unchecked)(kernels, mixing, estimated=True)
 
 
 def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
@@ -140,38 +150,76 @@ def deblur(
     photo: Tensor,
     field: BlurField,
     gamma: float = 2.2,
-    iterations: int = ITERATIONS,
+    iterations: int | None = None,
     tv_weight: float | None = None,
     callback: Callable[[int], None] | None = None,
     tile: int | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
+    fusion: IterateFusion | None = None,
 ) -> Tensor:
-    """Remove a known blur from a photo by Richardson-Lucy iterations.
+    """Remove the blur of a photo by Richardson-Lucy iterations.
 
     Photos of a batch are restored one by one, each for its own noise. The border that the photo does not show is
-    estimated with it, and saturated places are modelled as such.
+    estimated with it, and saturated places are modelled as such. By default a blur that was estimated
+    (`field.estimated`) is removed with more care than a true one.
 
     Args:
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         field: of that photo, on its device.
         gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
-        iterations: at most; the default suits the true blur, `ESTIMATED_ITERATIONS` an estimated one.
+        iterations: at most; by default 11 for a true blur, `ESTIMATED_ITERATIONS` for an estimated one.
         tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
         callback: called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
             are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
-        strength: of the step from the blurred photo to the restored one, in [0, 1]; `ESTIMATED_STRENGTH` suits an
-            estimated blur.
+        strength: of the step from the blurred photo to the restored one, in [0, 1]; by default 1 for a true blur and
+            with `fusion`, `ESTIMATED_STRENGTH` for an estimated one.
+        fusion: a network that looks at several iterates and makes the restored photo of them, such as
+            `load_network('iterate_fusion')`, which suits blurs that `load_network('basis_kpn')` estimated. It says how
+            many iterations are made.
 
     Returns:
         The sharp photo, as `photo` is.
 
     Raises:
-        ValueError: the photo is not as described, the field is of another size, or `strength` is out of its range.
+        ValueError: the photo is not as described, the field is of another size, `strength` is out of its range, or both
+            `iterations` and `fusion` are given.
         InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
     """
+    if fusion is None:
+        iterations, strength = steps_for(field.estimated, iterations, strength)
+        check_strength(strength)
+        return step_towards(
+            deblur_iterates(photo, field, (iterations,), gamma, tv_weight, callback, tile), photo, strength
+        )
+    if iterations is not None:
+        raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
+    check_strength(1.0 if strength is None else strength)
+    results = []
+    for n, one in enumerate(photo.split(1)):
+        iterates = deblur_iterates(one, field[n], fusion.iterations, gamma, tv_weight, callback, tile)
+        results.append(fuse(fusion, one, iterates))
+    return step_towards(torch.cat(results), photo, 1.0 if strength is None else strength)
+
+
+def deblur_iterates(
+    photo: Tensor,
+    field: BlurField,
+    iterations: Sequence[int],
+    gamma: float = 2.2,
+    tv_weight: float | None = None,
+    callback: Callable[[int], None] | None = None,
+    tile: int | None = None,
+) -> Tensor:
+    """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
+
+    Where the stop rule of the solver ends before, later iterates are the last one.
+
+    Args:
+        iterations: >= 1, ascending.
+        photo, field, gamma, tv_weight, callback, tile: as of `deblur`; errors too.
+    """
     check_photo(photo)
-    check_strength(strength)
     check_larger_than_kernel(photo, field.kernel_size)
     if tile is None and photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
         tile = TILE
@@ -181,13 +229,39 @@ def deblur(
             'W; give the field that was estimated from this photo.'
         )
     results = []
-    for n in range(len(photo)):
-        settings = solver_settings(photo[n : n + 1], gamma, iterations, tv_weight)
-        solver = _Solver(photo[n : n + 1], field[n], gamma, settings, callback)
-        results.append(
-            step_towards(with_smaller_tiles(solver.solve, tile, TILE, 'removing the blur'), photo[n : n + 1], strength)
-        )
+    for n, one in enumerate(photo.split(1)):
+        solver = _Solver(one, field[n], gamma, solver_settings(one, gamma, iterations[-1], tv_weight), callback)
+        work = partial(solver.solve, iterations)
+        results.append(with_smaller_tiles(work, tile, TILE, 'removing the blur'))
     return results[0] if len(results) == 1 else torch.cat(results)
+
+
+@torch.no_grad()
+def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION_TILE) -> Tensor:
+    """Return what a network makes of a photo and of its iterates, in tiles that see all that reaches them.
+
+    Args:
+        net: runs in evaluation mode and is afterwards in its mode of before.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        iterates: (N, the same times the number of `net.iterations`, H, W); see `deblur_iterates`.
+        tile: largest side of a tile, pixels, rounded down to a multiple of 8.
+
+    Raises:
+        InputError: memory does not suffice for small tiles.
+    """
+    images = [photo, *iterates.split(photo.shape[1], 1)]
+    first = next(net.parameters())
+
+    def work(side: int) -> Tensor:
+        result = torch.empty_like(photo)
+        for core, around in tiles_with_halo(photo.shape[-2:], max(8, side // 8 * 8), net.reach):
+            stack = torch.cat([image[(..., *around)].to(first).expand(-1, 3, -1, -1) for image in images], 1)
+            found = net(stack)[(..., *inside(core, around))]
+            result[(..., *core)] = found if photo.shape[1] == 3 else found.mean(1, keepdim=True)
+        return result
+
+    with _evaluation_mode(net):
+        return with_smaller_tiles(work, tile, tile, 'fusing the iterates')
 
 
 @torch.no_grad()
@@ -279,16 +353,26 @@ class _Solver:
         self.settings = settings
         self.callback = callback
 
-    def solve(self, tile: int | None) -> Tensor:
+    def solve(self, kept: Sequence[int], tile: int | None) -> Tensor:
+        """Return the photos after the iterations `kept`, one after the other in dim 1."""
         field = self.field
         blur = BasisBlur(field) if tile is None else TiledBlur(field, tile)
+        found = []
+
+        def keep(iteration: int, scene: Tensor) -> None:
+            if iteration in kept:
+                found.append(self._photo_of(scene))
+
         watch = None if self.callback is None else lambda iteration, _: self.callback(iteration)
         light = to_linear(self.photo, self.gamma)
-        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, watch).scene
+        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, watch, keep).scene
         del light
-        inner = field.inside(scene).clamp(0, 1)
-        del scene
-        return to_srgb(inner, self.gamma).to(self.photo.dtype)
+        if len(found) < len(kept):
+            found += [self._photo_of(scene)] * (len(kept) - len(found))
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
+
+    def _photo_of(self, scene: Tensor) -> Tensor:
+        return to_srgb(self.field.inside(scene).clamp(0, 1), self.gamma).to(self.photo.dtype)
 
 
 def check_photo(photo: Tensor) -> None:

@@ -29,6 +29,7 @@ from basis_blur.losses import (  # noqa: E402
 from basis_blur.metrics.realblur import calculate_psnr_realblur, calculate_ssim_realblur  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
+from basis_blur.models.iterate_fusion_model import IterateFusionModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
@@ -44,6 +45,7 @@ COMPONENTS = {
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),
     registries.MODEL_REGISTRY: (
         BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel, SelfSupervisedReblurModel,
+        IterateFusionModel,
     ),
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.pipeline import check_photo, deblur
+from basis_blur.restoration.settings import ITERATIONS
 
 STEPS = 30
 STEPS_PER_RESTORATION = 10
@@ -70,7 +71,7 @@ def refine_field(
 
     def judge(candidate: BlurField) -> float:
         with torch.no_grad():
-            return loss(candidate, deblur(photo, candidate, gamma), photo).item()
+            return loss(candidate, deblur(photo, candidate, gamma, ITERATIONS, strength=1.0), photo).item()
 
     logits = [each.detach().clamp_min(LEAST).log().requires_grad_() for each in (field.kernels, field.mixing)]
     optimizer = torch.optim.Adam(logits, LEARNING_RATE)
@@ -86,6 +87,7 @@ def refine_field(
         if callback is not None:
             callback(step + 1, error.item())
     refined = _field_of([each.detach() for each in logits])
+    refined.estimated = field.estimated
     before, after = judge(field), judge(refined)
     improved = after < before
     return Refinement(refined if improved else field, before, after, improved)

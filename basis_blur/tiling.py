@@ -230,7 +230,7 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Te
     """
     photo = reflect_to_multiple(light - 0.5, SIZE_MULTIPLE)
     parts = _Parts(net, net._stem_for(light))
-    tiles = list(_tiles_with_halo(photo.shape[-2:], max(SIZE_MULTIPLE, tile // SIZE_MULTIPLE * SIZE_MULTIPLE)))
+    tiles = list(tiles_with_halo(photo.shape[-2:], max(SIZE_MULTIPLE, tile // SIZE_MULTIPLE * SIZE_MULTIPLE), HALO))
     with shared_means([parts.stem, net.encoder, net.bottleneck, net.mixing_head]):
         if takes_means(net):
             side = math.isqrt(WHOLE_FEATURES // net.hyper_parameters['num_feat']) // SAMPLE_WINDOWS
@@ -243,7 +243,7 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Te
         deep, features = [], []
         for core, around in tiles:
             maps = parts.encode(photo[(..., *around)])
-            maps = [each[(..., *_inside(core, around, 2**level))] for level, each in enumerate(maps)]
+            maps = [each[(..., *inside(core, around, 2**level))] for level, each in enumerate(maps)]
             totals = [each.sum((-2, -1), keepdim=True, dtype=torch.float64) for each in maps]
             sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
             deep.append(maps[DEEP].clone())
@@ -263,8 +263,8 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Te
             place = tuple(slice(part.start // 2**DEEP, part.stop // 2**DEEP) for part in around)
             logits = parts.mix(photo[(..., *around)], below[(..., *place)])
             target = mixing[(..., *core)]
-            inside = logits[(..., *_inside(core, around, 1))][..., : target.shape[-2], : target.shape[-1]]
-            target.copy_(pack(inside.softmax(1)) if target.dtype == torch.int16 else inside.softmax(1))
+            found = logits[(..., *inside(core, around))][..., : target.shape[-2], : target.shape[-1]].softmax(1)
+            target.copy_(pack(found) if target.dtype == torch.int16 else found)
     return kernels
 
 
@@ -301,17 +301,17 @@ class _Parts:
         self.net.mixing_head(features, skips[::-1])
 
 
-def _tiles_with_halo(size: tuple[int, int], tile: int) -> Iterator[tuple[Window, Window]]:
-    """Cut a photo (H, W), multiples of 32, into tiles side by side; each with the window that reaches further."""
+def tiles_with_halo(size: tuple[int, int], tile: int, halo: int) -> Iterator[tuple[Window, Window]]:
+    """Cut a photo (H, W) into tiles side by side; each with the window that reaches `halo` pixels further."""
     cuts = [[(start, min(start + tile, side)) for start in range(0, side, tile)] for side in size]
     for core in product(*cuts):
         around = [
-            slice(max(0, start - HALO), min(side, stop + HALO)) for (start, stop), side in zip(core, size, strict=True)
+            slice(max(0, start - halo), min(side, stop + halo)) for (start, stop), side in zip(core, size, strict=True)
         ]
         yield tuple(slice(*part) for part in core), tuple(around)
 
 
-def _inside(core: Window, around: Window, scale: int) -> Window:
+def inside(core: Window, around: Window, scale: int = 1) -> Window:
     """Return where a tile lies in the window around it, in maps that are `scale` times smaller."""
     return tuple(
         slice((part.start - outer.start) // scale, (part.stop - outer.start) // scale)

@@ -3,6 +3,7 @@
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.correlation_kpn_arch import CorrelationKPN
 from basis_blur.archs.deblurgan_arch import DeblurGANGenerator
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 from basis_blur.archs.mimo_unet_arch import MIMOUNet
@@ -20,4 +21,5 @@ ARCHS = {
     'MIMOUNet': MIMOUNet,
     'MPRNet': MPRNet,
     'DeblurGANGenerator': DeblurGANGenerator,
+    'IterateFusion': IterateFusion,
 }

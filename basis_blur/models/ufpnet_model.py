@@ -124,24 +124,35 @@ class UFPNetModel(NetworkModel):
         self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> list[dict[str, float]]:
         """Restore every photo, score it if there is a sharp one, and draw it beside the blurred one."""
-        net = self.best_net
         scores = []
         for index, data in enumerate(self.progress(samples, len(dataset))):
             self.name_batch(data)
-            lq, gt = pair_of(data, self.device, gamma_of(dataset.opt))
-            with self.autocast():
-                image = restore(net, lq, self.val_options.get('tile'))
-            scores.append(self._score(image, lq, gt))
+            gamma = gamma_of(dataset.opt)
+            lq, gt = pair_of(data, self.device, gamma)
+            images = self.restored(lq, gamma)
+            image = images['']
+            scores.append(self._score(images, lq, gt))
             if self.wants_picture(index, tb_logger, save_img):
                 picture = draw_side_by_side({'blurred': lq.cpu(), 'restored': image.cpu()})
                 self.show(index, picture, dataset.opt['name'], current_iter, tb_logger, save_img)
         return scores
 
-    def _score(self, image: Tensor, lq: Tensor, gt: Tensor | None) -> dict[str, float]:
+    def restored(self, lq: Tensor, gamma: float) -> dict[str, Tensor]:
+        """Return the restored photos of a validation under '', and others to compare with, by what names their PSNR.
+
+        Args:
+            lq: (N, C, H, W); sRGB-like.
+            gamma: of the photos.
+        """
+        with self.autocast():
+            return {'': restore(self.best_net, lq, self.val_options.get('tile'))}
+
+    def _score(self, images: Mapping[str, Tensor], lq: Tensor, gt: Tensor | None) -> dict[str, float]:
         if gt is None:
             return {}
-        scores = {'psnr': psnr(image, gt).item(), 'blurred_psnr': psnr(lq, gt).item()}
-        pair = {'img': tensor2img(image), 'img2': tensor2img(gt)}
+        shown = {**images, 'blurred_': lq}
+        scores = {f'{name}psnr': psnr(image, gt).item() for name, image in shown.items()}
+        pair = {'img': tensor2img(images['']), 'img2': tensor2img(gt)}
         for name, options in (self.val_options.get('metrics') or {}).items():
             scores[name] = float(calculate_metric(pair, dict(options)))
         return scores

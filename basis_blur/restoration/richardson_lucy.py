@@ -91,6 +91,7 @@ def richardson_lucy(
     start: Tensor,
     settings: RichardsonLucy = RichardsonLucy(),
     callback: Callable[[int, float], None] | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Restoration:
     """Find the scene whose blur is the photo.
 
@@ -103,11 +104,12 @@ def richardson_lucy(
         start: (N, C, h, w); the first scene, linear light >= 0; the photo with a mirrored border is a good one.
         settings: see `RichardsonLucy`.
         callback: called after each iteration with its number, from 1, and the mean data term.
+        watch: called before that with the number and the scene so far, (N, C, h, w), which the next iteration changes.
 
     Raises:
         ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.
     """
-    return richardson_lucy_with_graph(light, blur, start, settings, callback)
+    return richardson_lucy_with_graph(light, blur, start, settings, callback, watch)
 
 
 def richardson_lucy_with_graph(
@@ -116,6 +118,7 @@ def richardson_lucy_with_graph(
     start: Tensor,
     settings: RichardsonLucy = RichardsonLucy(),
     callback: Callable[[int, float], None] | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Restoration:
     """Do as `richardson_lucy`, and record it for gradients of the scene, by all that it was computed from.
 
@@ -143,6 +146,8 @@ def richardson_lucy_with_graph(
         del direction, change
         slope, data_term = model.compare(blurred)
         history.append(data_term)
+        if watch is not None:
+            watch(iteration, scene)
         if callback is not None:
             callback(iteration, history[-1].mean().item())
         if settings.tolerance:

@@ -78,6 +78,12 @@ def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: flo
     return RichardsonLucy(iterations, tv_weight, offset_for(gamma, light.mean().item()), tolerance=TOLERANCE)
 
 
+def steps_for(estimated: bool, iterations: int | None, strength: float | None) -> tuple[int, float]:
+    """Return how many iterations to make and how far to go, where not given as suits a true or an estimated blur."""
+    usual = (ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH) if estimated else (ITERATIONS, 1.0)
+    return usual[0] if iterations is None else iterations, usual[1] if strength is None else strength
+
+
 def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:
     """Return the photo that is as far on the way from a photo to its restored one as `strength`, in [0, 1], says."""
     return restored if strength == 1 else torch.lerp(photo, restored, strength)

@@ -1,0 +1,137 @@
+"""IterateFusion: a network that looks at what Richardson-Lucy makes of a photo, and says what of it to believe.
+
+    photo v, iterates u_1 ... u_n of the solver with an estimated blur
+        -> pixels of 4 x 4 as channels -> residual blocks, the middle ones at half of that size -> weights w_i, image r
+    restored = v + sum_i w_i (u_i - v) + r,        w_i >= 0 not required, one for each pixel
+
+Early iterates are safe and soft, late ones crisp where the blur was estimated well, and full of rings where it was not.
+A network that is shown them tells by looking: that deconvolution leaves artifacts which can be learned away is due to
+[S13]. A fresh one returns a step of 0.6 from the photo to the mean of its iterates.
+
+[S13] Schuler et al., "A machine learning approach for non-blind image deconvolution", CVPR 2013.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
+
+COLOURS = 3
+CELL = 4  # pixels a side that become channels
+SIZE_MULTIPLE = 2 * CELL
+SLOPE = 0.01
+FIRST_STEP = 0.6  # of a fresh network, from the photo to the mean of its iterates
+# Sizes at which the inputs and the residual image are about 1.
+DIFFERENCES = 4.0
+RESIDUAL = 0.1
+
+
+class IterateFusion(nn.Module):
+    """Fuse a photo and the iterates of its restoration to one photo.
+
+    Args:
+        iterations: which iterates it is shown, counted from 1 and ascending.
+        width: channels at a quarter of the photo's size.
+        deep_width: channels at an eighth.
+        blocks: residual blocks at a quarter of the size, half of them before and half after the deep ones.
+        deep_blocks: residual blocks at an eighth.
+
+    Raises:
+        ValueError: a hyper-parameter is outside its range.
+    """
+
+    def __init__(
+        self,
+        iterations: tuple[int, ...] = (2, 4, 8),
+        width: int = 128,
+        deep_width: int = 192,
+        blocks: int = 6,
+        deep_blocks: int = 6,
+    ):
+        super().__init__()
+        iterations = tuple(iterations)
+        _check(iterations, width, deep_width, blocks, deep_blocks)
+        self.iterations = iterations
+        self._hyper_parameters = {
+            'iterations': iterations,
+            'width': width,
+            'deep_width': deep_width,
+            'blocks': blocks,
+            'deep_blocks': deep_blocks,
+        }
+        self.in_channels = COLOURS * (1 + len(iterations))
+        self.intro = nn.Conv2d(CELL**2 * self.in_channels, width, 3, padding=1)
+        self.before = nn.Sequential(*(_Block(width) for _ in range(blocks // 2)))
+        self.down = nn.Conv2d(width, deep_width, 2, stride=2)
+        self.deep = nn.Sequential(*(_Block(deep_width) for _ in range(deep_blocks)))
+        self.up = nn.Sequential(nn.Conv2d(deep_width, 4 * width, 1), nn.PixelShuffle(2))
+        self.after = nn.Sequential(*(_Block(width) for _ in range(blocks - blocks // 2)))
+        self.tail = nn.Conv2d(width, CELL**2 * (COLOURS + len(iterations)), 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    @property
+    def hyper_parameters(self) -> dict[str, int | tuple[int, ...]]:
+        """The keyword arguments that build this network again."""
+        return dict(self._hyper_parameters)
+
+    @property
+    def reach(self) -> int:
+        """How far a pixel of the result can depend on pixels of the photo, rounded up to whole cells of 8."""
+        shallow = 2 + 2 * self._hyper_parameters['blocks']  # convolutions of 3 x 3
+        deep = 2 * self._hyper_parameters['deep_blocks']
+        return SIZE_MULTIPLE * (deep + -(-shallow // 2) + 1)
+
+    def forward(self, stack: Tensor) -> Tensor:
+        """Return the restored photo (N, 3, H, W), sRGB-like; in evaluation it is clamped to [0, 1].
+
+        Args:
+            stack: (N, 3 (1 + n), H, W); sRGB-like in [0, 1], any H, W >= 1: the photo, and after it its iterates.
+
+        Raises:
+            ValueError: the shape is another.
+        """
+        if stack.ndim != 4 or stack.shape[1] != self.in_channels or 0 in stack.shape:
+            raise ValueError(
+                f'stack has shape {tuple(stack.shape)}, expected (N, {self.in_channels}, H, W) with at least one '
+                f'pixel: a photo of 3 colours and its iterates {", ".join(map(str, self.iterations))}.'
+            )
+        height, width = stack.shape[-2:]
+        images = stack.unflatten(1, (-1, COLOURS))
+        photo, changes = images[:, 0], images[:, 1:] - images[:, :1]
+        shown = torch.cat([photo - 0.5, DIFFERENCES * changes.flatten(1, 2)], 1)
+        x = self.before(self.intro(F.pixel_unshuffle(reflect_to_multiple(shown, SIZE_MULTIPLE), CELL)))
+        x = self.after(x + self.up(self.deep(self.down(x))))
+        found = cropped(F.pixel_shuffle(self.tail(x).to(stack.dtype), CELL), height, width)
+        weights = found[:, COLOURS:] + FIRST_STEP / len(self.iterations)
+        restored = photo + (weights[:, :, None] * changes).sum(1) + RESIDUAL * found[:, :COLOURS]
+        return restored if self.training else restored.clamp(0, 1)
+
+
+class _Block(nn.Module):
+    """x + conv(leaky(conv(x))), of which a fresh one returns x."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(x), SLOPE, inplace=True))
+
+
+def _check(iterations: tuple[int, ...], width: int, deep_width: int, blocks: int, deep_blocks: int) -> None:
+    ascending = all(a < b for a, b in itertools.pairwise(iterations))
+    if not iterations or not all(isinstance(i, int) and i >= 1 for i in iterations) or not ascending:
+        raise ValueError(f'iterations are {iterations}, expected whole numbers >= 1, ascending, such as (2, 4, 8).')
+    if min(width, deep_width) < 1:
+        raise ValueError(f'width is {width} and deep_width {deep_width}, expected at least 1; see the defaults.')
+    if min(blocks, deep_blocks) < 0:
+        raise ValueError(f'blocks are {blocks} and deep_blocks {deep_blocks}, expected >= 0.')

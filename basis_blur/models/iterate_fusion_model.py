@@ -1,0 +1,69 @@
+"""Train and validate a network that fuses the iterates of Richardson-Lucy to one photo.
+
+lq --B, frozen--> field --Richardson-Lucy--> iterates;    network_g(lq, iterates) --> image;    L = pixel(image, gt)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.fusion import iterate_stack, random_views
+from basis_blur.models.batch import gamma_of
+from basis_blur.models.ufpnet_model import UFPNetModel
+from basis_blur.options import Option, OptionError
+from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.weights import load_network
+
+ESTIMATORS = ('BasisKPN', 'CorrelationKPN')
+
+
+class IterateFusionModel(UFPNetModel):
+    """BasicSR model for an IterateFusion.
+
+    Options beyond `NetworkModel`'s: `path: pretrain_blur`, weights of the frozen network that estimates the blur, a
+    file or a name, by default of the network in the box; `train: pixel_opt`, a loss of the restored against the sharp
+    photo; `train: views` of each photo in a step, and `train: view_size`, their side in pixels; `val: metrics`.
+
+    Scores of a validation: psnr in dB, and to compare with blurred_psnr and solver_psnr, of `deblur` without the
+    network.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **UFPNetModel.OPTIONS,
+        'train': {
+            **UFPNetModel.OPTIONS['train'],
+            'views': Option((int,), 4, least=1),
+            'view_size': Option((int,), 160, least=8),
+        },
+        'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'basis_kpn')},
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if not isinstance(self.best_net, IterateFusion):
+            raise OptionError(f'network_g is a {type(self.best_net).__name__}, expected an IterateFusion.')
+        path = self.read_section('path')['pretrain_blur']
+        self.net_blur = load_network(path, self.device, expect=ESTIMATORS).requires_grad_(False)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one training step on several views of each photo of the batch.
+
+        Raises:
+            InputError: a loss or the gradient is not finite.
+        """
+        stack = iterate_stack(self.net_blur, self.lq, self.best_net.iterations, gamma_of(self.opt['datasets']['train']))
+        shown, gt = random_views(stack, self.gt, self.train_options['view_size'], self.train_options['views'])
+        with self.autocast():
+            image = self.net_g(shown)
+        self.descend(self.losses_of(image, shown, gt), current_iter)
+
+    @torch.no_grad()
+    def restored(self, lq: Tensor, gamma: float) -> dict[str, Tensor]:
+        """Return the photos as the network restores them, and as `deblur` does without it."""
+        photo = lq.clamp(0, 1)
+        field = estimate_blur(self.net_blur, photo, gamma)
+        return {'': deblur(photo, field, gamma, fusion=self.best_net), 'solver_': deblur(photo, field, gamma)}
