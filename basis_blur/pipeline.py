@@ -360,15 +360,14 @@ class _Solver:
         found = []
 
         def keep(iteration: int, scene: Tensor) -> None:
-            if iteration in kept:
+            if iteration in kept[:-1]:
                 found.append(self._photo_of(scene))
 
         watch = None if self.callback is None else lambda iteration, _: self.callback(iteration)
         light = to_linear(self.photo, self.gamma)
         scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, watch, keep).scene
         del light
-        if len(found) < len(kept):
-            found += [self._photo_of(scene)] * (len(kept) - len(found))
+        found += [self._photo_of(scene)] * (len(kept) - len(found))
         return found[0] if len(found) == 1 else torch.cat(found, 1)
 
     def _photo_of(self, scene: Tensor) -> Tensor:

@@ -42,8 +42,12 @@ MOST_PARAMETERS = 4 * 10**9
 MOST_BLOCKS = 1000
 
 # Names that `load_network` takes instead of a file: name -> file in the package. Beside each is its model card.
-TRAINED = Path(__file__).parent / 'trained' / 'correlation_kpn.safetensors'
-NAMES: dict[str, Path] = {'basis_kpn': TRAINED, 'correlation_kpn': TRAINED}
+TRAINED = Path(__file__).parent / 'trained'
+NAMES: dict[str, Path] = {
+    'basis_kpn': TRAINED / 'correlation_kpn.safetensors',
+    'correlation_kpn': TRAINED / 'correlation_kpn.safetensors',
+    'iterate_fusion': TRAINED / 'iterate_fusion.safetensors',
+}
 
 # The published two-head weights [C21]: their key | ours, each followed by '.weight' and '.bias'. Their blocks count
 # from 1, ours from 0.

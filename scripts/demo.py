@@ -6,7 +6,7 @@
 2. trains options/train_basis_quick.yml through BasicSR, which validates with Richardson-Lucy at its end;
 3. estimates and removes the blur of two photos that were not trained on: a real one, scikit-image's blurred clock,
    and a sharp one that is blurred here by simulated camera shake, so that there is a truth to score against. It does so
-   with the network in the box, which was trained for longer, and with the one trained here, in trained_here/.
+   with the networks in the box, which were trained for longer, and with the one trained here, in trained_here/.
 
 A second call reuses the data sets and trains anew.
 """
@@ -29,7 +29,6 @@ import basis_blur as bb
 from basis_blur.image_io import read_photo, write_photo
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.simulation.camera_shake import shake_kernels
 from basis_blur.visualize import draw_basis_montage, draw_kernel_grid, draw_side_by_side, write_picture
 
@@ -60,10 +59,10 @@ def main() -> int:
         weights = train()
         step('3/3  Estimating and removing the blur of photos it has not seen')
         lines = [
-            f'{name}: {restore(net, args.output / folder)}'
-            for name, net, folder in (
-                ('Network in the box', bb.load_network('basis_kpn'), ''),
-                ('Network trained here', bb.load_network(weights), 'trained_here'),
+            f'{name}: {restore(net, fusion, args.output / folder)}'
+            for name, net, fusion, folder in (
+                ('Networks in the box', bb.load_network('basis_kpn'), bb.load_network('iterate_fusion'), ''),
+                ('Network trained here', bb.load_network(weights), None, 'trained_here'),
             )
         ]
     except subprocess.CalledProcessError as error:
@@ -104,14 +103,14 @@ def train() -> Path:
     return ROOT / 'experiments' / OPTIONS.stem / 'models' / 'net_g_latest.pth'
 
 
-def restore(net: torch.nn.Module, output: Path) -> str:
+def restore(net: torch.nn.Module, fusion: torch.nn.Module | None, output: Path) -> str:
     """Write the pictures, and return the line of scores that is also written."""
     clock = read_photo(PHOTOS / BLURRED_PHOTO).pixels
-    show(output / 'clock', clock, bb.estimate_blur(net, clock))
+    show(output / 'clock', clock, bb.estimate_blur(net, clock), fusion)
 
     sharp, blurred, true_field = shaken(read_photo(PHOTOS / SHARP_PHOTO).pixels, net.hyper_parameters['kernel_size'])
     field = bb.estimate_blur(net, blurred)
-    restored = show(output / 'coffee', blurred, field)
+    restored = show(output / 'coffee', blurred, field, fusion)
     with_true_kernels = bb.deblur(blurred, true_field)
     write_photo(output / 'coffee' / 'restored_with_true_kernels.png', with_true_kernels)
     write_picture(output / 'coffee' / 'true_kernel_grid.png', draw_kernel_grid(blurred, true_field))
@@ -159,9 +158,9 @@ def no_blur(field: bb.BlurField) -> bb.BlurField:
     return bb.BlurField(kernel, torch.ones(1, 1, *field.image_size))
 
 
-def show(folder: Path, photo: Tensor, field: bb.BlurField) -> Tensor:
+def show(folder: Path, photo: Tensor, field: bb.BlurField, fusion: torch.nn.Module | None) -> Tensor:
     """Restore a photo and write the pictures of it."""
-    restored = bb.deblur(photo, field, iterations=ESTIMATED_ITERATIONS, strength=ESTIMATED_STRENGTH)
+    restored = bb.deblur(photo, field, fusion=fusion)
     write_photo(folder / 'blurred.png', photo)
     write_photo(folder / 'restored.png', restored)
     write_picture(folder / 'kernel_grid.png', draw_kernel_grid(photo, field))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from basis_blur.errors import InputError
-from basis_blur.field import BlurField
+from basis_blur.field import BlurField, CompactField
 
 
 def make_field():
@@ -30,6 +30,25 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert torch.equal(loaded.kernels, field.kernels)
     assert torch.equal(loaded.mixing, field.mixing)
     assert [p.name for p in tmp_path.iterdir()] == ['field.npz']
+
+
+@pytest.mark.parametrize('estimated', [False, True])
+def test_what_is_made_of_a_field_says_whether_it_was_estimated(tmp_path, estimated):
+    plain = make_field()
+    for field in (BlurField(plain.kernels, plain.mixing, estimated), CompactField.of(plain)):
+        field.estimated = estimated
+        field.save(tmp_path / 'field.npz')
+        made = [
+            field[0], field[:1], field.crop(0, 0, 3, 3), field.to(torch.float32), field.detach(),
+            CompactField.of(field), BlurField.load(tmp_path / 'field.npz'),
+        ]  # fmt: skip
+        assert [each.estimated for each in made] == [estimated] * len(made)
+
+
+def test_files_that_do_not_say_hold_no_estimates(tmp_path):
+    field = make_field()
+    np.savez(tmp_path / 'old.npz', kernels=field.kernels.numpy(), mixing=field.mixing.numpy())
+    assert not BlurField.load(tmp_path / 'old.npz').estimated
 
 
 def test_a_crop_is_the_field_of_a_window():

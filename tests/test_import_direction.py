@@ -14,7 +14,7 @@ FLOORS = [
     {'errors', 'files', 'field', 'interrupts', 'ops', 'options'},
     {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
     {'weights', 'tiling', 'visualize', 'image_io', 'field_tiff', 'export'},
-    {'pipeline', 'refinement', 'differentiable', 'trust'},
+    {'pipeline', 'refinement', 'differentiable', 'fusion', 'trust'},
     {'data', 'models'},
     {'bridges', 'plugin', 'registry'},
     {'cli', '__main__'},

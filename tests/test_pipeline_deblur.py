@@ -9,7 +9,13 @@ from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_srgb
 from basis_blur.pipeline import deblur
-from basis_blur.restoration.settings import contrast_of, offset_for, tv_weight_for
+from basis_blur.restoration.settings import (
+    ESTIMATED_ITERATIONS,
+    ESTIMATED_STRENGTH,
+    contrast_of,
+    offset_for,
+    tv_weight_for,
+)
 from basis_blur.simulation.camera_shake import shake_kernels
 
 KERNEL_SIZE = 17
@@ -101,6 +107,14 @@ def test_contrast_is_the_mean_gradient_of_three_colours_and_hardly_sees_noise():
     assert contrast_of(ramp) == pytest.approx(expected)
     assert contrast_of(ramp[:, :1]) == pytest.approx(expected)
     assert contrast_of(ramp + 0.004 * torch.randn_like(ramp)) == pytest.approx(expected, rel=0.02)
+
+
+def test_an_estimated_blur_is_removed_with_more_care():
+    blurred, _, field = make_scene(0, 2.2, 0.004)
+    whole = deblur(blurred, field, iterations=ESTIMATED_ITERATIONS)
+    field.estimated = True
+    torch.testing.assert_close(deblur(blurred, field), blurred + ESTIMATED_STRENGTH * (whole - blurred))
+    torch.testing.assert_close(deblur(blurred, field, strength=1.0), whole)
 
 
 def test_progress_is_told():

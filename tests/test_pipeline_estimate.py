@@ -6,7 +6,7 @@ from torch import nn
 
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
-from basis_blur.pipeline import estimate_blur
+from basis_blur.pipeline import estimate_blur, estimate_blur_at_half_size
 
 
 class Listener(nn.Module):
@@ -73,6 +73,11 @@ def test_the_mode_is_restored_when_the_network_fails():
     with pytest.raises(TypeError):
         estimate_blur(net, torch.rand(1, 3, 6, 7))
     assert net.training
+
+
+def test_the_field_says_that_it_is_estimated():
+    assert estimate_blur(Listener(), torch.rand(1, 3, 6, 7)).estimated
+    assert estimate_blur_at_half_size(Listener(), torch.rand(1, 3, 16, 17)).estimated
 
 
 def test_the_field_has_no_gradient_but_can_be_optimised():

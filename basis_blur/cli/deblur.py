@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from basis_blur.archs.iterate_fusion_arch import IterateFusion
     from basis_blur.archs.ufpnet_arch import Restored
     from basis_blur.field import BlurField
     from basis_blur.image_io import Photo
     from basis_blur.refinement import CodeRefinement, Refinement
 
-DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations (--method rl),
-or by a network that restores photos with the kernels it estimates (--method ufpnet).
+DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
+second network makes one photo (--method rl), or by a network that restores photos with the kernels it
+estimates (--method ufpnet).
 
 IMG is a photo (PNG, JPEG, TIFF; 8 or 16 bits; gray, colour, with alpha) or a folder of photos, whose sub-folders are
 not looked into. OUT is a file, or a folder in which photos keep their names. Bit depth, alpha, ICC profile and EXIF
@@ -39,6 +41,7 @@ left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'ufpnet')
+FUSION, NO_FUSION = 'iterate_fusion', 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
 MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
@@ -92,15 +95,21 @@ def add_parser(subparsers) -> None:
         '--iterations',
         metavar='N',
         type=_count,
-        help='Richardson-Lucy iterations at most (default: 3 with an estimated blur, whose errors more of them fit; '
-        '11 with a known one)',
+        help='Richardson-Lucy iterations at most, without the second network (default: 3 with an estimated blur, whose '
+        'errors more of them fit; 11 with a known one)',
     )
     parser.add_argument(
         '--strength',
         metavar='S',
         type=_strength,
-        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 0.6 with an estimated blur, '
-        '1 with a known one)',
+        help='how far to go from the blurred photo to the restored one, 0 to 1 (default: 1; 0.6 with an estimated blur '
+        'and without the second network)',
+    )
+    parser.add_argument(
+        '--fusion',
+        metavar='FILE',
+        help='weights of the second network, an IterateFusion, or "none" (default: the one in the box, where the blur '
+        'is estimated by the other network in the box)',
     )
     parser.add_argument(
         '--save-kernels',
@@ -161,7 +170,8 @@ def run(args: argparse.Namespace) -> int:
     failures = 0
     with estimation.plain_warnings(COMMAND):
         if args.method == 'rl':
-            method = functools.partial(by_richardson_lucy, estimate=estimation.estimator(args, args.kernels), args=args)
+            estimate = estimation.estimator(args, args.kernels)
+            method = functools.partial(by_richardson_lucy, estimate=estimate, fusion=fusion_of(args), args=args)
         else:
             method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
@@ -181,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check_method(args: argparse.Namespace) -> None:
     """Raise InputError if an option is given that means nothing for the method."""
-    useless = {'rl': ('tile',), 'ufpnet': ('kernels', 'iterations', 'strength', 'estimate_at')}[args.method]
+    useless = {'rl': ('tile',), 'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at')}[args.method]
     for name in useless:
         if getattr(args, name) is not None:
             other = METHODS[1 - METHODS.index(args.method)]
@@ -189,6 +199,8 @@ def check_method(args: argparse.Namespace) -> None:
             raise InputError(f'--{option} means nothing to --method {args.method}; leave it out, or take {other}.')
     if args.kernels is not None and args.estimate_at is not None:
         raise InputError('--estimate-at means nothing with --kernels, where nothing is estimated; leave one out.')
+    if args.iterations is not None and args.fusion not in (None, NO_FUSION):
+        raise InputError('--iterations means nothing with --fusion, which says how many it needs; leave one out.')
     if args.tile is not None:
         from basis_blur.pipeline import OVERLAP
 
@@ -219,14 +231,32 @@ def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
     return f'{task.photo} -> {task.result} ({width}x{height}, {time.perf_counter() - started:.1f} s)'
 
 
+def fusion_of(args: argparse.Namespace) -> IterateFusion | None:
+    """Return the network that makes one photo of the iterates, if there shall be one.
+
+    The one in the box learned what the estimates of the other network in the box are worth, and nothing of others.
+
+    Raises:
+        InputError: the weights cannot be used.
+        OSError: the file does not exist or cannot be read.
+    """
+    usual = args.kernels is None and args.weights == estimation.DEFAULT_WEIGHTS and args.iterations is None
+    name = args.fusion if args.fusion is not None else FUSION if usual else NO_FUSION
+    return None if name == NO_FUSION else estimation.network(args, 'IterateFusion', name)
+
+
 def by_richardson_lucy(
-    task: Task, photo: Photo, estimate: Callable[[Path, Photo], BlurField], args: argparse.Namespace
+    task: Task,
+    photo: Photo,
+    estimate: Callable[[Path, Photo], BlurField],
+    fusion: IterateFusion | None,
+    args: argparse.Namespace,
 ) -> Tensor:
     """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
     from tqdm import tqdm
 
-    from basis_blur.pipeline import check_larger_than_kernel, deblur
-    from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, ITERATIONS, step_towards
+    from basis_blur.pipeline import check_larger_than_kernel, deblur_iterates, fuse
+    from basis_blur.restoration.settings import step_towards, steps_for
     from basis_blur.trust import doubts_of_restoration
     from basis_blur.visualize import draw_kernel_grid, write_picture
 
@@ -235,21 +265,19 @@ def by_richardson_lucy(
     pixels = photo.pixels.to(field.kernels.device)
     if args.refine:
         field = _refined(task.photo, pixels, field, args)
-    estimated = args.kernels is None
-    iterations = args.iterations or (ESTIMATED_ITERATIONS if estimated else ITERATIONS)
-    strength = args.strength if args.strength is not None else (ESTIMATED_STRENGTH if estimated else 1.0)
-    with tqdm(total=iterations, unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
-        sharp = deblur(
-            pixels,
-            field,
-            gamma=args.gamma,
-            callback=lambda iteration: bar.update(iteration - bar.n),
-            iterations=iterations,
+    iterations, strength = steps_for(field.estimated, args.iterations, args.strength)
+    kept = (iterations,) if fusion is None else fusion.iterations
+    with tqdm(total=kept[-1], unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
+        iterates = deblur_iterates(
+            pixels, field, kept, args.gamma, callback=lambda iteration: bar.update(iteration - bar.n)
         )
+    sharp = iterates[:, -pixels.shape[1] :]
     estimation.tell_doubts(task.photo, doubts_of_restoration(pixels, sharp, field, args.gamma))
     if args.save_kernels:
         field.save(task.kernels)
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, field))
+    if fusion is not None:
+        sharp, strength = fuse(fusion, pixels, iterates), 1.0 if args.strength is None else args.strength
     return step_towards(sharp, pixels, strength)
 
 

@@ -124,8 +124,13 @@ def tell_doubts(path: Path, doubts: Iterable[Doubt]) -> None:
         warnings.warn(f'{path}: {doubt}', stacklevel=2)
 
 
-def network(args: argparse.Namespace, arch: str) -> nn.Module:
-    """Return the network of --weights, which must be of one architecture, on the device of the arguments.
+def network(args: argparse.Namespace, arch: str, weights: str | None = None) -> nn.Module:
+    """Return a network of one architecture on the device of the arguments.
+
+    Args:
+        args: the options that `add_arguments` adds.
+        arch: name of the architecture.
+        weights: file or name; by default that of --weights.
 
     Raises:
         InputError: the weights cannot be used, or there is no such device.
@@ -133,7 +138,7 @@ def network(args: argparse.Namespace, arch: str) -> nn.Module:
     """
     from basis_blur.weights import load_network
 
-    return load_network(args.weights, device=_device(args.device), expect=arch)
+    return load_network(args.weights if weights is None else weights, device=_device(args.device), expect=arch)
 
 
 def _saved_field(kernels: Path, device: str) -> Callable[[Path, Photo], BlurField]:

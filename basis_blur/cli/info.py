@@ -83,7 +83,7 @@ def flops(net: Any, size: tuple[int, int]) -> float:
 
     from basis_blur.bridges.mmengine import get_model_complexity_info
 
-    channels = net.hyper_parameters.get('in_channels', 3)
+    channels = getattr(net, 'in_channels', net.hyper_parameters.get('in_channels', 3))
     shape = (1, net.dims) if type(net).__name__ == 'KernelFlow' else (1, channels, *size)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of every operation that is not counted

@@ -19,7 +19,8 @@ from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import to_linear
 
-BLUR_NETWORKS = ('BasisKPN', 'CorrelationKPN', 'LatentKernelNet')  # that `estimated_blur` asks
+FIELD_NETWORKS = ('BasisKPN', 'CorrelationKPN')  # that return a blur field
+BLUR_NETWORKS = (*FIELD_NETWORKS, 'LatentKernelNet')  # that `estimated_blur` asks
 
 
 def restoration_losses(

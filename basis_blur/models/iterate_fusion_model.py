@@ -12,13 +12,12 @@ from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.fusion import iterate_stack, random_views
+from basis_blur.losses.restoration_objective import FIELD_NETWORKS
 from basis_blur.models.batch import gamma_of
 from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.options import Option, OptionError
 from basis_blur.pipeline import deblur, estimate_blur
 from basis_blur.weights import load_network
-
-ESTIMATORS = ('BasisKPN', 'CorrelationKPN')
 
 
 class IterateFusionModel(UFPNetModel):
@@ -39,6 +38,7 @@ class IterateFusionModel(UFPNetModel):
             'views': Option((int,), 4, least=1),
             'view_size': Option((int,), 160, least=8),
         },
+        'val': {key: option for key, option in UFPNetModel.OPTIONS['val'].items() if key != 'tile'},
         'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'basis_kpn')},
     }
 
@@ -47,7 +47,7 @@ class IterateFusionModel(UFPNetModel):
         if not isinstance(self.best_net, IterateFusion):
             raise OptionError(f'network_g is a {type(self.best_net).__name__}, expected an IterateFusion.')
         path = self.read_section('path')['pretrain_blur']
-        self.net_blur = load_network(path, self.device, expect=ESTIMATORS).requires_grad_(False)
+        self.net_blur = load_network(path, self.device, expect=FIELD_NETWORKS).requires_grad_(False)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on several views of each photo of the batch.

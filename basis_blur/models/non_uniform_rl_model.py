@@ -9,7 +9,6 @@ if there is one, are sRGB-like RGB in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
@@ -24,23 +23,19 @@ from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.options import Option, OptionError, options_of, read_options
 from basis_blur.pipeline import deblur, estimate_blur
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import draw_kernel_grid, write_picture
+from basis_blur.weights import load_network
 
-RL_OPTIONS = {
-    'iterations': replace(options_of(deblur)['iterations'], default=ESTIMATED_ITERATIONS),
-    'strength': replace(options_of(deblur)['strength'], default=ESTIMATED_STRENGTH),
-    'tv_weight': options_of(deblur)['tv_weight'],
-}
+RL_OPTIONS = {key: options_of(deblur)[key] for key in ('iterations', 'strength', 'tv_weight')}
 
 
 class NonUniformRLModel(NetworkModel):
     """BasicSR model that tests a network for blur fields by the photos restored with it.
 
-    Options in `val`: `gamma` of the photos; `rl`, settings of `deblur`, by default those for an estimated blur;
-    `metrics`, BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo and the kernel grid
-    drawn over the blurred one; `kernels` writes the field as npz; `suffix` of the files' names, else the name of the
-    test.
+    Options in `val`: `gamma` of the photos; `rl`, settings of `deblur`, which has its own defaults; `metrics`,
+    BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo and the kernel grid drawn over
+    the blurred one; `kernels` writes the field as npz; `suffix` of the files' names, else the name of the test. In
+    `path`: `fusion`, weights of an IterateFusion, a file or a name, which `deblur` is to use.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -53,6 +48,7 @@ class NonUniformRLModel(NetworkModel):
             'kernels': Option((bool,), False),
             'metrics': Option((dict, NoneType), None),
         },
+        'path': {**NetworkModel.OPTIONS['path'], 'fusion': Option((str, NoneType), None)},
     }
 
     def __init__(self, opt: dict[str, Any]):
@@ -60,6 +56,10 @@ class NonUniformRLModel(NetworkModel):
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')
         super().__init__(opt)
         self.solver = read_options(self.val_options['rl'] or {}, RL_OPTIONS, 'val: rl')
+        path = self.read_section('path')['fusion']
+        self.fusion = None if path is None else load_network(path, self.device, expect='IterateFusion')
+        if self.fusion is not None and self.solver['iterations'] is not None:
+            raise OptionError('val: rl: "iterations" means nothing with "path: fusion", which says how many it needs.')
         if opt['path'].get('pretrain_network_g') is None:
             get_root_logger().warning(
                 'No weights are named in "path: pretrain_network_g"; the network is untrained and its blur arbitrary.'
@@ -93,7 +93,7 @@ class NonUniformRLModel(NetworkModel):
         gamma = self.val_options['gamma']
         with torch.no_grad():
             field = estimate_blur(self.best_net, photo, gamma)
-            return field, deblur(photo, field, gamma, **self.solver)
+            return field, deblur(photo, field, gamma, **self.solver, fusion=self.fusion)
 
     def _score(self, restored: Tensor, data: Mapping[str, Any]) -> dict[str, float]:
         metrics = self.val_options['metrics']

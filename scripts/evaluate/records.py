@@ -64,6 +64,11 @@ def load_estimator(path: Path, device: str) -> nn.Module:
     return net
 
 
+def load_fusion(path: Path | None, device: str) -> nn.Module | None:
+    """Return a network that fuses iterates, None for none; errors as of `load_network`."""
+    return None if path is None else load_network(path, device, expect='IterateFusion')
+
+
 def facts_of(path: Path, net: nn.Module) -> dict[str, Any]:
     """Return what tells a weights file from another."""
     return {

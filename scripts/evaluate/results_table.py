@@ -132,7 +132,8 @@ def synthetic_part(record: dict[str, Any]) -> str:
     for name in order:
         row = means[name]
         cells = [f'{row[key]:{form}}' if key in row else '' for key, form in forms]
-        lines.append(f'| {ROWS.get(name) or f"`{name}`"} | {" | ".join(cells)} |')
+        files = ' + '.join(f'`{file}`' for file in name.split(' + '))
+        lines.append(f'| {ROWS.get(name, files)} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 
@@ -156,7 +157,7 @@ def pairs_part(records: Sequence[dict[str, Any]]) -> str:
                 cells += [f'{part["gain"][which]:+.2f}' for which in ('mean', 'worst')]
             first = [
                 record['set'],
-                f'`{record["weights"][0]["file"]}`',
+                ' + '.join(f'`{weights["file"]}`' for weights in record['weights']),
                 protocol,
                 f'{part["pairs"]} of {means["pairs"]}',
             ]

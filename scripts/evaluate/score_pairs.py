@@ -8,8 +8,8 @@ PAIRS is a folder of one of these layouts, told by what is in it:
     SCENE_blur_NN.png with one SCENE_gt.png             RealBlur
     NAME_gyro_NN.png with one NAME.png                  the synthetic set of Lai et al.
 
-Each blurred photo is restored as `basis-blur deblur` does by default, by `estimate_blur_at_best_size` and `deblur` with
-the settings for an estimated blur, and rounded to 8 bits. It is scored as it lies (plain) and by the protocol of
+Each blurred photo is restored as `basis-blur deblur` does, by `estimate_blur_at_best_size` and `deblur`, with --fusion
+also by that network, and rounded to 8 bits. It is scored as it lies (plain) and by the protocol of
 RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo. Photos of a pair that differ in size by a
 few pixels are cropped alike around their middle and have aligned scores only.
 
@@ -29,7 +29,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from records import check_output, facts_of, finite, load_estimator, means_of, run_script, table, write_record
+from records import (
+    check_output,
+    facts_of,
+    finite,
+    load_estimator,
+    load_fusion,
+    means_of,
+    run_script,
+    table,
+    write_record,
+)
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm import tqdm
@@ -41,7 +51,6 @@ from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.errors import InputError, sentence_of
 from basis_blur.image_io import SUFFIXES, read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
 
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}
@@ -65,6 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('weights', type=Path, metavar='W', help='weights file')
     parser.add_argument('pairs', type=Path, metavar='PAIRS', help='folder of pairs; see above')
+    parser.add_argument(
+        '--fusion', type=Path, metavar='F', help='weights of an IterateFusion; without, the solver alone'
+    )
     parser.add_argument('--name', help='of the set, in the record (default: that of the folder)')
     parser.add_argument('--gamma', type=gamma_argument, default=2.2, help='light = photo ** gamma (default: 2.2)')
     parser.add_argument('--device', default='cpu', help='where to compute (default: cpu)')
@@ -81,11 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_output(args.json, ['.json'], args.overwrite)
     check_output(args.sheet, PICTURE_SUFFIXES, args.overwrite)
     pairs, alone = find_pairs(args.pairs)
-    net = load_estimator(args.weights, args.device)
+    net, fusion = load_estimator(args.weights, args.device), load_fusion(args.fusion, args.device)
     rows, thumbnails = [], {}
     for pair in tqdm(pairs, unit='pair', disable=None):
         try:
-            blurred, sharp, restored = restore_pair(pair, net, args)
+            blurred, sharp, restored = restore_pair(pair, net, fusion, args)
             row = score_pair(pair.name, blurred, restored, sharp)
         except (InputError, OSError) as error:  # of this pair alone
             rows.append(failed_row(pair.name, sentence_of(error)))
@@ -106,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record = {
             'kind': 'pairs',
             'set': args.name or args.pairs.resolve().name,
-            'weights': [facts_of(args.weights, net)],
+            'weights': [
+                facts_of(path, each) for path, each in ((args.weights, net), (args.fusion, fusion)) if path is not None
+            ],
             'config': {'gamma': args.gamma, 'without_sharp': alone},
             'means': summary,
             'pairs': rows,
@@ -144,12 +158,14 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
 
 
 @torch.no_grad()
-def restore_pair(pair: Pair, net: nn.Module, args: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
+def restore_pair(
+    pair: Pair, net: nn.Module, fusion: nn.Module | None, args: argparse.Namespace
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the blurred, the sharp and the restored photo, each as it was read or would be written."""
     blurred, sharp = (read_photo(path).pixels for path in (pair.blurred, pair.sharp))
     photo = blurred.to(args.device)
     field, _ = trust.estimate_blur_at_best_size(net, photo, args.gamma)
-    restored = bb.deblur(photo, field, args.gamma, ESTIMATED_ITERATIONS, strength=ESTIMATED_STRENGTH)
+    restored = bb.deblur(photo, field, args.gamma, fusion=fusion)
     return blurred, sharp, (255 * restored.cpu()).round() / 255
 
 

@@ -8,11 +8,12 @@ Scenes: SyntheticBlurDataset, phase val: each depends on the seed and its number
     delta   no blur: the same delta kernel everywhere
     mean    the mean of many camera-shake kernels of another seed, everywhere
     W       the field that `estimate_blur` returns for the blurred photo, one for each weights file
+    W + F   the same, and with --fusion, `deblur` with that network
 
 is scored by the kernel errors of `metrics.kernel` (grid of 8 pixels, means over it), by the PSNR of the scene blurred
 again by it against the blurred photo, and by PSNR and SSIM of `deblur` against the sharp scene, clipped to what a photo
-can show: with the settings for an estimated blur for W, and at its defaults for the others. The blurred photo itself is
-scored too. Photos are not rounded to 8 bits.
+can show; for W with the settings that it has for an estimated blur. The blurred photo itself is scored too. Photos are
+not rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from records import check_output, facts_of, finite, load_estimator, means_of, run_script, table, write_record
+from records import (
+    check_output,
+    facts_of,
+    finite,
+    load_estimator,
+    load_fusion,
+    means_of,
+    run_script,
+    table,
+    write_record,
+)
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -39,12 +50,10 @@ from basis_blur.losses.basis_objective import reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made
 MEAN_SEED = 20_000_000  # of those; scenes and training data are drawn from other generators
-ESTIMATED = {'iterations': ESTIMATED_ITERATIONS, 'strength': ESTIMATED_STRENGTH}
 COLUMNS = {
     'kernel_l1': ('kernel L1', '.3f'),
     'kernel_l2': ('kernel L2', '.4f'),
@@ -59,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the options of the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('weights', nargs='*', type=Path, metavar='W', help='weights files; without, the baselines only')
+    parser.add_argument('--fusion', type=Path, metavar='F', help='weights of an IterateFusion, for each W')
     parser.add_argument('--photos', required=True, help='photos.lmdb of prep-lmdb, or a folder of photos')
     parser.add_argument('--masks', help='masks.lmdb, or a folder of masks; without, scenes have no objects')
     parser.add_argument('--mask-format', choices=FORMS, help='of a folder of masks')
@@ -88,19 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f'--mean-kernels is {args.mean_kernels}, expected at least 1.')
     nets = {path.name: load_estimator(path, args.device) for path in args.weights}
     check_networks(args.weights, nets, args.kernel_size)
+    fusion = load_fusion(args.fusion, args.device)
     dataset = SyntheticBlurDataset(options_of_scenes(args))
     trivial = trivial_kernels(args.kernel_size, args.mean_kernels)
     scenes = []
     for number in tqdm(range(len(dataset)), unit='scene', disable=None):
         sample = dataset[number]
-        scenes.append({'scene': number, 'photo': sample['key'], **score_scene(sample, nets, trivial, args)})
-    means = {name: means_of(scene[name] for scene in scenes) for name in (BLURRED, TRUE, DELTA, MEAN, *nets)}
+        scenes.append({'scene': number, 'photo': sample['key'], **score_scene(sample, nets, fusion, trivial, args)})
+    fused = [fused_name(name, args.fusion) for name in nets] if fusion is not None else []
+    means = {name: means_of(scene[name] for scene in scenes) for name in (BLURRED, TRUE, DELTA, MEAN, *nets, *fused)}
     print(f'{len(scenes)} scenes of {args.patch_size} pixels a side, seed {args.seed}; means')
     print(table_of(means))
     if args.json is not None:
         record = {
             'kind': 'synthetic',
-            'weights': [facts_of(path, nets[path.name]) for path in args.weights],
+            'weights': [facts_of(path, nets[path.name]) for path in args.weights]
+            + ([] if fusion is None else [facts_of(args.fusion, fusion)]),
             'config': {
                 'photos': len({scene['photo'] for scene in scenes}),
                 'masks': args.masks is not None,
@@ -157,7 +170,11 @@ def trivial_kernels(kernel_size: int, count: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def score_scene(
-    sample: dict[str, Any], nets: dict[str, nn.Module], trivial: dict[str, Tensor], args: argparse.Namespace
+    sample: dict[str, Any],
+    nets: dict[str, nn.Module],
+    fusion: nn.Module | None,
+    trivial: dict[str, Tensor],
+    args: argparse.Namespace,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of the blurred photo and of every estimate of its blur."""
     photo, scene, kernels, mixing = (sample[key][None].to(args.device) for key in ('lq', 'gt', 'kernels', 'mixing'))
@@ -173,15 +190,23 @@ def score_scene(
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
-        restored = bb.deblur(photo, field, args.gamma, **(ESTIMATED if name in nets else {}))
+        restored = bb.deblur(photo, field, args.gamma)
         scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
+        if fusion is not None and name in nets:
+            fused = bb.deblur(photo, field, args.gamma, fusion=fusion)
+            scores[fused_name(name, args.fusion)] = photo_scores(fused, sharp)
     return scores
+
+
+def fused_name(name: str, fusion: Path) -> str:
+    """Return what the row of an estimate is called whose restoration a network makes of iterates."""
+    return f'{name} + {fusion.name}'
 
 
 def amid_zeros(field: bb.BlurField, kernel_size: int) -> bb.BlurField:
     """Return the same field with kernels in a larger frame."""
     border = (kernel_size - field.kernel_size) // 2
-    return bb.BlurField.unchecked(F.pad(field.kernels, [border] * 4), field.mixing)
+    return bb.BlurField.unchecked(F.pad(field.kernels, [border] * 4), field.mixing, field.estimated)
 
 
 def photo_scores(photo: Tensor, sharp: Tensor) -> dict[str, float]:

@@ -31,9 +31,11 @@ from basis_blur.errors import InputError  # noqa: E402
 from basis_blur.field import BlurField  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
+from basis_blur.models.iterate_fusion_model import IterateFusionModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
+from basis_blur.pipeline import deblur, estimate_blur  # noqa: E402
 from basis_blur.registry import DATASETS, VISUALIZERS  # noqa: E402
 from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
 from basis_blur.visualize import draw_kernel_grid  # noqa: E402
@@ -208,6 +210,22 @@ def test_blurring_to_deblur_learns_alike(basicsr_options, tmp_path):
     ours = models.BlurToDeblurModel(NAFNET, path, consistency, pixel={'type': 'PSNRLoss'})
     check_equal(theirs, ours, pair(), 'lq')
     assert all(parameter.grad is None for parameter in ours.net_blur.parameters())
+
+
+def test_fusions_learn_alike(basicsr_options, tmp_path):
+    path = str(tmp_path / 'blur.safetensors')
+    save_network(BasisKPN(num_feat=2, num_kernels=2), path)
+    net = {'type': 'IterateFusion', 'iterations': [1, 2], 'width': 4, 'deep_width': 4, 'blocks': 2, 'deep_blocks': 1}
+    losses = {'pixel_opt': {'type': 'PSNRLoss'}, 'views': 2, 'view_size': 24}
+    theirs = IterateFusionModel(basicsr_options(net, losses, pretrain_blur=path))
+    ours = models.IterateFusionModel(net, path, 2, 24, pixel={'type': 'PSNRLoss'})
+    check_equal(theirs, ours, pair(), 'lq')
+    assert all(parameter.grad is None for parameter in ours.net_blur.parameters())
+    lq, photo = pair()['lq'], pair()['lq'].clamp(0, 1)
+    ours.eval()
+    found = torch.cat([each['image'] for each in ours(lq, {'gt': pair()['gt']}, mode='predict')])
+    torch.testing.assert_close(found, deblur(photo, estimate_blur(ours.net_blur, photo), fusion=ours.net))
+    torch.testing.assert_close(ours(lq), found)
 
 
 def test_latent_kernels_learn_alike(basicsr_options, tmp_path):

@@ -19,7 +19,7 @@ from basis_blur.image_io import Photo, read_photo, write_photo
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.restoration import settings
-from basis_blur.weights import NAMES, TRAINED, load_network, save_network
+from basis_blur.weights import NAMES, load_network, save_network
 
 KERNEL_SIZE = 33
 
@@ -29,13 +29,13 @@ def negatives(monkeypatch):
     """Let the solver return the negative of the photo; the list tells what it was called with."""
     calls = []
 
-    def deblur(photo, field, gamma=2.2, callback=None, **settings):
-        calls.append({'photo': photo, 'field': field, 'gamma': gamma, **settings})
+    def deblur_iterates(photo, field, iterations, gamma, callback):
+        calls.append({'photo': photo, 'field': field, 'gamma': gamma, 'iterations': iterations[-1]})
         for iteration in range(1, 4):
             callback(iteration)
-        return 1 - photo
+        return (1 - photo).repeat(1, len(iterations), 1, 1)
 
-    monkeypatch.setattr(pipeline, 'deblur', deblur)
+    monkeypatch.setattr(pipeline, 'deblur_iterates', deblur_iterates)
     return calls
 
 
@@ -77,10 +77,9 @@ def test_the_help_tells_the_settings_for_an_estimated_blur(capsys):
         main(['deblur', '--help'])
     text = ' '.join(capsys.readouterr().out.split())
     assert f'default: {settings.ESTIMATED_ITERATIONS} with an estimated blur' in text
-    assert f'default: {settings.ESTIMATED_STRENGTH} with an estimated blur' in text
+    assert f'default: 1; {settings.ESTIMATED_STRENGTH} with an estimated blur' in text
 
 
-@pytest.mark.skipif(not TRAINED.is_file(), reason='the package has no trained weights yet')
 def test_the_weights_in_the_package_make_a_blurred_photo_sharper_offline(tmp_path, capsys, monkeypatch):
     def no_network(*_):
         raise AssertionError('something asked for the network')
@@ -174,6 +173,73 @@ def test_a_known_blur_gets_more_iterations(tmp_path, negatives):
     field = save_field(tmp_path / 'field.npz')
     assert main(['deblur', str(tmp_path / 'a.png'), '--kernels', field, '-o', str(tmp_path / 'b.png')]) == 0
     assert negatives[0]['iterations'] == settings.ITERATIONS > settings.ESTIMATED_ITERATIONS
+
+
+def test_a_saved_estimate_is_removed_as_an_estimate_is(tmp_path, negatives, weights):
+    photo, pixels = str(tmp_path / 'a.png'), save_photo(tmp_path / 'a.png')
+    assert main(['deblur', photo, '-o', str(tmp_path / 'b.png'), '--weights', weights, '--save-kernels']) == 0
+    kernels = str(tmp_path / 'b_kernels.npz')
+    assert main(['deblur', photo, '-o', str(tmp_path / 'c.png'), '--kernels', kernels]) == 0
+    assert [call['iterations'] for call in negatives] == [settings.ESTIMATED_ITERATIONS] * 2
+    half_way = pixels + settings.ESTIMATED_STRENGTH * ((1 - pixels) - pixels)
+    torch.testing.assert_close(read_photo(tmp_path / 'c.png').pixels, half_way, rtol=0, atol=0.51 / 255)
+
+
+@pytest.fixture
+def fusion_weights(tmp_path):
+    """A fresh IterateFusion: 0.6 of the way from the photo to the mean of its iterates."""
+    sizes = {'iterations': (1, 5), 'width': 4, 'deep_width': 4, 'blocks': 0, 'deep_blocks': 0}
+    save_network(ARCHS['IterateFusion'](**sizes).float(), tmp_path / 'fusion.safetensors')
+    return str(tmp_path / 'fusion.safetensors')
+
+
+@pytest.mark.parametrize(('options', 'strength'), [([], 0.6), (['--strength', '0.5'], 0.3)])
+def test_a_second_network_fuses_the_iterates(tmp_path, negatives, weights, fusion_weights, options, strength):
+    pixels = save_photo(tmp_path / 'a.png')
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]
+    assert main([*arguments, '--fusion', fusion_weights, *options]) == 0
+    assert [call['iterations'] for call in negatives] == [5]
+    expected = pixels + strength * ((1 - pixels) - pixels)
+    torch.testing.assert_close(read_photo(tmp_path / 'b.png').pixels, expected, rtol=0, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize(
+    ('options', 'iterations'),
+    [
+        ([], 4),
+        (['--fusion', 'none'], settings.ESTIMATED_ITERATIONS),
+        (['--iterations', '7'], 7),
+        (['--weights', 'OWN'], settings.ESTIMATED_ITERATIONS),
+        (['--weights', 'OWN', '--fusion', 'iterate_fusion'], 4),
+    ],
+)
+def test_the_second_network_in_the_box_goes_with_the_first(tmp_path, negatives, weights, options, iterations):
+    save_photo(tmp_path / 'a.png', 64, 64)
+    options = [weights if option == 'OWN' else option for option in options]
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), *options]) == 0
+    assert [call['iterations'] for call in negatives] == [iterations]
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['--iterations', '5'], '--iterations means nothing with --fusion'),
+        (['--method', 'ufpnet'], '--fusion means nothing to --method ufpnet'),
+    ],
+)
+def test_a_fusion_that_makes_no_sense_is_refused(tmp_path, fusion_weights, capsys, options, words):
+    save_photo(tmp_path / 'a.png')
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--fusion', fusion_weights]
+    assert main([*arguments, *options]) == 2
+    assert words in complaint(capsys)
+    assert not (tmp_path / 'b.png').exists()
+
+
+def test_a_fusion_that_is_none_is_refused(tmp_path, weights, capsys):
+    save_photo(tmp_path / 'a.png')
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]
+    assert main([*arguments, '--fusion', weights]) == 2
+    assert 'holds BasisKPN, expected IterateFusion' in complaint(capsys)
 
 
 def test_strength_says_how_far_to_go(tmp_path, negatives, weights):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import basis_blur as bb
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 
 SCRIPTS = Path(__file__).parents[2] / 'scripts' / 'evaluate'
 
@@ -32,6 +33,15 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
     torch.manual_seed(0)
     bb.save_network(bb.BasisKPN(num_kernels=2, num_feat=2).float(), path)
+    return path
+
+
+@pytest.fixture(scope='session')
+def fusion(tmp_path_factory) -> Path:
+    """A fresh network that fuses two iterates."""
+    path = tmp_path_factory.mktemp('weights') / 'fusion.safetensors'
+    sizes = {'width': 4, 'deep_width': 4, 'blocks': 0, 'deep_blocks': 0}
+    bb.save_network(IterateFusion((1, 2), **sizes).float(), path)
     return path
 
 

@@ -15,13 +15,13 @@ SYNTHETIC = {
     'kind': 'synthetic',
     'weights': [{'file': 'net.safetensors'}],
     'config': CONFIG,
-    'means': {'blurred': PSNR, 'true': FULL, 'delta': FULL, 'mean': FULL, 'net.safetensors': FULL},
+    'means': {'blurred': PSNR, 'true': FULL, 'delta': FULL, 'mean': FULL, 'net.safetensors': FULL, 'net + more': PSNR},
 }
 SCORED = {'pairs': 1, 'blurred': PSNR, 'restored': {'psnr': 21.5, 'ssim': 0.6}, 'gain': {'mean': 1.5, 'worst': -0.25}}
 PAIRS = {
     'kind': 'pairs',
     'set': 'real',
-    'weights': [{'file': 'net.safetensors'}],
+    'weights': [{'file': 'net.safetensors'}, {'file': 'more'}],
     'config': {},
     'means': {'pairs': 2, 'plain': {'pairs': 0, 'blurred': {}, 'restored': {}}, 'aligned': SCORED},
 }
@@ -49,8 +49,12 @@ def test_the_table_replaces_what_is_between_the_marks_and_the_check_tells(script
     assert text.endswith('\n<!-- /results -->\nafter\n')
     assert 'old' not in text
     assert '| `net.safetensors` | 1.000 | 0.100 | 0.700 | 31.2 | 20.00 | 0.500 |' in text
-    assert '| real | `net.safetensors` | aligned | 1 of 2 | 20.00 / 0.500 | 21.50 / 0.600 | +1.50 | -0.25 |' in text
-    assert '| real | `net.safetensors` | plain | 0 of 2 |  |  |  |  |' in text
+    assert '| `net` + `more` |  |  |  |  | 20.00 | 0.500 |' in text
+    assert (
+        '| real | `net.safetensors` + `more` | aligned | 1 of 2 | 20.00 / 0.500 | 21.50 / 0.600 | +1.50 | -0.25 |'
+        in text
+    )
+    assert '| real | `net.safetensors` + `more` | plain | 0 of 2 |  |  |  |  |' in text
     assert '| Köhler | [C21] | 28.39 | 0.82 |' in text.partition('what others published')[2]
     assert call(script, folder, '--check') == 0
 

@@ -56,6 +56,20 @@ def test_scores_are_those_of_the_library_for_the_photos_that_are_kept(
 
 
 @pytest.mark.usefixtures('true_estimate')
+def test_with_a_fusion_that_is_what_is_scored(script, picture, weights, fusion, tmp_path):
+    write_photo(tmp_path / 'set' / 'sharp' / 'a.png', picture(0))
+    write_photo(tmp_path / 'set' / 'blur' / 'a.png', blurred(picture(0)))
+    call = [weights, tmp_path / 'set', '--fusion', fusion, '--json', tmp_path / 'out.json', '--restored', tmp_path]
+    assert script('score_pairs').main(list(map(str, call))) == 0
+    record = json.loads((tmp_path / 'out.json').read_text())
+    assert [each['file'] for each in record['weights']] == ['tiny.safetensors', 'fusion.safetensors']
+    photo = read_photo(tmp_path / 'set' / 'blur' / 'a.png').pixels
+    field, _ = trust.estimate_blur_at_best_size(None, photo, 2.2)
+    expected = bb.deblur(photo, field, fusion=bb.load_network(fusion))
+    torch.testing.assert_close(read_photo(tmp_path / 'a.png').pixels, expected, rtol=0, atol=0.51 / 255)
+
+
+@pytest.mark.usefixtures('true_estimate')
 def test_a_failed_alignment_is_named_and_in_no_mean(script, picture, weights, tmp_path, capsys):
     write_photo(tmp_path / 'a_blur_1.png', blurred(picture(0)))
     write_photo(tmp_path / 'a_gt.png', picture(0))

@@ -7,6 +7,9 @@ import pytest
 
 from basis_blur.errors import InputError
 from basis_blur.image_io import write_photo
+from basis_blur.metrics.psnr import psnr
+from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.weights import load_network
 
 TINY = ['--scenes', '2', '--patch-size', '40', '--mean-kernels', '4']
 
@@ -38,6 +41,23 @@ def test_the_true_field_is_the_ceiling_and_a_delta_explains_nothing(script, phot
     assert record['weights'][0]['sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert str(tmp_path) not in out.read_text()
     assert 'tiny.safetensors' in capsys.readouterr().out
+
+
+def test_a_fusion_is_scored_beside_the_solver_alone(script, photos, weights, fusion, tmp_path):
+    out = tmp_path / 'record.json'
+    call = [str(weights), *photos, *TINY, '--fusion', str(fusion), '--json', str(out)]
+    module = script('score_synthetic')
+    assert module.main(call) == 0
+    record = json.loads(out.read_text())
+    assert [each['file'] for each in record['weights']] == ['tiny.safetensors', 'fusion.safetensors']
+    net, fused = load_network(weights), load_network(fusion)
+    args = module.build_parser().parse_args(call)
+    sample = module.SyntheticBlurDataset(module.options_of_scenes(args))[1]
+    photo, sharp = sample['lq'][None], sample['gt'][None][..., 16:-16, 16:-16].clamp(0, 1)
+    expected = psnr(deblur(photo, estimate_blur(net, photo), fusion=fused), sharp).item()
+    row = record['scenes'][1]['tiny.safetensors + fusion.safetensors']
+    assert row == {'psnr': pytest.approx(expected, abs=1e-3), 'ssim': row['ssim']}
+    assert row['psnr'] != record['scenes'][1]['tiny.safetensors']['psnr']
 
 
 def test_scenes_depend_on_the_seed_alone(script, photos, tmp_path):

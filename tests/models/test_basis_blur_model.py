@@ -12,6 +12,7 @@ from basicsr.metrics import calculate_metric
 from torch.utils.data import DataLoader, default_collate
 
 from basis_blur.archs import BasisKPN
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
 from basis_blur.models.basis_blur_model import BasisBlurModel
@@ -210,9 +211,9 @@ def weights(tmp_path):
 
 @pytest.fixture
 def tester(options, weights):
-    def make(**val):
+    def make(path=None, **val):
         opt = options(
-            network_g=NETWORK, is_train=False, path={'pretrain_network_g': str(weights[1])},
+            network_g=NETWORK, is_train=False, path={'pretrain_network_g': str(weights[1]), **(path or {})},
             val={'save_img': True, **val},
         )  # fmt: skip
         del opt['train']
@@ -263,6 +264,19 @@ def test_pairs_are_scored_by_basicsrs_metrics(tester, photos, tmp_path):
     ]
     assert model.metric_results['ssim'] == pytest.approx(np.mean(values))
     assert model.metric_results.keys() == {'psnr', 'ssim'}
+
+
+def test_a_fusion_makes_the_restored_photo(tester, tmp_path):
+    fusion = IterateFusion((1, 2), width=4, deep_width=4, blocks=0, deep_blocks=0).eval()
+    torch.nn.init.constant_(fusion.tail.bias, 0.5)
+    save_network(fusion, tmp_path / 'fusion.safetensors')
+    path = {'fusion': str(tmp_path / 'fusion.safetensors')}
+    photo = torch.rand(1, 3, 40, 48)
+    field, restored = tester(path).restore(photo)
+    torch.testing.assert_close(restored, deblur(photo, field, fusion=fusion))
+    assert (restored - deblur(photo, field)).abs().max() > 1e-3
+    with pytest.raises(OptionError, match='"iterations" means nothing with "path: fusion"'):
+        tester(path, rl={'iterations': 3})
 
 
 def test_the_solvers_options_are_checked(tester):

@@ -27,6 +27,7 @@ from basis_blur.archs import ARCHS
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, PixelField
+from basis_blur.fusion import iterate_stack, random_views
 from basis_blur.losses.basis_objective import BasisObjective
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
@@ -37,6 +38,7 @@ from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.losses.restoration_objective import (
     BLUR_NETWORKS,
+    FIELD_NETWORKS,
     estimated_blur,
     images_of,
     pair_in,
@@ -44,7 +46,7 @@ from basis_blur.losses.restoration_objective import (
 )
 from basis_blur.losses.self_supervised_objective import self_supervised_loss
 from basis_blur.ops.camera_response import GAMMA, to_linear
-from basis_blur.pipeline import restore
+from basis_blur.pipeline import deblur, estimate_blur, restore
 from basis_blur.registry import MODELS, SCOPE
 from basis_blur.simulation.scene_blur import blur_scene
 from basis_blur.weights import load_network
@@ -128,8 +130,7 @@ class StageModel(BaseModel):
         if mode == 'loss':
             result = self.compute(inputs)
             with self.full_precision(inputs):
-                found = self.losses_of(result, inputs, data_samples or {})
-            return {f'loss_{name.removeprefix("l_")}': value for name, value in found.items()}
+                return _named(self.losses_of(result, inputs, data_samples or {}))
         if mode == 'predict':
             samples = {**(data_samples or {}), 'lq': inputs}
             parts = self.predictions(inputs, data_samples or {})
@@ -347,10 +348,7 @@ class UFPNetModel(StageModel):
         lq, gt = pair_in({**samples, 'lq': inputs})
         with self.full_precision(inputs):
             images = restore(self.net, lq, self.tile)
-        return [
-            {'image': images[index : index + 1], **({} if gt is None else {'gt': gt[index : index + 1]})}
-            for index in range(len(lq))
-        ]
+        return _with_truth(images, gt)
 
 
 @MODELS.register_module()
@@ -389,6 +387,76 @@ class BlurToDeblurModel(UFPNetModel):
         found = super().losses_of(result, inputs, samples)
         blur = estimated_blur(self.net_blur, inputs, self.consistency.gamma)
         return {**found, 'l_consistency': self.consistency(blur, images_of(result)[0], inputs)}
+
+
+@MODELS.register_module()
+class IterateFusionModel(UFPNetModel):
+    """Stage for an IterateFusion, which makes one photo of the iterates of Richardson-Lucy.
+
+    Args:
+        net: such as dict(type='IterateFusion').
+        blur: weights of the frozen network that estimates the blur, a file or a name; by default of that in the box.
+        views: of each photo in a step, see `basis_blur.fusion`.
+        view_size: their side, pixels.
+        others: those of `UFPNetModel`, by keyword.
+
+    Raises:
+        InputError: the file of `blur` holds another network.
+    """
+
+    def __init__(
+        self, net: dict | nn.Module, blur: str = 'basis_kpn', views: int = 4, view_size: int = 160, **others: Any
+    ):
+        super().__init__(net, **others)
+        self.net_blur = load_network(blur, expect=FIELD_NETWORKS).requires_grad_(False)
+        self.views = views
+        self.view_size = view_size
+
+    def train(self, mode: bool = True) -> IterateFusionModel:
+        """Set the mode of all but the frozen network."""
+        super().train(mode)
+        if hasattr(self, 'net_blur'):
+            self.net_blur.eval()
+        return self
+
+    def compute(self, inputs: Tensor) -> Tensor:
+        return self.net(self.shown(inputs))
+
+    def shown(self, inputs: Tensor) -> Tensor:
+        """Return what the network is shown of the photos."""
+        with self.full_precision(inputs):
+            return iterate_stack(self.net_blur, inputs, self.net.iterations, self.gamma)
+
+    def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
+        if mode != 'loss':
+            return super().forward(inputs, data_samples, mode)
+        lq, gt = pair_in({**(data_samples or {}), 'lq': inputs})
+        stack, gt = random_views(self.shown(lq), gt, self.view_size, self.views)
+        image = self.net(stack)
+        with self.full_precision(inputs):
+            return {
+                f'loss_{name.removeprefix("l_")}': x for name, x in self.losses_of(image, stack, {'gt': gt}).items()
+            }
+
+    @torch.no_grad()
+    def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
+        lq, gt = pair_in({**samples, 'lq': inputs})
+        with self.full_precision(inputs):
+            photo = lq.clamp(0, 1)
+            images = deblur(photo, estimate_blur(self.net_blur, photo, self.gamma), self.gamma, fusion=self.net)
+        return _with_truth(images, gt)
+
+
+def _named(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The losses under names that mmengine adds up."""
+    return {f'loss_{name.removeprefix("l_")}': value for name, value in losses.items()}
+
+
+def _with_truth(images: Tensor, gt: Tensor | None) -> list[dict[str, Any]]:
+    return [
+        {'image': images[index : index + 1], **({} if gt is None else {'gt': gt[index : index + 1]})}
+        for index in range(len(images))
+    ]
 
 
 def _built(net: dict | nn.Module) -> nn.Module:
