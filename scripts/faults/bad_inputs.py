@@ -148,7 +148,10 @@ def _be_the_command(arguments: list[str], place: Path, folder: Path) -> None:
 
     for number, name in ((1, 'stdout'), (2, 'stderr')):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
-    sys.stdout, sys.stderr = (os.fdopen(number, 'w', closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, 'w', closefd=False, errors=errors)  # as Python opens them
+        for number, errors in ((1, 'strict'), (2, 'backslashreplace'))
+    )
     os.chdir(place)
     sys.argv = ['basis-blur', *arguments]
     try:
