@@ -54,8 +54,6 @@ class BlurField:
             further than 0.001 from 1.
     """
 
-    estimated = False  # of a field that does not say
-
     def __init__(self, kernels: Tensor, mixing: Tensor, estimated: bool = False):
         _check_shapes(kernels, mixing)
         _check_values(kernels, mixing)

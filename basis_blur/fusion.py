@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from basis_blur.archs.iterate_fusion_arch import COLOURS
 from basis_blur.losses.restoration_objective import estimated_blur
 from basis_blur.pipeline import deblur_iterates
-
-COLOURS = 3
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
-from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.archs.iterate_fusion_arch import COLOURS, SIZE_MULTIPLE, IterateFusion
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, CompactField, pack
 from basis_blur.ops.basis_blur import BasisBlur
@@ -186,20 +186,13 @@ def deblur(
             `iterations` and `fusion` are given.
         InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
     """
-    if fusion is None:
-        iterations, strength = steps_for(field.estimated, iterations, strength)
-        check_strength(strength)
-        return step_towards(
-            deblur_iterates(photo, field, (iterations,), gamma, tv_weight, callback, tile), photo, strength
-        )
-    if iterations is not None:
+    if fusion is not None and iterations is not None:
         raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
-    check_strength(1.0 if strength is None else strength)
-    results = []
-    for n, one in enumerate(photo.split(1)):
-        iterates = deblur_iterates(one, field[n], fusion.iterations, gamma, tv_weight, callback, tile)
-        results.append(fuse(fusion, one, iterates))
-    return step_towards(torch.cat(results), photo, 1.0 if strength is None else strength)
+    iterations, strength = steps_for(field.estimated and fusion is None, iterations, strength)
+    check_strength(strength)
+    kept = (iterations,) if fusion is None else fusion.iterations
+    iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile)
+    return step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
 
 
 def deblur_iterates(
@@ -254,10 +247,11 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
 
     def work(side: int) -> Tensor:
         result = torch.empty_like(photo)
-        for core, around in tiles_with_halo(photo.shape[-2:], max(8, side // 8 * 8), net.reach):
-            stack = torch.cat([image[(..., *around)].to(first).expand(-1, 3, -1, -1) for image in images], 1)
+        side = max(SIZE_MULTIPLE, side // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        for core, around in tiles_with_halo(photo.shape[-2:], side, net.reach):
+            stack = torch.cat([image[(..., *around)].to(first).expand(-1, COLOURS, -1, -1) for image in images], 1)
             found = net(stack)[(..., *inside(core, around))]
-            result[(..., *core)] = found if photo.shape[1] == 3 else found.mean(1, keepdim=True)
+            result[(..., *core)] = found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)
         return result
 
     with _evaluation_mode(net):
@@ -363,9 +357,9 @@ class _Solver:
             if iteration in kept[:-1]:
                 found.append(self._photo_of(scene))
 
-        watch = None if self.callback is None else lambda iteration, _: self.callback(iteration)
+        tell = None if self.callback is None else lambda iteration, _: self.callback(iteration)
         light = to_linear(self.photo, self.gamma)
-        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, watch, keep).scene
+        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, tell, keep).scene
         del light
         found += [self._photo_of(scene)] * (len(kept) - len(found))
         return found[0] if len(found) == 1 else torch.cat(found, 1)

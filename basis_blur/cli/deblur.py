@@ -265,7 +265,7 @@ def by_richardson_lucy(
     pixels = photo.pixels.to(field.kernels.device)
     if args.refine:
         field = _refined(task.photo, pixels, field, args)
-    iterations, strength = steps_for(field.estimated, args.iterations, args.strength)
+    iterations, strength = steps_for(field.estimated and fusion is None, args.iterations, args.strength)
     kept = (iterations,) if fusion is None else fusion.iterations
     with tqdm(total=kept[-1], unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
         iterates = deblur_iterates(
@@ -277,7 +277,7 @@ def by_richardson_lucy(
         field.save(task.kernels)
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, field))
     if fusion is not None:
-        sharp, strength = fuse(fusion, pixels, iterates), 1.0 if args.strength is None else args.strength
+        sharp = fuse(fusion, pixels, iterates)
     return step_towards(sharp, pixels, strength)
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_WEIGHTS = 'basis_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
-ESTIMATORS = ('BasisKPN', 'CorrelationKPN')
 SIZES = ('auto', 'full', 'half')
 
 
@@ -81,10 +80,11 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
     device = _device(args.device)
     if kernels is not None:
         return _saved_field(kernels, device)
+    from basis_blur.losses.restoration_objective import FIELD_NETWORKS
     from basis_blur.trust import doubts_of_estimate
     from basis_blur.weights import load_network
 
-    net = load_network(args.weights, device=device, expect=ESTIMATORS)
+    net = load_network(args.weights, device=device, expect=FIELD_NETWORKS)
 
     def estimate(path: Path, photo: Photo) -> BlurField:
         pixels = photo.pixels.to(device)

@@ -22,11 +22,11 @@ from torch import nn
 from basis_blur import __version__
 from basis_blur.errors import InputError, sentence_of
 from basis_blur.files import atomic_path
+from basis_blur.losses.restoration_objective import FIELD_NETWORKS
 from basis_blur.weights import load_network
 
 HIGHEST_PSNR = 100.0  # of photos that are the same: JSON and means know no infinity
 DIGITS = 5
-ESTIMATORS = ('BasisKPN', 'CorrelationKPN')
 
 
 def run_script(main: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None) -> int:
@@ -59,8 +59,10 @@ def load_estimator(path: Path, device: str) -> nn.Module:
         OSError: it cannot be read.
     """
     net = load_network(path, device)
-    if type(net).__name__ not in ESTIMATORS:
-        raise InputError(f'{path} holds {type(net).__name__}, expected {" or ".join(ESTIMATORS)}; give one of these.')
+    if type(net).__name__ not in FIELD_NETWORKS:
+        raise InputError(
+            f'{path} holds {type(net).__name__}, expected {" or ".join(FIELD_NETWORKS)}; give one of these.'
+        )
     return net
 
 

@@ -351,8 +351,19 @@ class UFPNetModel(StageModel):
         return _with_truth(images, gt)
 
 
+class _BesideFrozenBlur(UFPNetModel):
+    """A stage beside whose network another, `net_blur`, estimates the blur and stays as it is."""
+
+    def train(self, mode: bool = True) -> _BesideFrozenBlur:
+        """Set the mode of all but the frozen network."""
+        super().train(mode)
+        if hasattr(self, 'net_blur'):
+            self.net_blur.eval()
+        return self
+
+
 @MODELS.register_module()
-class BlurToDeblurModel(UFPNetModel):
+class BlurToDeblurModel(_BesideFrozenBlur):
     """Stage that fine-tunes a restoring network by blurring again what it restored [C21, Sec. 7.3].
 
     Args:
@@ -373,13 +384,6 @@ class BlurToDeblurModel(UFPNetModel):
         self.net_blur = frozen.requires_grad_(False)
         self.consistency = _loss(consistency, ConsistencyLoss, 'consistency')
 
-    def train(self, mode: bool = True) -> BlurToDeblurModel:
-        """Set the mode of all but the frozen network."""
-        super().train(mode)
-        if hasattr(self, 'net_blur'):
-            self.net_blur.eval()
-        return self
-
     def check_losses(self) -> None:
         """There is always the consistency."""
 
@@ -390,7 +394,7 @@ class BlurToDeblurModel(UFPNetModel):
 
 
 @MODELS.register_module()
-class IterateFusionModel(UFPNetModel):
+class IterateFusionModel(_BesideFrozenBlur):
     """Stage for an IterateFusion, which makes one photo of the iterates of Richardson-Lucy.
 
     Args:
@@ -412,13 +416,6 @@ class IterateFusionModel(UFPNetModel):
         self.views = views
         self.view_size = view_size
 
-    def train(self, mode: bool = True) -> IterateFusionModel:
-        """Set the mode of all but the frozen network."""
-        super().train(mode)
-        if hasattr(self, 'net_blur'):
-            self.net_blur.eval()
-        return self
-
     def compute(self, inputs: Tensor) -> Tensor:
         return self.net(self.shown(inputs))
 
@@ -434,9 +431,7 @@ class IterateFusionModel(UFPNetModel):
         stack, gt = random_views(self.shown(lq), gt, self.view_size, self.views)
         image = self.net(stack)
         with self.full_precision(inputs):
-            return {
-                f'loss_{name.removeprefix("l_")}': x for name, x in self.losses_of(image, stack, {'gt': gt}).items()
-            }
+            return _named(self.losses_of(image, stack, {'gt': gt}))
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
