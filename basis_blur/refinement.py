@@ -145,7 +145,7 @@ def refine_codes(
     optimizer = torch.optim.Adam([code], CODE_LEARNING_RATE)
     first = image = restored(estimate.raw)
     for step in range(steps):
-        kernels = latent_kernels(code, estimate.sigma, flow)
+        kernels = latent_kernels(code, estimate.sigma, flow, stride=net.latent_kernels.stride)
         if step and step % STEPS_PER_RESTORATION == 0:
             image = restored(kernels.raw)
         error = loss(kernels.pixel_kernels, image, photo)
@@ -154,7 +154,7 @@ def refine_codes(
         if callback is not None:
             callback(step + 1, error.item())
     with torch.no_grad():
-        refined = latent_kernels(code.detach(), estimate.sigma, flow)
+        refined = latent_kernels(code.detach(), estimate.sigma, flow, stride=net.latent_kernels.stride)
         last = restored(refined.raw)
         before = loss(estimate.pixel_kernels, first, photo).item()
         after = loss(refined.pixel_kernels, last, photo).item()

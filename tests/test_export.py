@@ -103,7 +103,11 @@ def test_a_ufpnet_of_any_size(restorer, shape):
     check(*restorer, *shape)
 
 
-@pytest.mark.parametrize('make', [basis_kpn, ufpnet])
+def strided_ufpnet():
+    return ufpnet(estimator_stride=4)
+
+
+@pytest.mark.parametrize('make', [basis_kpn, ufpnet, strided_ufpnet])
 def test_a_program_of_any_size(make):
     net = make()
     program = export_program(net).module()

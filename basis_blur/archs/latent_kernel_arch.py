@@ -13,6 +13,7 @@ Convention: `raw` are correlation kernels, as published; `pixel_kernels` are con
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from basis_blur.archs.basis_kpn_arch import cropped
+from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 
 CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
@@ -30,7 +31,7 @@ class LatentKernels(NamedTuple):
     """The estimate for a batch of photos.
 
     Args:
-        code: (N, K*K, H, W); before noise: mean 0 and variance 1 over the K*K values of a pixel.
+        code: (N, K*K, h, w), of every cell; before noise: mean 0 and variance 1 over the K*K values of a cell.
         sigma: (N, 1, H, W); in [0, 1], how unsure the estimate is.
         raw: (N, K*K, H, W); correlation kernels, as the flow returns them: nearly >= 0, nearly of sum 1.
         pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1.
@@ -45,6 +46,10 @@ class LatentKernels(NamedTuple):
 class LatentKernelNet(nn.Module):
     """Estimate the kernel of every pixel from a blurred photo.
 
+    Codes are those of cells of `stride` x `stride` pixels, from the mean of their features, h = ceil(H / stride), and
+    kernels between them are interpolated. One code for every pixel, as published, costs most of the time: a flow is
+    inverted for each.
+
     The flow's weights come from its own training, or from a checkpoint of this network, which holds them too. They
     are frozen, and the flow stays in evaluation mode whatever the mode of the network.
 
@@ -57,6 +62,7 @@ class LatentKernelNet(nn.Module):
         uncertainty: without it, sigma is 0 and there is never noise (an ablation of the paper).
         flow_blocks: of the flow.
         flow_hidden: of the flow.
+        stride: side of a cell, pixels.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
@@ -71,6 +77,7 @@ class LatentKernelNet(nn.Module):
         uncertainty: bool = True,
         flow_blocks: int = 5,
         flow_hidden: int = 25,
+        stride: int = 1,
     ):
         super().__init__()
         self._hyper_parameters = {
@@ -81,8 +88,9 @@ class LatentKernelNet(nn.Module):
             'uncertainty': uncertainty,
             'flow_blocks': flow_blocks,
             'flow_hidden': flow_hidden,
+            'stride': stride,
         }
-        self.kernel_extra = KernelEstimator(in_channels, kernel_size, width, uncertainty)
+        self.kernel_extra = KernelEstimator(in_channels, kernel_size, width, uncertainty, stride)
         self.flow = None
         if flow_prior:
             self.flow = KernelFlow(kernel_size=kernel_size, num_blocks=flow_blocks, hidden=flow_hidden)
@@ -92,6 +100,11 @@ class LatentKernelNet(nn.Module):
     def hyper_parameters(self) -> dict:
         """What builds the same network again."""
         return dict(self._hyper_parameters)
+
+    @property
+    def stride(self) -> int:
+        """The side of a cell, pixels."""
+        return self._hyper_parameters['stride']
 
     def train(self, mode: bool = True) -> LatentKernelNet:
         """Set the mode of all but the flow."""
@@ -107,20 +120,22 @@ class LatentKernelNet(nn.Module):
 
         Args:
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
-            noise: (N, K*K, H, W), standard normal; by default drawn in training and 0 in evaluation.
+            noise: (N, K*K, h, w), standard normal; by default drawn in training and 0 in evaluation.
             chunk_pixels: see `latent_kernels`.
 
         Raises:
             ValueError: the photo has another number of channels, or the noise is of another shape.
         """
-        shares, sigma = self.kernel_extra.shares(photo)
+        shares, cell_sigma = self.kernel_extra.shares(photo)
         code = standardised(shares)
         if noise is None and self.training and self._hyper_parameters['uncertainty']:
             noise = torch.randn_like(code)
+        size = photo.shape[-2:]
+        sigma = _enlarged(cell_sigma, self.stride, size, 'nearest')
         if self.flow is not None:
-            return latent_kernels(code, sigma, self.flow, noise, chunk_pixels)
+            return latent_kernels(code, sigma, self.flow, noise, chunk_pixels, self.stride)
         spread, mean = torch.std_mean(shares, 1, keepdim=True)
-        raw = perturbed(code, sigma, noise) * spread + mean
+        raw = _enlarged(perturbed(code, cell_sigma, noise) * spread + mean, self.stride, size, 'bilinear')
         return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
 
 
@@ -134,6 +149,7 @@ class KernelEstimator(nn.Module):
         Conv_tail:            mean: conv-relu-conv, softmax over channels, standardised -> code
                               var:  conv-relu-conv, sigmoid, mean over channels         -> sigma
 
+    Before the tail, features are averaged over cells of `stride` x `stride` pixels, 1 in [F23].
     All convolutions are 3x3; a residual block is  x + conv(relu(conv(relu(x)))).
 
     Args:
@@ -141,19 +157,29 @@ class KernelEstimator(nn.Module):
         kernel_size: K, odd; a code has K*K channels.
         width: w.
         uncertainty: without it, there is no tail `var`, and sigma is 0.
+        stride: side of a cell, pixels.
 
     Raises:
         ValueError: an argument is outside its range.
     """
 
-    def __init__(self, in_channels: int = 3, kernel_size: int = 19, width: int = 64, uncertainty: bool = True):
+    def __init__(
+        self,
+        in_channels: int = 3,
+        kernel_size: int = 19,
+        width: int = 64,
+        uncertainty: bool = True,
+        stride: int = 1,
+    ):
         super().__init__()
-        for name, value in (('in_channels', in_channels), ('width', width), ('kernel_size', kernel_size)):
+        numbers = {'in_channels': in_channels, 'width': width, 'kernel_size': kernel_size, 'stride': stride}
+        for name, value in numbers.items():
             if value < 1:
                 raise ValueError(f'{name} is {value}, expected >= 1.')
         if kernel_size % 2 == 0 or kernel_size < 3:
             raise ValueError(f'kernel_size is {kernel_size}, expected an odd number >= 3; 19 is published.')
         self.in_channels = in_channels
+        self.stride = stride
         self.Encoding_Block1 = _EncodingBlock(in_channels, width)
         self.Encoding_Block2 = _EncodingBlock(width, 2 * width)
         self.Conv_mid = _Middle(2 * width, 4 * width)
@@ -162,7 +188,7 @@ class KernelEstimator(nn.Module):
         self.Conv_tail = _Tail(width, kernel_size**2, uncertainty)
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the code (N, K*K, H, W) and sigma (N, 1, H, W).
+        """Return the code (N, K*K, h, w) and sigma (N, 1, h, w), h = ceil(H / stride).
 
         Args:
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
@@ -183,6 +209,8 @@ class KernelEstimator(nn.Module):
         x = self.Conv_mid(x)
         x = self.Decoding_Block1(x, skip2)
         x = self.Decoding_Block2(x, skip1)
+        if self.stride > 1:
+            x = F.avg_pool2d(reflect_to_multiple(x, self.stride), self.stride)
         return self.Conv_tail(x)
 
 
@@ -208,24 +236,31 @@ def perturbed(code: Tensor, sigma: Tensor, noise: Tensor | None) -> Tensor:
 
 
 def latent_kernels(
-    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
+    code: Tensor,
+    sigma: Tensor,
+    flow: KernelFlow,
+    noise: Tensor | None = None,
+    chunk_pixels: int | None = CHUNK_PIXELS,
+    stride: int = 1,
 ) -> LatentKernels:
-    """Turn the code of every pixel into its kernel; in full precision also within autocast.
+    """Turn the code of every cell into the kernels of its pixels; in full precision also within autocast.
 
     Args:
-        code: (N, K*K, H, W), standardised.
-        sigma: (N, 1, H, W).
+        code: (N, K*K, h, w), standardised.
+        sigma: (N, 1, H, W), the same throughout a cell.
         flow: of K x K kernels, in evaluation mode.
-        noise: (N, K*K, H, W), standard normal; None stands for 0.
+        noise: (N, K*K, h, w), standard normal; None stands for 0.
         chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
             computed again for the gradient; the result does not depend on it. None decodes all at once, which can be
             exported for photos of any size, as a loop over chunks cannot.
+        stride: side of a cell, pixels.
 
     Raises:
         ValueError: the noise is of another shape than the code.
     """
     with torch.autocast(code.device.type, enabled=False):
-        raw = _decoded(perturbed(code, sigma, noise), flow, chunk_pixels)
+        raw = _decoded(perturbed(code, sigma[..., ::stride, ::stride], noise), flow, chunk_pixels)
+        raw = _enlarged(raw, stride, sigma.shape[-2:], 'bilinear')
         return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
 
 
@@ -248,6 +283,11 @@ def _decoded(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tensor
     each = len(decoded) // len(code)
     photos = [torch.cat([kernels.mT for kernels in decoded[n * each : (n + 1) * each]], 1) for n in range(len(code))]
     return torch.stack(photos).unflatten(2, code.shape[-2:])
+
+
+def _enlarged(cells: Tensor, stride: int, size: Sequence[int], mode: str) -> Tensor:
+    """Return (N, C, h, w) for the (H, W) pixels of the cells."""
+    return cells if stride == 1 else cropped(F.interpolate(cells, scale_factor=stride, mode=mode), *size)
 
 
 class _ResidualBlock(nn.Module):

@@ -67,6 +67,7 @@ class UFPNet(nn.Module):
         uncertainty: see LatentKernelNet.
         flow_blocks: see LatentKernelNet.
         flow_hidden: see LatentKernelNet.
+        estimator_stride: `stride` of the LatentKernelNet.
 
     Raises:
         ValueError: a hyper-parameter is outside its range, or has no meaning for this restorer.
@@ -90,6 +91,7 @@ class UFPNet(nn.Module):
         uncertainty: bool = True,
         flow_blocks: int = 5,
         flow_hidden: int = 25,
+        estimator_stride: int = 1,
     ):
         super().__init__()
         of_nafnet = {
@@ -111,6 +113,7 @@ class UFPNet(nn.Module):
             **of_estimator,
             'kernel_size': kernel_size,
             'estimator_width': estimator_width,
+            'estimator_stride': estimator_stride,
             'kernel_attention': kernel_attention,
             'restorer': restorer,
             'restorer_options': None if restorer_options is None else dict(restorer_options),
@@ -125,7 +128,9 @@ class UFPNet(nn.Module):
         options = of_nafnet if restorer == 'nafnet' else _check_options(restorer_options, restorer)
         self.latent_kernels = None
         if kernel_attention:
-            self.latent_kernels = LatentKernelNet(in_channels, kernel_size, estimator_width, **of_estimator)
+            self.latent_kernels = LatentKernelNet(
+                in_channels, kernel_size, estimator_width, **of_estimator, stride=estimator_stride
+            )
         self.restorer = RESTORERS[restorer](
             in_channels=in_channels, kernel_size=kernel_size if kernel_attention else None, **options
         )
@@ -143,7 +148,7 @@ class UFPNet(nn.Module):
 
         Args:
             photo: (N, in_channels, H, W); sRGB in [0, 1], any H, W >= 1.
-            noise: (N, K*K, H, W), standard normal, of the codes; by default drawn in training and 0 in evaluation.
+            noise: (N, K*K, h, w), standard normal, of the codes; by default drawn in training and 0 in evaluation.
             chunk_pixels: kernels that are decoded at once, see `latent_kernels`; None for all.
 
         Raises:

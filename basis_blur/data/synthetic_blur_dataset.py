@@ -60,7 +60,8 @@ class SyntheticBlurDataset(Dataset):
             `synthesis`: worker or device; `seed`; `samples_per_epoch` (~: one per photo; else a random photo each).
             Not in [C21]: `resize`, range of the factor by which a photo is scaled before its window is cut, equally
             likely by its logarithm, so that a network does not take soft photos for blurred ones; `still_share`, the
-            chance that the camera or an object did not move, and its kernel is a point.
+            chance that the camera or an object did not move, and its kernel is a point; `jpeg_quality`, range of the
+            quality, 1 to 100, with which lq is compressed as a camera would (~: not; in the worker only).
 
     Photos smaller than the window are enlarged to it, with a warning.
 
@@ -84,6 +85,7 @@ class SyntheticBlurDataset(Dataset):
         'noise_std': Option((list,), [0.0, 0.0]),
         'resize': Option((list,), [1.0, 1.0]),
         'still_share': Option((float,), 0.0),
+        'jpeg_quality': Option((list, NoneType), None),
         'use_hflip': Option((bool,), True),
         'use_rot': Option((bool,), True),
         'synthesis': Option((str,), 'worker', choices=('worker', 'device')),
@@ -129,6 +131,8 @@ class SyntheticBlurDataset(Dataset):
             'noise_seed': torch.tensor(int(generator.integers(2**62)), dtype=torch.int64),
         }
         sample = ingredients if self.opt['synthesis'] == 'device' else blur_scene(ingredients, self.opt['gamma'])
+        if self.opt['jpeg_quality'] is not None:
+            sample = {**sample, 'lq': _as_jpeg(sample['lq'], round(generator.uniform(*self.opt['jpeg_quality'])))}
         return {**sample, 'key': key, 'lq_path': key}
 
     def _generator(self, index: int, draw: Draw | None) -> np.random.Generator:
@@ -279,6 +283,14 @@ def _decode_photo(content: bytes, source: str) -> np.ndarray:
     return photo
 
 
+def _as_jpeg(photo: torch.Tensor, quality: int) -> torch.Tensor:
+    """Return a photo (3, H, W), red first, as a JPEG file of that quality shows it, in [0, 1]."""
+    pixels = (photo.clamp(0, 1) * 255).round().byte().movedim(0, 2).numpy()
+    _, content = cv2.imencode('.jpg', cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    shown = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return torch.from_numpy(shown).movedim(2, 0).to(photo.dtype) / 255
+
+
 def _size_text(pixels: np.ndarray) -> str:
     return f'{pixels.shape[1]}x{pixels.shape[0]}'
 
@@ -352,19 +364,26 @@ def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise OptionError(f'{where}: "max_objects" is {values["max_objects"]}, expected at most 255.')
     if not 0 <= values['still_share'] <= 1:
         raise OptionError(f'{where}: "still_share" is {values["still_share"]}, expected a chance from 0 to 1.')
+    if values['jpeg_quality'] is not None:
+        values['jpeg_quality'] = _read_range(values['jpeg_quality'], 'jpeg_quality', 1, where, 100)
+        if values['synthesis'] == 'device':
+            raise OptionError(f'{where}: "jpeg_quality" needs synthesis: worker; leave one of the two out.')
     for key, lowest in (('illumination', np.nextafter(0, 1)), ('noise_std', 0), ('resize', np.nextafter(0, 1))):
         values[key] = _read_range(values[key], key, lowest, where)
     return values
 
 
-def _read_range(value: Sequence[Any], key: str, lowest: float, where: str) -> tuple[float, float]:
+def _read_range(
+    value: Sequence[Any], key: str, lowest: float, where: str, highest: float = np.inf
+) -> tuple[float, float]:
     try:
         low, high = map(float, value)
     except (TypeError, ValueError):
         low, high = np.nan, np.nan
-    if not lowest <= low <= high < np.inf:
+    if not lowest <= low <= high <= highest or high == np.inf:
+        least = '0 <' if 0 < lowest < 1 else f'{lowest} <='
+        most = '' if highest == np.inf else f' <= {highest}'
         raise OptionError(
-            f'{where}: "{key}" is {value!r}, expected two numbers [low, high] with {"0 <" if lowest else "0 <="} low '
-            '<= high.'
+            f'{where}: "{key}" is {value!r}, expected two numbers [low, high] with {least} low <= high{most}.'
         )
     return low, high

@@ -70,6 +70,26 @@ def test_the_kernels_are_the_flows_turned():
     torch.testing.assert_close(kernels.pixel_kernels[0, :, 2, 3].view(5, 5), expected)
 
 
+def test_with_a_stride_the_middle_of_each_cell_has_the_kernel_of_its_code():
+    net = make_net(stride=3).eval()
+    kernels = net(torch.rand(2, 3, 9, 11), noise := torch.randn(2, 25, 3, 4))
+    assert kernels.code.shape == (2, 25, 3, 4)
+    assert kernels.raw.shape == kernels.pixel_kernels.shape == (2, 25, 9, 11)
+    torch.testing.assert_close(kernels.pixel_kernels.sum(1), torch.ones(2, 9, 11))
+    sigma = kernels.sigma[..., ::3, ::3]
+    assert torch.equal(kernels.sigma, sigma.repeat_interleave(3, -2).repeat_interleave(3, -1)[..., :11])
+    code = perturbed(kernels.code, sigma, noise)
+    torch.testing.assert_close(kernels.raw[1, :, 7, 1::3].mT, net.flow.decode_raw(code[1, :, 2].mT))
+
+
+def test_without_flow_and_with_a_stride_the_kernels_between_the_middles_are_interpolated():
+    net, photo = make_net(stride=3, flow_prior=False, uncertainty=False), torch.rand(1, 3, 9, 12)
+    shares, _ = net.kernel_extra.shares(photo)
+    raw = net(photo).raw
+    torch.testing.assert_close(raw[..., 1::3, 1::3], shares)
+    torch.testing.assert_close(raw[..., 1, 2], (2 * shares[..., 0, 0] + shares[..., 0, 1]) / 3)
+
+
 def test_negative_raw_values_are_cut_before_the_sum():
     raw = torch.tensor([-0.2, 0.5, 0.0, 1.5]).view(1, 4, 1, 1)
     torch.testing.assert_close(to_pixel_kernels(raw).flatten(), torch.tensor([0.75, 0.0, 0.25, 0.0]))

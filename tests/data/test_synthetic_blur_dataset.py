@@ -1,5 +1,6 @@
 """Samples are cut, turned and blurred consistently, never repeat in training, and repeat exactly with their seed."""
 
+import io
 import random
 import warnings
 from pathlib import Path
@@ -192,8 +193,26 @@ def test_samples_of_a_seed_do_not_depend_on_options_that_are_off(folder):
     torch.manual_seed(3)
     plain = ingredients(folder)[0]
     torch.manual_seed(3)
-    named = ingredients(folder, resize=[1.0, 1.0], still_share=0.0)[0]
+    named = ingredients(folder, resize=[1.0, 1.0], still_share=0.0, jpeg_quality=None)[0]
     assert all(torch.equal(plain[name], named[name]) for name in ('sharp', 'labels', 'kernels', 'noise_seed'))
+
+
+def test_jpeg_is_what_a_camera_writes_of_the_blurred_photo_alone(folder):
+    def sample(**changes):
+        torch.manual_seed(3)
+        return dataset(folder, noise_std=[0.0, 0.0], **changes)[0]
+
+    plain, good, poor = sample(), sample(jpeg_quality=[100, 100]), sample(jpeg_quality=[5, 5])
+    for name in ('gt', 'kernels', 'mixing', 'weight'):
+        assert torch.equal(plain[name], poor[name])
+    pixels = (plain['lq'].clamp(0, 1) * 255).round().byte().movedim(0, 2).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'JPEG', quality=5, subsampling='4:2:0')
+    expected = torch.from_numpy(np.array(Image.open(file))).movedim(2, 0) / 255
+    # Two encoders round differently.
+    assert (poor['lq'] - expected).abs().mean() < 0.01 < (poor['lq'] - plain['lq']).abs().mean()
+    assert (good['lq'] - plain['lq']).abs().mean() < 0.01
+    assert torch.equal(good['lq'] * 255, (good['lq'] * 255).round())
 
 
 def test_blurring_later_in_a_batch_gives_the_same_numbers(folder):
@@ -331,6 +350,9 @@ def test_no_warning_where_photos_are_large_enough(folder):
         ({'noise_std': ['a', 'b']}, 'expected two numbers'),
         ({'resize': [0, 1]}, r'"resize" is \[0, 1\], expected two numbers'),
         ({'still_share': 1.5}, '"still_share" is 1.5, expected a chance'),
+        ({'jpeg_quality': [50, 101]}, '1 <= low <= high <= 100'),
+        ({'jpeg_quality': [0, 90]}, '1 <= low <= high <= 100'),
+        ({'jpeg_quality': [50, 90], 'synthesis': 'device'}, 'needs synthesis: worker'),
     ],
 )
 def test_wrong_options_are_named(folder, changes, found):

@@ -143,6 +143,14 @@ def test_an_estimator_of_other_sizes_is_refused(options, tmp_path):
         UFPNetModel(opt)
 
 
+def test_an_estimator_of_another_stride_is_refused(options, tmp_path):
+    save_network(LatentKernelNet(kernel_size=5, width=2, stride=2), tmp_path / 'latent.safetensors')
+    opt = options(network_g=UFPNET, train=PIXEL)
+    opt['path']['pretrain_estimator'] = str(tmp_path / 'latent.safetensors')
+    with pytest.raises(OptionError, match='trained with stride 2, but network_g has estimator_stride 1'):
+        UFPNetModel(opt)
+
+
 def test_a_run_that_goes_on_keeps_its_own_estimator(options, tmp_path):
     opt = options(network_g=UFPNET, train=PIXEL)
     torch.manual_seed(0)
