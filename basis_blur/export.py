@@ -7,6 +7,8 @@
     BasisKPN     light (N, C, H, W), linear     kernels (N, B, K, K), mixing (N, B, H, W)
     CorrelationKPN    the same, with a size only: it cuts the photo into windows by its size
     UFPNet       photo (N, C, H, W), sRGB       image (N, C, H, W), pixel_kernels (N, K*K, H, W), sigma (N, 1, H, W)
+    IterateFusion     stack (N, 3 (1 + n), H, W), sRGB: a photo and n iterates of its restoration
+                                                image (N, 3, H, W)
     KernelFlow   code (M, K*K)                  kernels (M, K, K): `decode`, from codes to kernels
 
 All tensors are float32. Without `size` the number of photos, H and W (for a flow: the number of codes) are left open;
@@ -38,7 +40,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs import BasisKPN, CorrelationKPN, KernelFlow, UFPNet
+from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, UFPNet
 from basis_blur.errors import InputError
 from basis_blur.files import atomic_path
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 OPSET = 18  # of ONNX; every operation is in it, and runtimes since 2023 read it
 GAMMA = 2.2
+LINEAR = 'linear light'
 EXAMPLE = (2, 50, 70)  # N, H, W that are traced where the size is left open
 
 
@@ -56,7 +59,7 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
     The network itself is afterwards in its mode of before. The program shares its weights.
 
     Args:
-        net: a BasisKPN, CorrelationKPN, UFPNet or KernelFlow, in float32.
+        net: a BasisKPN, CorrelationKPN, UFPNet, IterateFusion or KernelFlow, in float32.
         size: (H, W) of the one photo that the program takes; for a flow it takes H W codes. None leaves the number of
             photos, H and W open.
 
@@ -174,6 +177,15 @@ class _Restoration(nn.Module):
         return tuple(each for each in self.net(photo, chunk_pixels=None) if each is not None)
 
 
+class _Fusion(nn.Module):
+    def __init__(self, net: IterateFusion):
+        super().__init__()
+        self.net = net
+
+    def forward(self, stack: Tensor) -> Tensor:
+        return self.net(stack)
+
+
 class _Decoding(nn.Module):
     def __init__(self, net: KernelFlow):
         super().__init__()
@@ -212,8 +224,8 @@ _FIELD = {
     'mixing': '(N, B, H, W), >= 0, sums to 1 over B: the kernel of pixel i is sum_b mixing[b, i] kernels[b]',
 }
 _TASKS = {
-    BasisKPN: _Task(_Kernels, _FIELD, 'linear light'),
-    CorrelationKPN: _Task(_Field, _FIELD, 'linear light'),
+    BasisKPN: _Task(_Kernels, _FIELD, LINEAR),
+    CorrelationKPN: _Task(_Field, _FIELD, LINEAR),
     UFPNet: _Task(
         _Restoration,
         {
@@ -221,6 +233,14 @@ _TASKS = {
             'image': '(N, C, H, W), the restored photo, sRGB-like in [0, 1]',
             'pixel_kernels': '(N, K*K, H, W), the convolution kernel of every pixel, row by row, >= 0, sums to 1',
             'sigma': '(N, 1, H, W), in [0, 1], how unsure the kernels are',
+        },
+        'sRGB',
+    ),
+    IterateFusion: _Task(
+        _Fusion,
+        {
+            'stack': '(N, 3 (1 + n), H, W), sRGB-like in [0, 1]: the photo, its iterates that hyper_parameters name',
+            'image': '(N, 3, H, W), the restored photo, sRGB-like in [0, 1]',
         },
         'sRGB',
     ),
@@ -264,7 +284,8 @@ def _example(net: nn.Module, task: _Task, size: tuple[int, int] | None) -> tuple
     if isinstance(net, KernelFlow):
         shape = (height * width, net.dims)
     else:
-        shape = (count, net.hyper_parameters.get('in_channels', 3), height, width)
+        channels = net.in_channels if isinstance(net, IterateFusion) else net.hyper_parameters.get('in_channels', 3)
+        shape = (count, channels, height, width)
     first = next(net.parameters())
     return torch.zeros(shape, dtype=first.dtype, device=first.device), None if size is not None else (_open_dims(task),)
 
@@ -283,7 +304,7 @@ def _description(net: nn.Module, task: _Task, gamma: float) -> dict[str, str]:
     }
     if task.colour_space is not None:
         facts['colour_space'] = task.colour_space
-        facts['gamma'] = f'{gamma if task.module is _Kernels else 1:g}'
+        facts['gamma'] = f'{gamma if task.colour_space == LINEAR else 1:g}'
     return facts
 
 

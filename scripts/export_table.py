@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program, load_network
-from basis_blur.archs import CorrelationKPN
+from basis_blur.archs import CorrelationKPN, IterateFusion
 
 FIXED = (48, 75)
 WINDOWS = (240, 320)  # several windows of a CorrelationKPN
@@ -24,6 +24,7 @@ LIGHT = {
     'BasisKPN': 'num_feat 8',
     'CorrelationKPN': 'in the box, 320x240',
     'UFPNet': 'width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19',
+    'IterateFusion': 'in the box',
     'KernelFlow': 'kernel_size 19',
 }
 
@@ -47,7 +48,7 @@ def networks() -> list[nn.Module]:
     for name, parameter in ufpnet.named_parameters():
         if name.endswith(('beta', 'gamma')) and 'flow' not in name:
             nn.init.normal_(parameter)
-    return [BasisKPN(num_feat=8), load_network('basis_kpn'), ufpnet, KernelFlow()]
+    return [BasisKPN(num_feat=8), load_network('basis_kpn'), ufpnet, load_network('iterate_fusion'), KernelFlow()]
 
 
 @torch.no_grad()
@@ -59,7 +60,7 @@ def differences(net: nn.Module, size: tuple[int, int] | None) -> tuple[float, fl
         session = onnxruntime.InferenceSession(Path(folder) / 'net.onnx', providers=['CPUExecutionProvider'])
     worst = [0.0, 0.0]
     for count, height, width in SIZES if size is None else ((1, *size),):
-        x = torch.rand(count, 3, height, width)
+        x = torch.rand(count, net.in_channels if isinstance(net, IterateFusion) else 3, height, width)
         if isinstance(net, KernelFlow):
             x = torch.randn(count * height * width, net.dims)
         expected = net.decode(x) if isinstance(net, KernelFlow) else net(x)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basis_blur import export
-from basis_blur.archs import BasisKPN, CorrelationKPN, KernelFlow, LatentKernelNet, UFPNet
+from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, LatentKernelNet, UFPNet
 from basis_blur.cli.main import main
 from basis_blur.errors import InputError
 from basis_blur.export import export_onnx, export_program
@@ -147,8 +147,27 @@ def test_a_correlation_kpn_of_one_size(folder):
     session = onnx_of(net, folder / 'correlation.onnx', (40, 56))
     found = session.run(['kernels', 'mixing'], {'light': light.numpy()})
     torch.testing.assert_close([torch.from_numpy(each) for each in found], expected, **CLOSE)
+    facts = session.get_modelmeta().custom_metadata_map
+    assert (facts['colour_space'], facts['gamma']) == ('linear light', '2.2')
     with pytest.raises(InputError, match='CorrelationKPN, which can be exported for one size only'):
         export_program(net)
+
+
+@torch.no_grad()
+def test_a_fusion_of_any_size(folder):
+    net = IterateFusion((2, 4), width=4, deep_width=6, blocks=2, deep_blocks=1).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.1)  # a fresh one's blocks do nothing
+    session = onnx_of(net, folder / 'fusion.onnx')
+    assert [each.name for each in (*session.get_inputs(), *session.get_outputs())] == ['stack', 'image']
+    program = export_program(net).module()
+    for size in ((1, 9, 40, 33), (2, 9, 64, 24), (1, 9, 1, 1)):
+        stack = torch.rand(size)
+        expected = net(stack)
+        assert (expected - stack[:, :3]).abs().mean() > 0.01
+        torch.testing.assert_close(program(stack), expected, **CLOSE)
+        (found,) = session.run(None, {'stack': stack.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), expected, **CLOSE)
 
 
 def test_tensors_have_names_and_meanings(kpn, restorer):
@@ -215,7 +234,7 @@ def test_the_command_writes_a_program(tmp_path, capsys):
         (['-o', 'net.onnx', '--format', 'pt2'], 'expected ".pt2"'),
         (['-o', 'net.onnx', '--size', '64'], 'expected WIDTHxHEIGHT'),
         (['-o', 'there.onnx'], '--overwrite'),
-        (['-o', 'net.onnx', '--gamma', '1'], 'holds a KernelFlow'),
+        (['-o', 'net.onnx', '--gamma', '1'], 'of use to BasisKPN and CorrelationKPN, and flow.safetensors holds'),
         (['-o', 'net.onnx', '--gamma', '0'], 'expected a number > 0'),
     ],
 )

@@ -13,11 +13,12 @@ from basis_blur.errors import InputError
 DESCRIPTION = """Write a network as an ONNX file, or as a program of torch.export.
 
 Exported are: BasisKPN and CorrelationKPN, linear light -> kernels and mixing; UFPNet, photo -> image, pixel_kernels
-and sigma; KernelFlow, code -> kernels. Without --size the file takes any number of photos of any size; a
-CorrelationKPN, such as the one in the box ("basis_kpn"), needs it. What a tensor is, and the colour space and gamma of
-the input, is in the file's metadata. docs/export.md has an example."""
+and sigma; IterateFusion, photo and iterates -> image; KernelFlow, code -> kernels. Without --size the file takes any
+number of photos of any size; a CorrelationKPN, such as the one in the box ("basis_kpn"), needs it. What a tensor is,
+and the colour space and gamma of the input, is in the file's metadata. docs/export.md has an example."""
 
 COMMAND = 'export'
+SEE_LIGHT = ('BasisKPN', 'CorrelationKPN')
 SUFFIXES = {'onnx': '.onnx', 'pt2': '.pt2'}
 
 
@@ -39,7 +40,7 @@ def add_parser(subparsers) -> None:
         '--gamma',
         metavar='G',
         type=float,
-        help='to be told in the file of a BasisKPN, light = photo ** G; 1 for photos in linear light (default: 2.2)',
+        help='to be told in the file of a network that sees light = photo ** G; 1 for photos in light (default: 2.2)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace a file that is already there')
     parser.set_defaults(run=run)
@@ -69,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
     from basis_blur.weights import load_network
 
     net = load_network(args.weights)
-    if args.gamma is not None and type(net).__name__ != 'BasisKPN':
+    if args.gamma is not None and type(net).__name__ not in SEE_LIGHT:
         raise InputError(
-            f'--gamma is of use to a BasisKPN, and {args.weights} holds a {type(net).__name__}; leave it out.'
+            f'--gamma is of use to {" and ".join(SEE_LIGHT)}, and {args.weights} holds a {type(net).__name__}; leave '
+            'it out.'
         )
     write = {'onnx': export_onnx, 'pt2': save_program}[args.format]
     write(net, args.output, size, GAMMA if args.gamma is None else args.gamma)
