@@ -1,6 +1,7 @@
 """Estimate and remove the blur of a photo as one module, through which gradients flow.
 
     photo --net--> BlurField --deblur--> sharp          d sharp / d photo,  d sharp / d parameters of net
+                             --deblur_iterates--> iterates --fusion--> sharp        also / d parameters of fusion
 
 The result is `deblur`'s, bit by bit. Nothing of its iterations is kept for the gradient: going back, they are made
 once more and recorded, one photo at a time, so only one photo's iterations are in memory. Gradients are exact, with
@@ -14,22 +15,24 @@ these words on what they hold fixed:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field import BlurField
 from basis_blur.ops.camera_response import GAMMA
-from basis_blur.pipeline import deblur, light_for
+from basis_blur.pipeline import check_fusion, deblur_iterates, fused, light_for
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import (
-    ESTIMATED_ITERATIONS,
-    ESTIMATED_STRENGTH,
     ITERATIONS,
     check_strength,
     solver_settings,
     step_towards,
+    steps_for,
 )
 
 
@@ -43,26 +46,32 @@ class Deblur(nn.Module):
         iterations: of the restoration, at most; the default suits an estimated blur, as `ESTIMATED_ITERATIONS` says.
         tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
         strength: as of `deblur`; the default suits an estimated blur.
+        fusion: as of `deblur`; it sees the photo as a whole, also a large one, and runs in the mode it is in.
 
     Raises:
-        ValueError: `strength` is not in [0, 1].
+        ValueError: `strength` is not in [0, 1], or both `iterations` and `fusion` are given.
     """
 
     def __init__(
         self,
         net: nn.Module,
         gamma: float = GAMMA,
-        iterations: int = ESTIMATED_ITERATIONS,
+        iterations: int | None = None,
         tv_weight: float | None = None,
-        strength: float = ESTIMATED_STRENGTH,
+        strength: float | None = None,
+        fusion: IterateFusion | None = None,
     ):
         super().__init__()
+        if fusion is not None:
+            check_fusion(fusion, iterations)
+        iterations, strength = steps_for(fusion is None, iterations, strength)
         check_strength(strength)
         self.net = net
         self.gamma = gamma
-        self.iterations = iterations
+        self.iterations = iterations if fusion is None else fusion.iterations[-1]
         self.tv_weight = tv_weight
         self.strength = strength
+        self.fusion = fusion
 
     def forward(self, photo: Tensor) -> Tensor:
         """Return the sharp photo, as `photo` is.
@@ -75,7 +84,12 @@ class Deblur(nn.Module):
             InputError: it is smaller than the kernels.
         """
         field = self.net(light_for(self.net, photo, self.gamma)).to(photo)
-        sharp = deblur_with_gradients(photo, field, self.gamma, self.iterations, self.tv_weight)
+        if self.fusion is None:
+            sharp = deblur_with_gradients(photo, field, self.gamma, self.iterations, self.tv_weight)
+        else:
+            kept = self.fusion.iterations
+            iterates = deblur_iterates_with_gradients(photo, field, kept, self.gamma, self.tv_weight)
+            sharp = fused(self.fusion, photo, iterates)
         return step_towards(sharp, photo, self.strength)
 
     def extra_repr(self) -> str:
@@ -93,7 +107,18 @@ def deblur_with_gradients(
 
     Gradients of gradients are refused.
     """
-    return _Deblur.apply(photo, field.kernels, field.mixing, (gamma, iterations, tv_weight))
+    return deblur_iterates_with_gradients(photo, field, (iterations,), gamma, tv_weight)
+
+
+def deblur_iterates_with_gradients(
+    photo: Tensor,
+    field: BlurField,
+    iterations: Sequence[int],
+    gamma: float = GAMMA,
+    tv_weight: float | None = None,
+) -> Tensor:
+    """Do as `deblur_iterates`, and let gradients flow as in `deblur_with_gradients`."""
+    return _Deblur.apply(photo, field.kernels, field.mixing, (tuple(iterations), gamma, tv_weight))
 
 
 class _Deblur(Function):
@@ -101,20 +126,21 @@ class _Deblur(Function):
     def forward(ctx, photo, kernels, mixing, settings):
         ctx.save_for_backward(photo, kernels, mixing)
         ctx.settings = settings
-        return deblur(photo, BlurField.unchecked(kernels, mixing), *settings)
+        return deblur_iterates(photo, BlurField.unchecked(kernels, mixing), *settings)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         needed = ctx.needs_input_grad[:3]
         saved = list(zip(ctx.saved_tensors, needed, strict=True))
+        kept, gamma, tv_weight = ctx.settings
         found = []
         for n, towards in enumerate(gradient.split(1)):
             # Photo by photo: the record of one is dropped before that of the next begins.
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
             with torch.enable_grad(), keep_copies(*inputs):
-                solver = solver_settings(inputs[0], *ctx.settings)
-                sharp = recorded_deblur(inputs[0], BlurField.unchecked(*inputs[1:]), ctx.settings[0], solver)
+                solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight)
+                sharp = recorded_deblur(inputs[0], BlurField.unchecked(*inputs[1:]), gamma, solver, kept)
                 found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
         gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])
         return *(next(gradients) if need else None for need in needed), None

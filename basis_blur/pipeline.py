@@ -186,8 +186,8 @@ def deblur(
             `iterations` and `fusion` are given.
         InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
     """
-    if fusion is not None and iterations is not None:
-        raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
+    if fusion is not None:
+        check_fusion(fusion, iterations)
     iterations, strength = steps_for(field.estimated and fusion is None, iterations, strength)
     check_strength(strength)
     kept = (iterations,) if fusion is None else fusion.iterations
@@ -243,19 +243,30 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
         InputError: memory does not suffice for small tiles.
     """
     images = [photo, *iterates.split(photo.shape[1], 1)]
-    first = next(net.parameters())
 
     def work(side: int) -> Tensor:
         result = torch.empty_like(photo)
         side = max(SIZE_MULTIPLE, side // SIZE_MULTIPLE * SIZE_MULTIPLE)
         for core, around in tiles_with_halo(photo.shape[-2:], side, net.reach):
-            stack = torch.cat([image[(..., *around)].to(first).expand(-1, COLOURS, -1, -1) for image in images], 1)
-            found = net(stack)[(..., *inside(core, around))]
-            result[(..., *core)] = found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)
+            shown, changed = images[0][(..., *around)], [image[(..., *around)] for image in images[1:]]
+            result[(..., *core)] = fused(net, shown, torch.cat(changed, 1))[(..., *inside(core, around))]
         return result
 
     with _evaluation_mode(net):
         return with_smaller_tiles(work, tile, tile, 'fusing the iterates')
+
+
+def fused(net: IterateFusion, photo: Tensor, iterates: Tensor) -> Tensor:
+    """Return what a network makes of a photo as a whole, in the mode it is in; arguments as of `fuse`."""
+    images = (photo, *iterates.split(photo.shape[1], 1))
+    found = net(torch.cat([image.to(next(net.parameters())).expand(-1, COLOURS, -1, -1) for image in images], 1))
+    return (found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)).to(photo)
+
+
+def check_fusion(fusion: IterateFusion, iterations: int | None) -> None:
+    """Raise ValueError if a number of iterations is given beside a fusion, which says how many are made."""
+    if iterations is not None:
+        raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
 
 
 @torch.no_grad()

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from basis_blur.archs import ARCHS
-from basis_blur.differentiable import Deblur, deblur_with_gradients
+from basis_blur.differentiable import Deblur, deblur_iterates_with_gradients, deblur_with_gradients
 from basis_blur.field import BlurField
-from basis_blur.pipeline import deblur, estimate_blur
+from basis_blur.pipeline import deblur, deblur_iterates, estimate_blur
 
 NAMES = ['photo', 'kernels', 'mixing']
 STEP = 1e-8  # shorter than the way to the next kink: a pixel at a limit, a step that is cut
@@ -52,6 +52,24 @@ def test_gradients_survive_the_stop_rule():
     assert slope_error(inputs, 1, (1.0, 200, 0.003)) < 1e-5
 
 
+@pytest.mark.parametrize(('brightest', 'kept'), [(0.8, (1, 2, 4)), (1.5, (2, 4)), (0.8, (2, 300, 400))])
+def test_gradients_flow_through_every_iterate(brightest, kept):
+    inputs = make_inputs(brightest=brightest)
+    plain = deblur_iterates(inputs[0], BlurField(*inputs[1:]), kept, 1.8, 0.003)
+    found = [each.clone().requires_grad_() for each in inputs]
+    iterates = deblur_iterates_with_gradients(found[0], BlurField.unchecked(*found[1:]), kept, 1.8, 0.003)
+    assert torch.equal(iterates, plain)
+    towards = torch.randn_like(plain)
+    together = torch.autograd.grad((iterates * towards).sum(), found)
+    apart = [torch.zeros_like(each) for each in inputs]
+    for iteration, weight in zip(kept, towards.split(3, 1), strict=True):
+        one = [each.clone().requires_grad_() for each in inputs]
+        sharp = restored(*one, 1.8, iteration, 0.003)
+        for total, part in zip(apart, torch.autograd.grad((sharp * weight).sum(), one), strict=True):
+            total += part
+    torch.testing.assert_close(list(together), apart, rtol=1e-9, atol=1e-12)
+
+
 def test_a_batch_has_the_gradients_of_its_photos():
     inputs = [each.requires_grad_() for each in make_inputs(number=2)]
     together = torch.autograd.grad(restored(*inputs).square().sum(), inputs)
@@ -85,6 +103,25 @@ def test_the_module_is_deblur_of_the_estimate_and_trains_its_network():
         assert 0 < parameter.grad.abs().max() < float('inf'), name
     assert list(module.state_dict()) == [f'net.{name}' for name in net.state_dict()]
     assert not deblur(plain, estimate_blur(net, plain)).requires_grad
+
+
+@pytest.mark.parametrize('channels', [3, 1])
+def test_with_a_fusion_the_module_is_deblur_with_it_and_trains_both_networks(channels):
+    net = ARCHS['BasisKPN'](num_feat=2, num_kernels=2).double()
+    fusion = ARCHS['IterateFusion']((1, 3), width=4, deep_width=4, blocks=2, deep_blocks=1).double()
+    for parameter in fusion.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    module = Deblur(net, gamma=1.8, fusion=fusion).eval()
+    photo = torch.rand(1, channels, 40, 36)
+    sharp = module(photo)
+    with torch.no_grad():
+        assert torch.equal(sharp, deblur(photo, estimate_blur(net, photo, 1.8), 1.8, fusion=fusion))
+    assert not torch.equal(sharp, Deblur(net, gamma=1.8).eval()(photo))
+    sharp.square().mean().backward()
+    for name, parameter in module.named_parameters():
+        assert 0 < parameter.grad.abs().max() < float('inf'), name
+    with pytest.raises(ValueError, match='iterations is 3, but the fusion is made for'):
+        Deblur(net, iterations=3, fusion=fusion)
 
 
 def test_a_few_steps_on_the_network_bring_the_photo_closer():

@@ -6,8 +6,10 @@ torch 2.13, a new one at the address of an old one that was overwritten is taken
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -32,8 +34,30 @@ def keep_copies(*constants: Tensor) -> AbstractContextManager:
     return saved_tensors_hooks(pack, lambda tensor: tensor)
 
 
-def recorded_deblur(photo: Tensor, field: BlurField, gamma: float, solver: RichardsonLucy) -> Tensor:
-    """Return the photos (N, C, H, W) as the solver restores them; for gradients, call it under `keep_copies`."""
+def recorded_deblur(
+    photo: Tensor, field: BlurField, gamma: float, solver: RichardsonLucy, kept: Sequence[int] | None = None
+) -> Tensor:
+    """Return the photos as the solver restores them; for gradients, call it under `keep_copies`.
+
+    Args:
+        photo: (N, C, H, W); sRGB-like in [0, 1].
+        field: of the same photos.
+        gamma: of the photos.
+        solver: of all of them.
+        kept: which iterations, ascending to `solver.iterations`; by default the last alone. Where the stop rule ends
+            before, later ones are the last.
+
+    Returns:
+        (N, C len(kept), H, W).
+    """
     light = to_linear(photo, gamma)
-    scene = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver).scene
-    return photo_of(field.inside(scene).clamp(0, 1), gamma).to(photo.dtype)
+    kept = kept or (solver.iterations,)
+    scenes = []
+
+    def keep(iteration: int, scene: Tensor) -> None:
+        if iteration in kept[:-1]:
+            scenes.append(scene.clone())
+
+    last = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver, watch=keep).scene
+    scenes += [last] * (len(kept) - len(scenes))
+    return torch.cat([photo_of(field.inside(scene).clamp(0, 1), gamma).to(photo.dtype) for scene in scenes], 1)
