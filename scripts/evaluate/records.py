@@ -51,19 +51,18 @@ def check_output(path: Path | None, suffixes: Sequence[str], overwrite: bool) ->
         raise InputError(f'{path} already exists; add --overwrite to replace it.')
 
 
-def load_estimator(path: Path, device: str) -> nn.Module:
-    """Return a network that estimates the blur of photos.
+def load_scored(path: Path, device: str) -> nn.Module:
+    """Return a network that estimates the blur field of photos, or a UFPNet.
 
     Raises:
         InputError: the file does not hold such a network.
         OSError: it cannot be read.
     """
     net = load_network(path, device)
-    if type(net).__name__ not in FIELD_NETWORKS:
-        raise InputError(
-            f'{path} holds {type(net).__name__}, expected {" or ".join(FIELD_NETWORKS)}; give one of these.'
-        )
-    return net
+    known = (*FIELD_NETWORKS, 'UFPNet')
+    if type(net).__name__ not in known:
+        raise InputError(f'{path} holds {type(net).__name__}, expected {" or ".join(known)}; give one of these.')
+    return net.eval()
 
 
 def load_fusion(path: Path | None, device: str) -> nn.Module | None:

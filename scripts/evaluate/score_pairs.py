@@ -9,9 +9,9 @@ PAIRS is a folder of one of these layouts, told by what is in it:
     NAME_gyro_NN.png with one NAME.png                  the synthetic set of Lai et al.
 
 Each blurred photo is restored as `basis-blur deblur` does, by `estimate_blur_at_best_size` and `deblur`, with --fusion
-also by that network, and rounded to 8 bits. It is scored as it lies (plain) and by the protocol of
-RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo. Photos of a pair that differ in size by a
-few pixels are cropped alike around their middle and have aligned scores only.
+also by that network, and rounded to 8 bits; where W is a UFPNet, by `restore`. It is scored as it lies (plain) and by
+the protocol of RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo. Photos of a pair that
+differ in size by a few pixels are cropped alike around their middle and have aligned scores only.
 
 Where the blurred or the restored photo cannot be aligned, or a pair not be read or compared, the pair is named with the
 reason, and is in none of the means concerned; the exit code is then 2. Blurred photos without a sharp one are listed
@@ -33,8 +33,8 @@ from records import (
     check_output,
     facts_of,
     finite,
-    load_estimator,
     load_fusion,
+    load_scored,
     means_of,
     run_script,
     table,
@@ -46,6 +46,7 @@ from tqdm import tqdm
 
 import basis_blur as bb
 from basis_blur import trust
+from basis_blur.archs import UFPNet
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.errors import InputError, sentence_of
@@ -93,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_output(args.json, ['.json'], args.overwrite)
     check_output(args.sheet, PICTURE_SUFFIXES, args.overwrite)
     pairs, alone = find_pairs(args.pairs)
-    net, fusion = load_estimator(args.weights, args.device), load_fusion(args.fusion, args.device)
+    net, fusion = load_scored(args.weights, args.device), load_fusion(args.fusion, args.device)
+    if fusion is not None and isinstance(net, UFPNet):
+        raise InputError(f'{args.weights} holds a UFPNet, which restores photos itself; leave out --fusion.')
     rows, thumbnails = [], {}
     for pair in tqdm(pairs, unit='pair', disable=None):
         try:
@@ -164,8 +167,11 @@ def restore_pair(
     """Return the blurred, the sharp and the restored photo, each as it was read or would be written."""
     blurred, sharp = (read_photo(path).pixels for path in (pair.blurred, pair.sharp))
     photo = blurred.to(args.device)
-    field, _ = trust.estimate_blur_at_best_size(net, photo, args.gamma)
-    restored = bb.deblur(photo, field, args.gamma, fusion=fusion)
+    if isinstance(net, UFPNet):
+        restored = bb.restore(net, photo)
+    else:
+        field, _ = trust.estimate_blur_at_best_size(net, photo, args.gamma)
+        restored = bb.deblur(photo, field, args.gamma, fusion=fusion)
     return blurred, sharp, (255 * restored.cpu()).round() / 255
 
 

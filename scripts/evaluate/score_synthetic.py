@@ -7,7 +7,8 @@ Scenes: SyntheticBlurDataset, phase val: each depends on the seed and its number
     true    the blur that made the scene: the ceiling
     delta   no blur: the same delta kernel everywhere
     mean    the mean of many camera-shake kernels of another seed, everywhere
-    W       the field that `estimate_blur` returns for the blurred photo, one for each weights file
+    W       the field that `estimate_blur` returns for the blurred photo, one for each weights file; for a UFPNet, its
+            kernels and its restored photo
     W + F   the same, and with --fusion, `deblur` with that network
 
 is scored by the kernel errors of `metrics.kernel` (grid of 8 pixels, means over it), by the PSNR of the scene blurred
@@ -31,8 +32,8 @@ from records import (
     check_output,
     facts_of,
     finite,
-    load_estimator,
     load_fusion,
+    load_scored,
     means_of,
     run_script,
     table,
@@ -42,11 +43,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import basis_blur as bb
+from basis_blur.archs import UFPNet
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.data.segmentation import FORMS
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basis_blur.errors import InputError
 from basis_blur.losses.basis_objective import reblur
+from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
@@ -68,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the options of the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('weights', nargs='*', type=Path, metavar='W', help='weights files; without, the baselines only')
-    parser.add_argument('--fusion', type=Path, metavar='F', help='weights of an IterateFusion, for each W')
+    parser.add_argument('--fusion', type=Path, metavar='F', help='weights of an IterateFusion, for each W but UFPNets')
     parser.add_argument('--photos', required=True, help='photos.lmdb of prep-lmdb, or a folder of photos')
     parser.add_argument('--masks', help='masks.lmdb, or a folder of masks; without, scenes have no objects')
     parser.add_argument('--mask-format', choices=FORMS, help='of a folder of masks')
@@ -96,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_output(args.json, ['.json'], args.overwrite)
     if args.mean_kernels < 1:
         raise InputError(f'--mean-kernels is {args.mean_kernels}, expected at least 1.')
-    nets = {path.name: load_estimator(path, args.device) for path in args.weights}
+    nets = {path.name: load_scored(path, args.device) for path in args.weights}
     check_networks(args.weights, nets, args.kernel_size)
     fusion = load_fusion(args.fusion, args.device)
     dataset = SyntheticBlurDataset(options_of_scenes(args))
@@ -105,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in tqdm(range(len(dataset)), unit='scene', disable=None):
         sample = dataset[number]
         scenes.append({'scene': number, 'photo': sample['key'], **score_scene(sample, nets, fusion, trivial, args)})
-    fused = [fused_name(name, args.fusion) for name in nets] if fusion is not None else []
+    estimators = [name for name, net in nets.items() if not isinstance(net, UFPNet)]
+    fused = [fused_name(name, args.fusion) for name in estimators] if fusion is not None else []
     means = {name: means_of(scene[name] for scene in scenes) for name in (BLURRED, TRUE, DELTA, MEAN, *nets, *fused)}
     print(f'{len(scenes)} scenes of {args.patch_size} pixels a side, seed {args.seed}; means')
     print(table_of(means))
@@ -184,7 +188,9 @@ def score_scene(
     fields = {TRUE: true_field}
     for name, kernel in trivial.items():
         fields[name] = bb.BlurField.unchecked(kernel.to(photo)[None, None], torch.ones_like(photo[:, :1]))
-    for name, net in nets.items():
+    restorers = {name: net for name, net in nets.items() if isinstance(net, UFPNet)}
+    estimators = {name: net for name, net in nets.items() if name not in restorers}
+    for name, net in estimators.items():
         fields[name] = amid_zeros(bb.estimate_blur(net, photo, args.gamma), true_field.kernel_size)
     scores = {BLURRED: photo_scores(photo, sharp)}
     for name, field in fields.items():
@@ -192,9 +198,17 @@ def score_scene(
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
         restored = bb.deblur(photo, field, args.gamma)
         scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
-        if fusion is not None and name in nets:
+        if fusion is not None and name in estimators:
             fused = bb.deblur(photo, field, args.gamma, fusion=fusion)
             scores[fused_name(name, args.fusion)] = photo_scores(fused, sharp)
+    for name, net in restorers.items():
+        found = net(photo)
+        scores[name] = photo_scores(found.image, sharp)
+        if found.pixel_kernels is not None:
+            errors = field_errors(bb.PixelField(found.pixel_kernels), true_field)
+            again = pixel_reblur(found.pixel_kernels, scene, args.gamma)
+            scores[name] |= {key: finite(value.item()) for key, value in errors.items()}
+            scores[name]['reblur_psnr'] = finite(psnr(again, photo).item())
     return scores
 
 

@@ -37,6 +37,16 @@ def weights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope='session')
+def ufpnet(tmp_path_factory) -> Path:
+    """An untrained network that restores."""
+    path = tmp_path_factory.mktemp('weights') / 'ufpnet.safetensors'
+    torch.manual_seed(0)
+    sizes = {'width': 2, 'kernel_size': 5, 'estimator_width': 2, 'enc_blocks': (1,), 'dec_blocks': (1,)}
+    bb.save_network(bb.UFPNet(**sizes, attention_levels=(0,)).float(), path)
+    return path
+
+
+@pytest.fixture(scope='session')
 def fusion(tmp_path_factory) -> Path:
     """A fresh network that fuses two iterates."""
     path = tmp_path_factory.mktemp('weights') / 'fusion.safetensors'

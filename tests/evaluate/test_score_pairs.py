@@ -55,6 +55,18 @@ def test_scores_are_those_of_the_library_for_the_photos_that_are_kept(
     assert 'aligned: 2 of 2 pairs scored' in capsys.readouterr().out
 
 
+def test_a_ufpnet_restores_by_itself(script, picture, ufpnet, fusion, tmp_path):
+    write_photo(tmp_path / 'set' / 'sharp' / 'a.png', picture(0))
+    write_photo(tmp_path / 'set' / 'blur' / 'a.png', blurred(picture(0)))
+    call = list(map(str, [ufpnet, tmp_path / 'set', '--restored', tmp_path]))
+    assert script('score_pairs').main(call) in (0, 2)  # what it makes of the photo may not align
+    photo = read_photo(tmp_path / 'set' / 'blur' / 'a.png').pixels
+    expected = bb.restore(bb.load_network(ufpnet), photo)
+    torch.testing.assert_close(read_photo(tmp_path / 'a.png').pixels, expected, rtol=0, atol=0.51 / 255)
+    with pytest.raises(InputError, match='holds a UFPNet, which restores photos itself; leave out --fusion'):
+        script('score_pairs').main([*call, '--fusion', str(fusion)])
+
+
 @pytest.mark.usefixtures('true_estimate')
 def test_with_a_fusion_that_is_what_is_scored(script, picture, weights, fusion, tmp_path):
     write_photo(tmp_path / 'set' / 'sharp' / 'a.png', picture(0))

@@ -4,9 +4,13 @@ import hashlib
 import json
 
 import pytest
+import torch
 
 from basis_blur.errors import InputError
+from basis_blur.field import BlurField, PixelField
 from basis_blur.image_io import write_photo
+from basis_blur.losses.pixel_reblur_loss import pixel_reblur
+from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.pipeline import deblur, estimate_blur
 from basis_blur.weights import load_network
@@ -58,6 +62,26 @@ def test_a_fusion_is_scored_beside_the_solver_alone(script, photos, weights, fus
     row = record['scenes'][1]['tiny.safetensors + fusion.safetensors']
     assert row == {'psnr': pytest.approx(expected, abs=1e-3), 'ssim': row['ssim']}
     assert row['psnr'] != record['scenes'][1]['tiny.safetensors']['psnr']
+
+
+def test_a_ufpnet_is_scored_by_its_own_photo_and_kernels(script, photos, weights, ufpnet, fusion, tmp_path):
+    out = tmp_path / 'record.json'
+    call = [str(ufpnet), str(weights), *photos, *TINY, '--fusion', str(fusion), '--json', str(out)]
+    module = script('score_synthetic')
+    assert module.main(call) == 0
+    record = json.loads(out.read_text())
+    assert 'ufpnet.safetensors + fusion.safetensors' not in record['means']
+    sample = module.SyntheticBlurDataset(module.options_of_scenes(module.build_parser().parse_args(call)))[0]
+    photo, sharp = sample['lq'][None], sample['gt'][None][..., 16:-16, 16:-16].clamp(0, 1)
+    with torch.no_grad():
+        found = load_network(ufpnet).eval()(photo)
+    true = BlurField(sample['kernels'][None], sample['mixing'][None])
+    row = record['scenes'][0]['ufpnet.safetensors']
+    assert row['psnr'] == pytest.approx(psnr(found.image, sharp).item(), abs=1e-3)
+    for name, value in field_errors(PixelField(found.pixel_kernels), true).items():
+        assert row[name] == pytest.approx(value.item(), abs=1e-4)
+    again = pixel_reblur(found.pixel_kernels, sample['gt'][None], 2.2)
+    assert row['reblur_psnr'] == pytest.approx(psnr(again, photo).item(), abs=1e-3)
 
 
 def test_scenes_depend_on_the_seed_alone(script, photos, tmp_path):
