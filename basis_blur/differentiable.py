@@ -25,11 +25,10 @@ from torch.autograd.function import once_differentiable
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field import BlurField
 from basis_blur.ops.camera_response import GAMMA
-from basis_blur.pipeline import check_fusion, deblur_iterates, fused, light_for
+from basis_blur.pipeline import deblur_iterates, light_for
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import (
     ITERATIONS,
-    check_strength,
     solver_settings,
     step_towards,
     steps_for,
@@ -62,15 +61,10 @@ class Deblur(nn.Module):
         fusion: IterateFusion | None = None,
     ):
         super().__init__()
-        if fusion is not None:
-            check_fusion(fusion, iterations)
-        iterations, strength = steps_for(fusion is None, iterations, strength)
-        check_strength(strength)
+        self.kept, self.strength = steps_for(True, iterations, strength, fusion)
         self.net = net
         self.gamma = gamma
-        self.iterations = iterations if fusion is None else fusion.iterations[-1]
         self.tv_weight = tv_weight
-        self.strength = strength
         self.fusion = fusion
 
     def forward(self, photo: Tensor) -> Tensor:
@@ -84,16 +78,12 @@ class Deblur(nn.Module):
             InputError: it is smaller than the kernels.
         """
         field = self.net(light_for(self.net, photo, self.gamma)).to(photo)
-        if self.fusion is None:
-            sharp = deblur_with_gradients(photo, field, self.gamma, self.iterations, self.tv_weight)
-        else:
-            kept = self.fusion.iterations
-            iterates = deblur_iterates_with_gradients(photo, field, kept, self.gamma, self.tv_weight)
-            sharp = fused(self.fusion, photo, iterates)
+        iterates = deblur_iterates_with_gradients(photo, field, self.kept, self.gamma, self.tv_weight)
+        sharp = iterates if self.fusion is None else self.fusion.fused(photo, iterates)
         return step_towards(sharp, photo, self.strength)
 
     def extra_repr(self) -> str:
-        return f'gamma={self.gamma}, iterations={self.iterations}, tv_weight={self.tv_weight}, strength={self.strength}'
+        return f'gamma={self.gamma}, iterations={self.kept[-1]}, tv_weight={self.tv_weight}, strength={self.strength}'
 
 
 def deblur_with_gradients(

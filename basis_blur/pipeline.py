@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
-from basis_blur.archs.iterate_fusion_arch import COLOURS, SIZE_MULTIPLE, IterateFusion
+from basis_blur.archs.iterate_fusion_arch import SIZE_MULTIPLE, IterateFusion
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, CompactField, pack
 from basis_blur.ops.basis_blur import BasisBlur
@@ -29,7 +29,7 @@ from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.tiled_blur import TiledBlur
 from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
-from basis_blur.restoration.settings import check_strength, solver_settings, step_towards, steps_for
+from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 from basis_blur.tiling import (
     Feathered,
     Window,
@@ -186,11 +186,7 @@ def deblur(
             `iterations` and `fusion` are given.
         InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
     """
-    if fusion is not None:
-        check_fusion(fusion, iterations)
-    iterations, strength = steps_for(field.estimated and fusion is None, iterations, strength)
-    check_strength(strength)
-    kept = (iterations,) if fusion is None else fusion.iterations
+    kept, strength = steps_for(field.estimated, iterations, strength, fusion)
     iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile)
     return step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
 
@@ -249,24 +245,11 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
         side = max(SIZE_MULTIPLE, side // SIZE_MULTIPLE * SIZE_MULTIPLE)
         for core, around in tiles_with_halo(photo.shape[-2:], side, net.reach):
             shown, changed = images[0][(..., *around)], [image[(..., *around)] for image in images[1:]]
-            result[(..., *core)] = fused(net, shown, torch.cat(changed, 1))[(..., *inside(core, around))]
+            result[(..., *core)] = net.fused(shown, torch.cat(changed, 1))[(..., *inside(core, around))]
         return result
 
     with _evaluation_mode(net):
         return with_smaller_tiles(work, tile, tile, 'fusing the iterates')
-
-
-def fused(net: IterateFusion, photo: Tensor, iterates: Tensor) -> Tensor:
-    """Return what a network makes of a photo as a whole, in the mode it is in; arguments as of `fuse`."""
-    images = (photo, *iterates.split(photo.shape[1], 1))
-    found = net(torch.cat([image.to(next(net.parameters())).expand(-1, COLOURS, -1, -1) for image in images], 1))
-    return (found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)).to(photo)
-
-
-def check_fusion(fusion: IterateFusion, iterations: int | None) -> None:
-    """Raise ValueError if a number of iterations is given beside a fusion, which says how many are made."""
-    if iterations is not None:
-        raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
 
 
 @torch.no_grad()

@@ -112,6 +112,17 @@ class IterateFusion(nn.Module):
         restored = photo + (weights[:, :, None] * changes).sum(1) + RESIDUAL * found[:, :COLOURS]
         return restored if self.training else restored.clamp(0, 1)
 
+    def fused(self, photo: Tensor, iterates: Tensor) -> Tensor:
+        """Return the restored photo of a photo in colour or gray, as `photo` is.
+
+        Args:
+            photo: (N, C, H, W), C = 3 or 1; sRGB-like in [0, 1]. Gray is repeated, and the colours made are averaged.
+            iterates: (N, C n, H, W), one after the other.
+        """
+        images = (photo, *iterates.split(photo.shape[1], 1))
+        found = self(torch.cat([image.to(self.intro.weight).expand(-1, COLOURS, -1, -1) for image in images], 1))
+        return (found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)).to(photo)
+
 
 class _Block(nn.Module):
     """x + conv(leaky(conv(x))), of which a fresh one returns x."""

@@ -265,8 +265,7 @@ def by_richardson_lucy(
     pixels = photo.pixels.to(field.kernels.device)
     if args.refine:
         field = _refined(task.photo, pixels, field, args)
-    iterations, strength = steps_for(field.estimated and fusion is None, args.iterations, args.strength)
-    kept = (iterations,) if fusion is None else fusion.iterations
+    kept, strength = steps_for(field.estimated, args.iterations, args.strength, fusion)
     with tqdm(total=kept[-1], unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
         iterates = deblur_iterates(
             pixels, field, kept, args.gamma, callback=lambda iteration: bar.update(iteration - bar.n)

@@ -1,6 +1,7 @@
 """How far the photo that Richardson-Lucy restores with the estimated blur is from the sharp one.
 
     L = 10 log10(mean (x - u)^2),    x = v + strength (deblur(v, field) - v);    minus the PSNR in dB, mean of the batch
+    with a fusion:                   x = v + strength (fusion(v, iterates of v with the field) - v)
 
 What is open about a blur shows in an estimate as a kernel that is too wide, and what the solver makes of it may be
 worse than the blurred photo. This loss asks for the kernels that restore best, its gradient flowing through the solver.
@@ -11,17 +12,19 @@ restored together, which takes a tenth of the time.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field import BlurField
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, check_strength, solver_settings, step_towards
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, solver_settings, step_towards, steps_for
 
 GREEN = slice(1, 2)
 
@@ -32,27 +35,28 @@ class RestorationLoss(nn.Module):
     Args:
         loss_weight: factor of the result.
         gamma: of the photos, light = photo ** gamma.
-        iterations: of Richardson-Lucy.
+        iterations: of Richardson-Lucy; by default `ESTIMATED_ITERATIONS`.
         strength: of the step from the blurred to the restored photo, as of `deblur`.
+        fusion: as of `deblur`; from here on it is frozen and in evaluation mode.
 
     Raises:
-        ValueError: `iterations` is smaller than 1, or `strength` not in [0, 1].
+        ValueError: `iterations` is smaller than 1 or given beside a fusion, or `strength` not in [0, 1].
     """
 
     def __init__(
         self,
         loss_weight: float = 1.0,
         gamma: float = GAMMA,
-        iterations: int = ESTIMATED_ITERATIONS,
+        iterations: int | None = None,
         strength: float = 1.0,
+        fusion: IterateFusion | None = None,
     ):
         super().__init__()
-        if iterations < 1:
+        if iterations is not None and iterations < 1:
             raise ValueError(f'iterations is {iterations}, expected at least 1; the default is {ESTIMATED_ITERATIONS}.')
-        check_strength(strength)
+        self.kept, self.strength = steps_for(True, iterations, strength, fusion)
         self.gamma = gamma
-        self.iterations = iterations
-        self.strength = strength
+        self.fusion = fusion if fusion is None else fusion.requires_grad_(False).eval()
         self.psnr = PSNRLoss(loss_weight)
 
     def forward(self, field: BlurField, blurred: Tensor, scene: Tensor) -> Tensor:
@@ -75,33 +79,38 @@ class RestorationLoss(nn.Module):
         sharp = field.inside(scene).clamp(0, 1)
         if blurred.shape[1] == 3:
             blurred, sharp = blurred[:, GREEN], sharp[:, GREEN]
-        with torch.autocast(blurred.device.type, enabled=False):
-            return _Loss.apply(field.kernels, field.mixing, blurred, sharp, self)
+        kind = blurred.device.type
+        precision = {'dtype': torch.get_autocast_dtype(kind), 'enabled': torch.is_autocast_enabled(kind)}
+        with torch.autocast(kind, enabled=False):
+            return _Loss.apply(field.kernels, field.mixing, blurred, sharp, self, precision)
 
-    def compute(self, field: BlurField, blurred: Tensor, sharp: Tensor) -> Tensor:
-        """Return the loss, to be differentiated under `keep_copies`."""
-        settings = [solver_settings(photo, self.gamma, self.iterations, None) for photo in blurred.split(1)]
+    def compute(self, field: BlurField, blurred: Tensor, sharp: Tensor, precision: dict[str, Any]) -> Tensor:
+        """Return the loss, to be differentiated under `keep_copies`; `precision` is the autocast of the fusion."""
+        settings = [solver_settings(photo, self.gamma, self.kept[-1], None) for photo in blurred.split(1)]
         solver = replace(
             settings[0],
             tv_weight=sum(each.tv_weight for each in settings) / len(settings),
             offset=sum(each.offset for each in settings) / len(settings),
         )
-        restored = recorded_deblur(blurred, field, self.gamma, solver)
+        restored = recorded_deblur(blurred, field, self.gamma, solver, self.kept)
+        if self.fusion is not None:
+            with torch.autocast(blurred.device.type, **precision):
+                restored = self.fusion.fused(blurred, restored)
         return self.psnr(step_towards(restored, blurred, self.strength), sharp)
 
     def extra_repr(self) -> str:
-        return f'gamma={self.gamma}, iterations={self.iterations}, strength={self.strength}'
+        return f'gamma={self.gamma}, iterations={self.kept[-1]}, strength={self.strength}'
 
 
 class _Loss(Function):
     """The loss is one number, so its gradient is found with it, and nothing is kept in between."""
 
     @staticmethod
-    def forward(ctx, kernels, mixing, blurred, sharp, loss):
+    def forward(ctx, kernels, mixing, blurred, sharp, loss, precision):
         needed = ctx.needs_input_grad[:2]
         inputs = [each.detach().requires_grad_(need) for each, need in zip((kernels, mixing), needed, strict=True)]
         with torch.set_grad_enabled(any(needed)), keep_copies(*inputs, blurred, sharp):
-            value = loss.compute(BlurField.unchecked(*inputs), blurred, sharp)
+            value = loss.compute(BlurField.unchecked(*inputs), blurred, sharp, precision)
             ctx.gradients = torch.autograd.grad(value, [x for x in inputs if x.requires_grad]) if any(needed) else ()
         return value.detach()
 
@@ -109,4 +118,10 @@ class _Loss(Function):
     @once_differentiable
     def backward(ctx, factor):
         gradients = iter(ctx.gradients)
-        return *(factor * next(gradients) if need else None for need in ctx.needs_input_grad[:2]), None, None, None
+        return (
+            *(factor * next(gradients) if need else None for need in ctx.needs_input_grad[:2]),
+            None,
+            None,
+            None,
+            None,
+        )

@@ -31,8 +31,8 @@ from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.pipeline import deblur
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.visualize import draw_kernel_grid
+from basis_blur.weights import load_network
 
 SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
 
@@ -42,7 +42,8 @@ class BasisBlurModel(NetworkModel):
 
     Options beyond `NetworkModel`'s, in `train`: `reblur_opt`, `kernel_opt`, `divergence_opt` and `restoration_opt`,
     the losses, at least one; `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`,
-    to restore the photos with the estimated field too.
+    to restore the photos with the estimated field too. In `path`: `pretrain_fusion`, weights of an IterateFusion with
+    which `restoration_opt` and `restore` do that, a file or a name; by default the solver alone.
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the scene blurred by the
     estimated field; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`; with `restore` also restored_psnr,
@@ -60,10 +61,13 @@ class BasisBlurModel(NetworkModel):
             'kernel_p1_iter': Option((int, NoneType), None),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'restore': Option((bool,), False)},
+        'path': {**NetworkModel.OPTIONS['path'], 'pretrain_fusion': Option((str, NoneType), None)},
     }
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
+        fusion = self.read_section('path')['pretrain_fusion']
+        self.fusion = None if fusion is None else load_network(fusion, self.device, expect='IterateFusion')
         if self.is_train:
             self.gamma = gamma_of(opt['datasets']['train'])
             self.objective = self._build_objective().to(self.device)
@@ -85,7 +89,7 @@ class BasisBlurModel(NetworkModel):
             ('reblur_opt', ReblurLoss, {'gamma': self.gamma}),
             ('kernel_opt', KernelLoss, {}),
             ('divergence_opt', KernelDivergenceLoss, {}),
-            ('restoration_opt', RestorationLoss, {'gamma': self.gamma}),
+            ('restoration_opt', RestorationLoss, {'gamma': self.gamma, 'fusion': self.fusion}),
         ):
             section = self.train_options[key]
             if section is None:
@@ -156,7 +160,8 @@ class BasisBlurModel(NetworkModel):
         scores.update(field_errors(field, true_field))
         if self.val_options['restore']:
             sharp = field.inside(sample['gt']).clamp(0, 1)
-            restored = deblur(sample['lq'], field, gamma, ESTIMATED_ITERATIONS, strength=ESTIMATED_STRENGTH)
+            field.estimated = True
+            restored = deblur(sample['lq'], field, gamma, fusion=self.fusion)
             scores['restored_psnr'] = psnr(restored, sharp)
             scores['blurred_psnr'] = psnr(sample['lq'], sharp)
         return {key: value.item() for key, value in scores.items()}

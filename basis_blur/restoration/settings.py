@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.gradient import forward_difference
 from basis_blur.restoration.noise import estimate_noise
@@ -78,10 +79,22 @@ def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: flo
     return RichardsonLucy(iterations, tv_weight, offset_for(gamma, light.mean().item()), tolerance=TOLERANCE)
 
 
-def steps_for(estimated: bool, iterations: int | None, strength: float | None) -> tuple[int, float]:
-    """Return how many iterations to make and how far to go, where not given as suits a true or an estimated blur."""
+def steps_for(
+    estimated: bool, iterations: int | None, strength: float | None, fusion: IterateFusion | None = None
+) -> tuple[tuple[int, ...], float]:
+    """Return which iterates to keep and how far to go, where not given as suits a true or an estimated blur.
+
+    Raises:
+        ValueError: `strength` is not in [0, 1], or `iterations` is given beside a fusion, which says how many are made.
+    """
+    if fusion is not None and iterations is not None:
+        raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
+    if strength is not None:
+        check_strength(strength)
+    if fusion is not None:
+        return fusion.iterations, 1.0 if strength is None else strength
     usual = (ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH) if estimated else (ITERATIONS, 1.0)
-    return usual[0] if iterations is None else iterations, usual[1] if strength is None else strength
+    return (usual[0] if iterations is None else iterations,), usual[1] if strength is None else strength
 
 
 def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:

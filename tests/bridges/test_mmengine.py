@@ -18,7 +18,7 @@ from mmengine.fileio import LmdbBackend  # noqa: E402
 import basis_blur.bridges.mmengine as bridge  # noqa: E402
 import basis_blur.plugin  # noqa: E402, F401
 from basis_blur import registry  # noqa: E402
-from basis_blur.archs import ARCHS, BasisKPN, KernelFlow  # noqa: E402
+from basis_blur.archs import ARCHS, BasisKPN, IterateFusion, KernelFlow  # noqa: E402
 from basis_blur.bridges.mmengine import models  # noqa: E402
 from basis_blur.bridges.mmengine.__main__ import main as command  # noqa: E402
 from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
@@ -181,6 +181,17 @@ def test_the_other_losses_of_basis_kernels_teach_alike(basicsr_options):
     restoration = {'type': 'RestorationLoss', 'iterations': 2}
     theirs = BasisBlurModel(basicsr_options(KPN, {'divergence_opt': divergence, 'restoration_opt': restoration}))
     ours = models.BasisBlurModel(KPN, divergence=divergence, restoration=restoration)
+    check_equal(theirs, ours, batch, 'lq')
+
+
+def test_basis_kernels_learn_alike_through_a_fusion(basicsr_options, tmp_path):
+    batch = scene()
+    batch = {**blur_scene(batch), 'lq_path': batch['lq_path']}
+    path = str(tmp_path / 'fusion.safetensors')
+    save_network(IterateFusion((1, 2), width=4, deep_width=4, blocks=0, deep_blocks=0), path)
+    restoration = {'type': 'RestorationLoss'}
+    theirs = BasisBlurModel(basicsr_options(KPN, {'restoration_opt': restoration}, pretrain_fusion=path))
+    ours = models.BasisBlurModel(KPN, restoration=restoration, fusion=path)
     check_equal(theirs, ours, batch, 'lq')
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from basis_blur.archs import IterateFusion
 from basis_blur.field import BlurField
 from basis_blur.losses import RestorationLoss
 from basis_blur.losses.basis_objective import BasisObjective, reblur
@@ -47,9 +48,42 @@ def test_of_colours_green_is_restored(sample):
     torch.testing.assert_close(RestorationLoss()(field, sample['lq'], sample['gt']), green)
 
 
-def test_gradient_is_that_of_differences_in_a_batch_with_overexposed_scenes(sample):
+@pytest.fixture
+def fusion():
+    net = IterateFusion((1, 3), width=4, deep_width=4, blocks=2, deep_blocks=1)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+def test_with_a_fusion_it_is_minus_the_psnr_of_its_photo(sample, fusion):
+    field = BlurField(sample['kernels'][:1], sample['mixing'][:1])
+    photo, scene = sample['lq'][:1, :1], sample['gt'][:1, :1]
+    radius = KERNEL_SIZE // 2
+    sharp = scene[..., radius:-radius, radius:-radius].clamp(0, 1)
+    expected = psnr(deblur(photo, field, fusion=fusion), sharp)
+    loss = RestorationLoss(fusion=fusion)
+    assert loss(field, photo, scene).item() == pytest.approx(-expected.item(), abs=1e-3)
+    assert not any(parameter.requires_grad for parameter in loss.parameters())
+    with pytest.raises(ValueError, match='iterations is 4, but the fusion is made for'):
+        RestorationLoss(iterations=4, fusion=fusion)
+
+
+def test_under_autocast_the_fusion_alone_is_less_exact(sample, fusion):
+    field = BlurField(sample['kernels'].float(), sample['mixing'].float())
+    photo, scene = sample['lq'].float(), sample['gt'].float()
+    for loss, wanted in ((RestorationLoss(), True), (RestorationLoss(fusion=fusion.float()), False)):
+        exact = loss(field, photo, scene)
+        with torch.autocast('cpu', torch.bfloat16):
+            mixed = loss(field, photo, scene)
+        assert torch.equal(mixed, exact) == wanted
+        assert mixed.item() == pytest.approx(exact.item(), rel=0.02)
+
+
+@pytest.mark.parametrize('fused', [False, True], ids=['', 'fused'])
+def test_gradient_is_that_of_differences_in_a_batch_with_overexposed_scenes(sample, fusion, fused):
     kernels, direction = uneven_kernels(1), torch.randn(NUMBER, 2, KERNEL_SIZE, KERNEL_SIZE)
-    loss = RestorationLoss(iterations=5)
+    loss = RestorationLoss(fusion=fusion) if fused else RestorationLoss(iterations=5)
 
     def value(kernels):
         return loss(BlurField.unchecked(kernels, sample['mixing']), sample['lq'], sample['gt'])

@@ -15,6 +15,7 @@ from basis_blur.archs import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField
+from basis_blur.metrics.psnr import psnr
 from basis_blur.models.basis_blur_model import BasisBlurModel
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel
 from basis_blur.options import OptionError
@@ -188,6 +189,28 @@ def test_the_true_field_scores_as_perfect(stage, dataset):
     assert scores['kernel_l1'] == 0
     assert scores['kernel_correlation'] == pytest.approx(1, abs=1e-4)
     assert scores['reblur_psnr'] > 45  # the camera response bends light near white a little
+
+
+def test_with_a_fusion_validation_and_loss_restore_with_it(stage, dataset, tmp_path):
+    fusion = IterateFusion((1, 2), width=4, deep_width=4, blocks=0, deep_blocks=0)
+    torch.nn.init.normal_(fusion.tail.weight, std=0.1)
+    save_network(fusion, tmp_path / 'fusion.safetensors')
+    train = {'reblur_opt': None, 'kernel_opt': None, 'restoration_opt': {'type': 'RestorationLoss'}}
+    logs, scores = [], []
+    for path in ({}, {'pretrain_fusion': str(tmp_path / 'fusion.safetensors')}):
+        torch.manual_seed(0)
+        model = stage(train=train, path=path, val={'restore': True})
+        sample = next(iter(DataLoader(dataset('val'))))
+        logs.append(step(model, sample)['l_restoration'])
+        model.validation(DataLoader(dataset('val')), 1, None)
+        scores.append(model.metric_results['restored_psnr'])
+    assert logs[0] != logs[1]
+    photo, sharp = sample['lq'], sample['gt'][..., 16:-16, 16:-16].clamp(0, 1)
+    field = estimate_blur(model.best_net, photo)
+    expected = psnr(deblur(photo, field, fusion=model.fusion), sharp)
+    sample = {key: sample[key] for key in ('lq', 'gt', 'kernels', 'mixing')}
+    assert model._score(field, sample, 2.2)['restored_psnr'] == pytest.approx(expected.item())
+    assert scores[0] != scores[1]
 
 
 def test_photos_are_compared_with_what_of_the_sharp_scene_they_show(stage):

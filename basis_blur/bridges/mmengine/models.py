@@ -170,6 +170,7 @@ class BasisBlurModel(StageModel):
         kernel: config of a KernelLoss.
         divergence: config of a KernelDivergenceLoss.
         restoration: config of a RestorationLoss; its gamma is that of the photos.
+        fusion: weights of an IterateFusion for it, a file or a name; by default the solver alone.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 in the kernel loss.
         others: those of `StageModel`, by keyword.
     """
@@ -183,16 +184,18 @@ class BasisBlurModel(StageModel):
         gamma: float = GAMMA,
         divergence: dict | None = None,
         restoration: dict | None = None,
+        fusion: str | None = None,
         **others: Any,
     ):
         super().__init__(net, gamma, **others)
+        fusion = None if fusion is None else load_network(fusion, expect='IterateFusion')
         self.objective = BasisObjective(
             _loss(reblur, ReblurLoss, 'reblur', gamma=gamma),
             _loss(kernel, KernelLoss, 'kernel'),
             kernel_p1_iter,
             gamma,
             _loss(divergence, KernelDivergenceLoss, 'divergence'),
-            _loss(restoration, RestorationLoss, 'restoration', gamma=gamma),
+            _loss(restoration, RestorationLoss, 'restoration', gamma=gamma, fusion=fusion),
         )
 
     def compute(self, inputs: Tensor) -> BlurField:
