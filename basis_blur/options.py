@@ -34,6 +34,7 @@ class Option:
         default: the value of an absent key; `REQUIRED` makes absence an error.
         choices: the accepted values, if only these are.
         is_path: the value names a file or folder that must exist.
+        names: what it may be instead, such as the name of a network in the box.
         least, most: the range of a number, if it has one.
     """
 
@@ -41,6 +42,7 @@ class Option:
     default: Any = REQUIRED
     choices: tuple[Any, ...] = ()
     is_path: bool = False
+    names: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
 
@@ -91,7 +93,7 @@ def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> A
         span = ' to '.join(f'{limit:,}' for limit in (option.least, option.most) if limit is not None)
         words = span if option.least is not None and option.most is not None else f'at least {span}'
         raise OptionError(f'{where}: "{key}" is {value!r}, expected {words}.')
-    if option.is_path and value is not None and not _exists(value):
+    if option.is_path and value is not None and value not in option.names and not _exists(value):
         raise OptionError(
             f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path.'
         )

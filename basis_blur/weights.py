@@ -47,6 +47,7 @@ NAMES: dict[str, Path] = {
     'basis_kpn': TRAINED / 'correlation_kpn.safetensors',
     'correlation_kpn': TRAINED / 'correlation_kpn.safetensors',
     'iterate_fusion': TRAINED / 'iterate_fusion.safetensors',
+    'kernel_flow': TRAINED / 'kernel_flow.safetensors',
 }
 
 # The published two-head weights [C21]: their key | ours, each followed by '.weight' and '.bias'. Their blocks count

@@ -37,6 +37,10 @@ def test_a_wrong_section_is_named(section, said):
 def test_a_missing_file_is_named():
     with pytest.raises(OptionError, match='nowhere.lmdb, which does not exist'):
         read_options({'root': 'nowhere.lmdb'}, {'root': Option((str,), is_path=True)}, 'train')
+    named = Option((str,), is_path=True, names=('in_the_box',))
+    assert read_options({'root': 'in_the_box'}, {'root': named}, 'train') == {'root': 'in_the_box'}
+    with pytest.raises(OptionError, match='does not exist'):
+        read_options({'root': 'nowhere.lmdb'}, {'root': named}, 'train')
 
 
 def test_options_are_read_from_a_signature():

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 
 from basis_blur.archs import BasisKPN
 from basis_blur.errors import InputError
-from basis_blur.weights import load_network, save_network
+from basis_blur.simulation.camera_shake import shake_kernels
+from basis_blur.weights import NAMES, load_network, save_network
 
 
 def small(**hyper_parameters):
@@ -390,3 +391,27 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_file(tmp_path):
     assert done.stdout.startswith('OSError')
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ['net.safetensors']
+
+
+@pytest.mark.parametrize('name', sorted(NAMES))
+def test_a_network_in_the_box_has_a_card_that_tells_how_it_was_made(name):
+    net = load_network(name)
+    assert not net.training
+    card = NAMES[name].with_suffix('.md').read_text()
+    for fact in (type(net).__name__, f'{sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters', 'seed',
+                 'minutes', 'options/', 'Licence'):  # fmt: skip
+        assert fact in card, fact
+
+
+def test_the_flow_in_the_box_knows_camera_shakes():
+    flow = load_network('kernel_flow')
+    shakes = torch.from_numpy(shake_kernels(200, 19, seed=123)).to(torch.float32)
+    others = shakes.flatten(1)[:, torch.randperm(361)].view_as(shakes)
+    bits = []
+    for kernels in (shakes, others):
+        x = flow.preprocess(kernels, torch.rand(kernels.shape, dtype=torch.float32))
+        code, log_det = flow(x)
+        nats = (code.square() + math.log(2 * math.pi)).sum(1) / 2 - log_det - flow.preprocess_log_det(x)
+        bits.append(nats.mean().item() / 361 / math.log(2))
+    assert bits[0] < 1.25  # independent pixels of the same means and variances: 1.41
+    assert bits[1] > 2 * bits[0]

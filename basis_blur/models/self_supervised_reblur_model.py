@@ -46,8 +46,8 @@ class SelfSupervisedReblurModel(NetworkModel):
     """BasicSR model for networks that estimate the blur of a photo, trained by reblurring alone.
 
     Options beyond `NetworkModel`'s. In `train`: `reblur_opt`, the loss. In `path`: `pretrain_flow`, the weights of a
-    KernelFlow; not read where the network itself has weights to begin with. In `val`: `gamma` of the pixel kernels,
-    by default that of the loss (1 in a test).
+    KernelFlow, a file or "kernel_flow", the one in the box; not read where the network itself has weights to begin
+    with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the sharp one blurred with
     the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`, where the
@@ -59,7 +59,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         'train': {**NetworkModel.OPTIONS['train'], 'reblur_opt': Option((dict,))},
         'path': {
             **NetworkModel.OPTIONS['path'],
-            'pretrain_flow': Option((str, NoneType), None, is_path=True),
+            'pretrain_flow': Option((str, NoneType), None, is_path=True, names=('kernel_flow',)),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'gamma': Option((float, NoneType), None)},
     }
@@ -91,7 +91,8 @@ class SelfSupervisedReblurModel(NetworkModel):
             if self.is_train:
                 raise OptionError(
                     'path lacks the key "pretrain_flow": an untrained flow, which stays as it is, knows no kernels. '
-                    'Train one with KernelFlowModel, or set "network_g: flow_prior: false".'
+                    'Give "kernel_flow", the one in the box, train one with KernelFlowModel, or set "network_g: '
+                    'flow_prior: false".'
                 )
             return
         flow = load_network(path, expect='KernelFlow')

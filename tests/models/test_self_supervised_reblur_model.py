@@ -174,6 +174,13 @@ def test_a_test_needs_the_checkpoint_alone(stage, options, synthetic, tmp_path):
     assert tester.metric_results == pytest.approx(model.metric_results)
 
 
+def test_the_flow_in_the_box_is_known_by_its_name(stage):
+    model = stage({'type': 'LatentKernelNet', 'kernel_size': 19, 'width': 2}, path={'pretrain_flow': 'kernel_flow'})
+    assert model.read_section('path')['pretrain_flow'] == 'kernel_flow'
+    expected = load_network('kernel_flow').state_dict()
+    torch.testing.assert_close(model.net_g.flow.state_dict(), expected, check_dtype=False)
+
+
 def test_options_that_do_not_fit_are_refused(stage, flow, tmp_path):
     with pytest.raises(OptionError, match='path lacks the key "pretrain_flow"'):
         stage(path={'pretrain_flow': None})
