@@ -59,6 +59,13 @@ class RestorationLoss(nn.Module):
         self.fusion = fusion if fusion is None else fusion.requires_grad_(False).eval()
         self.psnr = PSNRLoss(loss_weight)
 
+    def train(self, mode: bool = True) -> RestorationLoss:
+        """Set the mode of all but the fusion."""
+        super().train(mode)
+        if self.fusion is not None:
+            self.fusion.eval()
+        return self
+
     def forward(self, field: BlurField, blurred: Tensor, scene: Tensor) -> Tensor:
         """Return the loss in dB, one number; its gradient flows to `field` only.
 

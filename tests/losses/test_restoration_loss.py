@@ -62,7 +62,8 @@ def test_with_a_fusion_it_is_minus_the_psnr_of_its_photo(sample, fusion):
     radius = KERNEL_SIZE // 2
     sharp = scene[..., radius:-radius, radius:-radius].clamp(0, 1)
     expected = psnr(deblur(photo, field, fusion=fusion), sharp)
-    loss = RestorationLoss(fusion=fusion)
+    loss = RestorationLoss(fusion=fusion).train()
+    assert not fusion.training
     assert loss(field, photo, scene).item() == pytest.approx(-expected.item(), abs=1e-3)
     assert not any(parameter.requires_grad for parameter in loss.parameters())
     with pytest.raises(ValueError, match='iterations is 4, but the fusion is made for'):
