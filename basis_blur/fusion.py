@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.iterate_fusion_arch import COLOURS
+from basis_blur.archs.iterate_fusion_arch import COLOURS, IterateFusion
+from basis_blur.field import BlurField
 from basis_blur.losses.restoration_objective import estimated_blur
-from basis_blur.pipeline import deblur_iterates
+from basis_blur.pipeline import deblur_iterates, fuse
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, step_towards
 
 
 @torch.no_grad()
@@ -31,6 +33,21 @@ def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], ga
     photo = lq.clamp(0, 1)
     field = estimated_blur(blur_net, photo, gamma)
     return torch.cat([photo, deblur_iterates(photo, field.to(photo), iterations, gamma)], 1)
+
+
+def fused_and_alone(net: IterateFusion, photo: Tensor, field: BlurField, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return what `deblur` makes of photos with a fusion, and without, of one run of the solver.
+
+    Args:
+        net: the fusion.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: of those photos, estimated.
+        gamma: of the photos.
+    """
+    kept = sorted({*net.iterations, ESTIMATED_ITERATIONS})
+    after = dict(zip(kept, deblur_iterates(photo, field, kept, gamma).split(photo.shape[1], 1), strict=True))
+    fused = fuse(net, photo, torch.cat([after[iteration] for iteration in net.iterations], 1))
+    return fused, step_towards(after[ESTIMATED_ITERATIONS], photo, ESTIMATED_STRENGTH)
 
 
 def random_views(stack: Tensor, gt: Tensor, side: int, number: int) -> tuple[Tensor, Tensor]:

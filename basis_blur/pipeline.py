@@ -28,7 +28,7 @@ from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.tiled_blur import TiledBlur
-from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
+from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
 from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 from basis_blur.tiling import (
     Feathered,
@@ -238,14 +238,13 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
     Raises:
         InputError: memory does not suffice for small tiles.
     """
-    images = [photo, *iterates.split(photo.shape[1], 1)]
 
     def work(side: int) -> Tensor:
         result = torch.empty_like(photo)
         side = max(SIZE_MULTIPLE, side // SIZE_MULTIPLE * SIZE_MULTIPLE)
         for core, around in tiles_with_halo(photo.shape[-2:], side, net.reach):
-            shown, changed = images[0][(..., *around)], [image[(..., *around)] for image in images[1:]]
-            result[(..., *core)] = net.fused(shown, torch.cat(changed, 1))[(..., *inside(core, around))]
+            found = net.fused(photo[(..., *around)], iterates[(..., *around)])
+            result[(..., *core)] = found[(..., *inside(core, around))]
         return result
 
     with _evaluation_mode(net):
@@ -345,18 +344,12 @@ class _Solver:
         """Return the photos after the iterations `kept`, one after the other in dim 1."""
         field = self.field
         blur = BasisBlur(field) if tile is None else TiledBlur(field, tile)
-        found = []
-
-        def keep(iteration: int, scene: Tensor) -> None:
-            if iteration in kept[:-1]:
-                found.append(self._photo_of(scene))
-
+        iterates = Iterates(kept, self._photo_of)
         tell = None if self.callback is None else lambda iteration, _: self.callback(iteration)
         light = to_linear(self.photo, self.gamma)
-        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, tell, keep).scene
+        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, tell, iterates.watch).scene
         del light
-        found += [self._photo_of(scene)] * (len(kept) - len(found))
-        return found[0] if len(found) == 1 else torch.cat(found, 1)
+        return iterates.joined(scene)
 
     def _photo_of(self, scene: Tensor) -> Tensor:
         return to_srgb(self.field.inside(scene).clamp(0, 1), self.gamma).to(self.photo.dtype)

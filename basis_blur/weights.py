@@ -170,6 +170,11 @@ class _Content:
     hyper_parameters: dict[str, Any] | None = None
 
 
+def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> nn.Module | None:
+    """Return the IterateFusion of a file or name, None for None; errors as of `load_network`."""
+    return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
+
+
 def _find(path_or_name: str | os.PathLike) -> Path:
     path = Path(path_or_name)
     if path.exists():

@@ -18,7 +18,6 @@ number of photos of any size; a CorrelationKPN, such as the one in the box ("bas
 and the colour space and gamma of the input, is in the file's metadata. docs/export.md has an example."""
 
 COMMAND = 'export'
-SEE_LIGHT = ('BasisKPN', 'CorrelationKPN')
 SUFFIXES = {'onnx': '.onnx', 'pt2': '.pt2'}
 
 
@@ -67,13 +66,14 @@ def run(args: argparse.Namespace) -> int:
     size = None if args.size is None else size_of(args.size)
 
     from basis_blur.export import GAMMA, export_onnx, save_program
+    from basis_blur.losses.restoration_objective import FIELD_NETWORKS
     from basis_blur.weights import load_network
 
     net = load_network(args.weights)
-    if args.gamma is not None and type(net).__name__ not in SEE_LIGHT:
+    if args.gamma is not None and type(net).__name__ not in FIELD_NETWORKS:
         raise InputError(
-            f'--gamma is of use to {" and ".join(SEE_LIGHT)}, and {args.weights} holds a {type(net).__name__}; leave '
-            'it out.'
+            f'--gamma is of use to {" and ".join(FIELD_NETWORKS)}, and {args.weights} holds a {type(net).__name__}; '
+            'leave it out.'
         )
     write = {'onnx': export_onnx, 'pt2': save_program}[args.format]
     write(net, args.output, size, GAMMA if args.gamma is None else args.gamma)

@@ -32,7 +32,7 @@ from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.pipeline import deblur
 from basis_blur.visualize import draw_kernel_grid
-from basis_blur.weights import load_network
+from basis_blur.weights import load_fusion
 
 SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
 
@@ -66,8 +66,7 @@ class BasisBlurModel(NetworkModel):
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
-        fusion = self.read_section('path')['pretrain_fusion']
-        self.fusion = None if fusion is None else load_network(fusion, self.device, expect='IterateFusion')
+        self.fusion = load_fusion(self.read_section('path')['pretrain_fusion'], self.device)
         if self.is_train:
             self.gamma = gamma_of(opt['datasets']['train'])
             self.objective = self._build_objective().to(self.device)

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.fusion import iterate_stack, random_views
+from basis_blur.fusion import fused_and_alone, iterate_stack, random_views
 from basis_blur.losses.restoration_objective import FIELD_NETWORKS
 from basis_blur.models.batch import gamma_of
 from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.options import Option, OptionError
-from basis_blur.pipeline import deblur_iterates, estimate_blur, fuse
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, step_towards
+from basis_blur.pipeline import estimate_blur
 from basis_blur.weights import load_network
 
 
@@ -67,8 +66,4 @@ class IterateFusionModel(UFPNetModel):
         """Return the photos as the network restores them, and as `deblur` does without it."""
         photo = lq.clamp(0, 1)
         field = estimate_blur(self.net_blur, photo, gamma)
-        shown = self.best_net.iterations
-        kept = sorted({*shown, ESTIMATED_ITERATIONS})  # one run of the solver for both
-        after = dict(zip(kept, deblur_iterates(photo, field, kept, gamma).split(photo.shape[1], 1), strict=True))
-        fused = fuse(self.best_net, photo, torch.cat([after[iteration] for iteration in shown], 1))
-        return {'': fused, 'solver_': step_towards(after[ESTIMATED_ITERATIONS], photo, ESTIMATED_STRENGTH)}
+        return dict(zip(('', 'solver_'), fused_and_alone(self.best_net, photo, field, gamma), strict=True))

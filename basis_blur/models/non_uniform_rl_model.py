@@ -24,7 +24,7 @@ from basis_blur.ops.camera_response import GAMMA
 from basis_blur.options import Option, OptionError, options_of, read_options
 from basis_blur.pipeline import deblur, estimate_blur
 from basis_blur.visualize import draw_kernel_grid, write_picture
-from basis_blur.weights import load_network
+from basis_blur.weights import load_fusion
 
 RL_OPTIONS = {key: options_of(deblur)[key] for key in ('iterations', 'strength', 'tv_weight')}
 
@@ -56,8 +56,7 @@ class NonUniformRLModel(NetworkModel):
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')
         super().__init__(opt)
         self.solver = read_options(self.val_options['rl'] or {}, RL_OPTIONS, 'val: rl')
-        path = self.read_section('path')['fusion']
-        self.fusion = None if path is None else load_network(path, self.device, expect='IterateFusion')
+        self.fusion = load_fusion(self.read_section('path')['fusion'], self.device)
         if self.fusion is not None and self.solver['iterations'] is not None:
             raise OptionError('val: rl: "iterations" means nothing with "path: fusion", which says how many it needs.')
         if opt['path'].get('pretrain_network_g') is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -17,7 +16,7 @@ from basis_blur.field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import photo_of, to_linear
-from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy_with_graph
+from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy_with_graph
 
 
 def keep_copies(*constants: Tensor) -> AbstractContextManager:
@@ -51,13 +50,11 @@ def recorded_deblur(
         (N, C len(kept), H, W).
     """
     light = to_linear(photo, gamma)
-    kept = kept or (solver.iterations,)
-    scenes = []
-
-    def keep(iteration: int, scene: Tensor) -> None:
-        if iteration in kept[:-1]:
-            scenes.append(scene.clone())
-
-    last = richardson_lucy_with_graph(light, BasisBlur(field), ReflectPad(field)(light), solver, watch=keep).scene
-    scenes += [last] * (len(kept) - len(scenes))
-    return torch.cat([photo_of(field.inside(scene).clamp(0, 1), gamma).to(photo.dtype) for scene in scenes], 1)
+    iterates = Iterates(
+        kept or (solver.iterations,),
+        lambda scene: photo_of(field.inside(scene).clamp(0, 1), gamma).to(photo.dtype),
+    )
+    start = ReflectPad(field)(light)
+    return iterates.joined(
+        richardson_lucy_with_graph(light, BasisBlur(field), start, solver, watch=iterates.watch).scene
+    )

@@ -17,7 +17,7 @@ it is 0.3 to 1.7, so it is computed. Differs from the paper further in:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +110,30 @@ def richardson_lucy(
         ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.
     """
     return richardson_lucy_with_graph(light, blur, start, settings, callback, watch)
+
+
+class Iterates:
+    """Some scenes on the way of a restoration, each as a view of it is taken at that time.
+
+    Args:
+        kept: after which iterations, ascending to the last.
+        view: what is kept of a scene, which the next iteration changes.
+    """
+
+    def __init__(self, kept: Sequence[int], view: Callable[[Tensor], Tensor]):
+        self._kept = kept
+        self._view = view
+        self._found: list[Tensor] = []
+
+    def watch(self, iteration: int, scene: Tensor) -> None:
+        """Look at a scene, as `watch` of `richardson_lucy`; the last is left to `joined`."""
+        if iteration in self._kept[:-1]:
+            self._found.append(self._view(scene))
+
+    def joined(self, last: Tensor) -> Tensor:
+        """Return all views in dim 1; where the stop rule ended before, later ones are that of the last scene."""
+        found = self._found + [self._view(last)] * (len(self._kept) - len(self._found))
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
 def richardson_lucy_with_graph(

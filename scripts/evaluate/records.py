@@ -58,16 +58,7 @@ def load_scored(path: Path, device: str) -> nn.Module:
         InputError: the file does not hold such a network.
         OSError: it cannot be read.
     """
-    net = load_network(path, device)
-    known = (*FIELD_NETWORKS, 'UFPNet')
-    if type(net).__name__ not in known:
-        raise InputError(f'{path} holds {type(net).__name__}, expected {" or ".join(known)}; give one of these.')
-    return net.eval()
-
-
-def load_fusion(path: Path | None, device: str) -> nn.Module | None:
-    """Return a network that fuses iterates, None for none; errors as of `load_network`."""
-    return None if path is None else load_network(path, device, expect='IterateFusion')
+    return load_network(path, device, expect=(*FIELD_NETWORKS, 'UFPNet'))
 
 
 def facts_of(path: Path, net: nn.Module) -> dict[str, Any]:

@@ -33,7 +33,6 @@ from records import (
     check_output,
     facts_of,
     finite,
-    load_fusion,
     load_scored,
     means_of,
     run_script,
@@ -53,6 +52,7 @@ from basis_blur.errors import InputError, sentence_of
 from basis_blur.image_io import SUFFIXES, read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
 from basis_blur.visualize import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
+from basis_blur.weights import load_fusion
 
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}
 STAGES = ('blurred', 'restored')

@@ -32,7 +32,6 @@ from records import (
     check_output,
     facts_of,
     finite,
-    load_fusion,
     load_scored,
     means_of,
     run_script,
@@ -48,11 +47,13 @@ from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.data.segmentation import FORMS
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basis_blur.errors import InputError
+from basis_blur.fusion import fused_and_alone
 from basis_blur.losses.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.weights import load_fusion
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made
@@ -196,10 +197,13 @@ def score_scene(
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
-        restored = bb.deblur(photo, field, args.gamma)
-        scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
+        fused = None
         if fusion is not None and name in estimators:
-            fused = bb.deblur(photo, field, args.gamma, fusion=fusion)
+            fused, restored = fused_and_alone(fusion, photo, field, args.gamma)
+        else:
+            restored = bb.deblur(photo, field, args.gamma)
+        scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
+        if fused is not None:
             scores[fused_name(name, args.fusion)] = photo_scores(fused, sharp)
     for name, net in restorers.items():
         found = net(photo)

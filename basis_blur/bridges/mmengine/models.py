@@ -49,7 +49,7 @@ from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.pipeline import deblur, estimate_blur, restore
 from basis_blur.registry import MODELS, SCOPE
 from basis_blur.simulation.scene_blur import blur_scene
-from basis_blur.weights import load_network
+from basis_blur.weights import load_fusion, load_network
 
 for _component in (*ARCHS.values(), *(getattr(losses, name) for name in losses.__all__)):
     MODELS.register_module(module=_component)
@@ -188,14 +188,13 @@ class BasisBlurModel(StageModel):
         **others: Any,
     ):
         super().__init__(net, gamma, **others)
-        fusion = None if fusion is None else load_network(fusion, expect='IterateFusion')
         self.objective = BasisObjective(
             _loss(reblur, ReblurLoss, 'reblur', gamma=gamma),
             _loss(kernel, KernelLoss, 'kernel'),
             kernel_p1_iter,
             gamma,
             _loss(divergence, KernelDivergenceLoss, 'divergence'),
-            _loss(restoration, RestorationLoss, 'restoration', gamma=gamma, fusion=fusion),
+            _loss(restoration, RestorationLoss, 'restoration', gamma=gamma, fusion=load_fusion(fusion)),
         )
 
     def compute(self, inputs: Tensor) -> BlurField:
