@@ -15,7 +15,8 @@ All tensors are float32. Without `size` the number of photos, H and W (for a flo
 with it they are fixed, with one photo, for runtimes that want that. A program refuses another size than its own with
 an error; so does onnxruntime for a file of one size.
 
-Limits. A UFPNet whose restorer is MIMO-UNet or MPRNet is exported with a size only: their resampling by factors makes
+Limits. A UFPNet with the estimator "correlation" is exported with a size only, as a CorrelationKPN. So is one whose
+restorer is MIMO-UNet or MPRNet is exported with a size only: their resampling by factors makes
 torch.export ask whether 2 * ((H + 3) // 4) == trunc(0.5 * (4 * ((H + 3) // 4))), which it cannot prove ("Constraints
 violated (height, width)"). The program of a UFPNet for any size refuses a photo of one single pixel; the ONNX file does
 not. A network with `gray_stem` is exported for colour. An exported UFPNet decodes the kernels of all pixels at once,
@@ -273,6 +274,11 @@ def _example(net: nn.Module, task: _Task, size: tuple[int, int] | None) -> tuple
         raise InputError(
             'the network is a CorrelationKPN, which can be exported for one size only, by which it cuts photos into '
             'windows; give a size.'
+        )
+    if size is None and net.hyper_parameters.get('estimator') == 'correlation':
+        raise InputError(
+            'the network is a UFPNet with the estimator "correlation", which can be exported for one size only, by '
+            'which it cuts photos into windows; give a size.'
         )
     restorer = net.hyper_parameters.get('restorer', 'nafnet')
     if size is None and restorer != 'nafnet':

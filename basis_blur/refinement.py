@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.latent_kernel_arch import latent_kernels
+from basis_blur.archs.latent_kernel_arch import LatentKernels, latent_kernels
 from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import GAMMA
@@ -137,6 +137,11 @@ def refine_codes(
     with torch.no_grad():
         estimate = net.latent_kernels(photo)
 
+    def kernels_of(code: Tensor) -> LatentKernels:
+        return latent_kernels(
+            code, estimate.cell_sigma, flow, stride=net.latent_kernels.stride, size=tuple(photo.shape[-2:])
+        )
+
     def restored(raw: Tensor) -> Tensor:
         with torch.no_grad():
             return net.restorer(photo, raw.detach()).clamp(0, 1)
@@ -145,7 +150,7 @@ def refine_codes(
     optimizer = torch.optim.Adam([code], CODE_LEARNING_RATE)
     first = image = restored(estimate.raw)
     for step in range(steps):
-        kernels = latent_kernels(code, estimate.sigma, flow, stride=net.latent_kernels.stride)
+        kernels = kernels_of(code)
         if step and step % STEPS_PER_RESTORATION == 0:
             image = restored(kernels.raw)
         error = loss(kernels.pixel_kernels, image, photo)
@@ -154,7 +159,7 @@ def refine_codes(
         if callback is not None:
             callback(step + 1, error.item())
     with torch.no_grad():
-        refined = latent_kernels(code.detach(), estimate.sigma, flow, stride=net.latent_kernels.stride)
+        refined = kernels_of(code.detach())
         last = restored(refined.raw)
         before = loss(estimate.pixel_kernels, first, photo).item()
         after = loss(refined.pixel_kernels, last, photo).item()

@@ -383,14 +383,17 @@ def _infer_kernel_flow(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
 
 def _infer_latent_kernel_net(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     width, channels = (*shapes.get('kernel_extra.Encoding_Block1.Conv_head.weight', ()), 64, 3)[:2]
+    # With a CorrelationEstimator, nothing tells whether the photo was gray.
+    decoder, *_ = shapes.get('kernel_extra.decoder.stem.0.0.weight', (None,))
     flow = _infer_kernel_flow({key[len('flow.') :]: shape for key, shape in shapes.items() if key.startswith('flow.')})
-    taps = (*shapes.get('kernel_extra.Conv_tail.mean.2.bias', ()), 361)[0]
+    taps = (*shapes.get('kernel_extra.Conv_tail.mean.2.bias' if decoder is None else 'kernel_extra.mean.bias', ()), 361)
     return {
         'in_channels': channels,
-        'kernel_size': math.isqrt(taps),
-        'width': width,
+        'kernel_size': math.isqrt(taps[0]),
+        'width': width if decoder is None else decoder,
         'flow_prior': 'flow.alpha' in shapes,
-        'uncertainty': 'kernel_extra.Conv_tail.var.0.bias' in shapes,
+        'uncertainty': 'kernel_extra.Conv_tail.var.0.bias' in shapes or 'kernel_extra.var.bias' in shapes,
+        'estimator': 'unet' if decoder is None else 'correlation',
         'flow_blocks': flow['num_blocks'],
         'flow_hidden': flow['hidden'],
     }

@@ -199,6 +199,15 @@ def test_other_restorers_need_a_size():
     torch.testing.assert_close(export_program(net, (9, 14)).module()(photo)[0], net(photo).image, **CLOSE)
 
 
+def test_a_ufpnet_that_sees_correlations_needs_a_size():
+    sizes = {**UFPNET, 'kernel_size': 9}
+    net = UFPNet(**sizes, estimator='correlation').eval()
+    with pytest.raises(InputError, match='estimator "correlation", which can be exported for one size only'):
+        export_program(net)
+    photo = torch.rand(1, 3, 40, 30)
+    torch.testing.assert_close(list(export_program(net, (40, 30)).module()(photo)), list(net(photo)), **CLOSE)
+
+
 def test_other_networks_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match='LatentKernelNet, expected .* exported: BasisKPN, CorrelationKPN, UFPNet'):
         export_program(LatentKernelNet(width=2, kernel_size=3, flow_hidden=2))

@@ -60,13 +60,19 @@ def test_each_step_is_told_and_batches_are_refused(photo):
         refine_field(photo.expand(2, -1, -1, -1), halves(0.5))
 
 
-@pytest.fixture(params=[1, 2], ids=['a code a pixel', 'a code for 4'])
+@pytest.fixture(
+    params=[
+        {'kernel_size': 5},
+        {'kernel_size': 5, 'estimator_stride': 2},
+        {'kernel_size': 9, 'estimator': 'correlation'},
+    ],
+    ids=['a code a pixel', 'a code for 4', 'a code a window'],
+)
 def net(request):
     return UFPNet(
         width=2,
-        kernel_size=5,
         estimator_width=2,
-        estimator_stride=request.param,
+        **request.param,
         enc_blocks=(1,),
         dec_blocks=(1,),
         attention_levels=(0,),

@@ -64,9 +64,8 @@ class CorrelationKPN(nn.Module):
             'num_feat': num_feat,
             'window': window,
         }
-        # The decoder halves its map three times.
-        self.reach = -(-(kernel_size - 1) // 8) * 8
-        self.decoder = _Decoder(2 * CHANNELS, num_feat)
+        self.reach = reach_of(kernel_size)
+        self.decoder = CorrelationDecoder(num_feat)
 
     @property
     def hyper_parameters(self) -> dict[str, int]:
@@ -89,27 +88,25 @@ class CorrelationKPN(nn.Module):
             raise ValueError(f'light has shape {tuple(light.shape)}, expected (N, 3, H, W) or (N, 1, H, W), H, W >= 2.')
         number, (height, width) = len(light), map(int, light.shape[-2:])
         rows, columns = grid_of(height, width, self.num_kernels, self.window)
-        with torch.autocast(light.device.type, enabled=False):
-            gradients = normalised_gradients(light.to(torch.promote_types(light.dtype, torch.float32)))
-            seen = correlations(_windows(gradients, rows, columns, self.window), self.reach)
-        seen = seen.view(number, rows * columns, *seen.shape[1:])
-        everywhere = seen.mean(1, keepdim=True).expand_as(seen)
-        logits = self.decoder(torch.cat([seen, everywhere], 2).flatten(0, 1))
-        margin = (logits.shape[-1] - self.kernel_size + 1) // 2
-        logits = logits[..., margin : margin + self.kernel_size, margin : margin + self.kernel_size]
-        kernels = logits.flatten(1).to(seen.dtype).softmax(1)
-        kernels = kernels.view(number, rows * columns, self.kernel_size, self.kernel_size)
+        logits = self.decoder.of_windows(light, rows, columns, self.window, self.kernel_size)
+        kernels = logits.softmax(1).view(number, rows * columns, self.kernel_size, self.kernel_size)
         mixing = bilinear_mixing(height, width, rows, columns, light.device)
         return BlurField.unchecked(kernels, mixing.expand(number, -1, -1, -1).to(kernels.dtype))
 
 
-class _Decoder(nn.Module):
-    """Correlations (n, C, 2R+1, 2R+1) to logits (n, 1, 2R, 2R): a U-Net of sizes R, R/2 and R/4."""
+class CorrelationDecoder(nn.Module):
+    """Correlations (n, 10, 2R+1, 2R+1) to logits (n, 1, 2R, 2R): a U-Net of sizes R, R/2 and R/4.
 
-    def __init__(self, channels: int, n: int):
+    The correlations are those of a window, and their mean over all windows of its photo.
+
+    Args:
+        n: channels at size R.
+    """
+
+    def __init__(self, n: int):
         super().__init__()
         m, k = n * 3 // 2, n * 2
-        self.stem = nn.Sequential(_conv_act(4 * channels, n), _conv_act(n, n))
+        self.stem = nn.Sequential(_conv_act(4 * 2 * CHANNELS, n), _conv_act(n, n))
         self.down1 = nn.Sequential(nn.Conv2d(n, m, 2, stride=2), _conv_act(m, m), _conv_act(m, m))
         self.down2 = nn.Sequential(nn.Conv2d(m, k, 2, stride=2), _conv_act(k, k), _conv_act(k, k), _conv_act(k, k))
         self.up1 = nn.ConvTranspose2d(k, m, 2, stride=2)
@@ -125,6 +122,33 @@ class _Decoder(nn.Module):
         x = self.up1(self.down2(middle))
         x = self.up2(self.merge1(torch.cat([x, middle], 1)))
         return F.pixel_shuffle(self.tail(self.merge2(torch.cat([x, fine], 1))), 2)
+
+    def of_windows(self, light: Tensor, rows: int, columns: int, window: int, kernel_size: int) -> Tensor:
+        """Return the logits (N * rows * columns, K*K) of a kernel for each of a grid of windows.
+
+        Args:
+            light: (N, 3 or 1, H, W); linear light in [0, 1].
+            rows: of windows.
+            columns: of windows.
+            window: least side of a window, pixels.
+            kernel_size: K, odd.
+
+        Returns:
+            In float32 or, as the light, float64, also under automatic mixed precision.
+        """
+        with torch.autocast(light.device.type, enabled=False):
+            gradients = normalised_gradients(light.to(torch.promote_types(light.dtype, torch.float32)))
+            seen = correlations(_windows(gradients, rows, columns, window), reach_of(kernel_size))
+        seen = seen.view(len(light), rows * columns, *seen.shape[1:])
+        everywhere = seen.mean(1, keepdim=True).expand_as(seen)
+        logits = self(torch.cat([seen, everywhere], 2).flatten(0, 1))
+        inner = slice(margin := (logits.shape[-1] - kernel_size + 1) // 2, margin + kernel_size)
+        return logits[..., inner, inner].flatten(1).to(seen.dtype)
+
+
+def reach_of(kernel_size: int) -> int:
+    """Return R, the shifts that are looked at for a kernel: the decoder halves its map three times."""
+    return -(-(kernel_size - 1) // 8) * 8
 
 
 def grid_of(height: int, width: int, num_windows: int, window: int) -> tuple[int, int]:

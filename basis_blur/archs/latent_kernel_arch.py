@@ -13,8 +13,8 @@ Convention: `raw` are correlation kernels, as published; `pixel_kernels` are con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
+from basis_blur.archs.correlation_estimator import CorrelationEstimator
+from basis_blur.archs.correlation_kpn_arch import bilinear_mixing
 from basis_blur.archs.kernel_flow_arch import KernelFlow
+from basis_blur.field import BlurField
 
 CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
+ESTIMATORS = ('unet', 'correlation')
 
 
 class LatentKernels(NamedTuple):
@@ -32,12 +36,14 @@ class LatentKernels(NamedTuple):
 
     Args:
         code: (N, K*K, h, w), of every cell; before noise: mean 0 and variance 1 over the K*K values of a cell.
-        sigma: (N, 1, H, W); in [0, 1], how unsure the estimate is.
+        cell_sigma: (N, 1, h, w); in [0, 1], how unsure the code is.
+        sigma: (N, 1, H, W); the same, of every pixel.
         raw: (N, K*K, H, W); correlation kernels, as the flow returns them: nearly >= 0, nearly of sum 1.
         pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1.
     """
 
     code: Tensor
+    cell_sigma: Tensor
     sigma: Tensor
     raw: Tensor
     pixel_kernels: Tensor
@@ -46,9 +52,9 @@ class LatentKernels(NamedTuple):
 class LatentKernelNet(nn.Module):
     """Estimate the kernel of every pixel from a blurred photo.
 
-    Codes are those of cells of `stride` x `stride` pixels, from the mean of their features, h = ceil(H / stride), and
-    kernels between them are interpolated. One code for every pixel, as published, costs most of the time: a flow is
-    inverted for each.
+    Codes are those of cells of `stride` x `stride` pixels, from the mean of their features, h = ceil(H / stride), or of
+    the windows of a CorrelationEstimator; kernels between them are interpolated. One code for every pixel, as
+    published, costs most of the time: a flow is inverted for each.
 
     The flow's weights come from its own training, or from a checkpoint of this network, which holds them too. They
     are frozen, and the flow stays in evaluation mode whatever the mode of the network.
@@ -56,13 +62,14 @@ class LatentKernelNet(nn.Module):
     Args:
         in_channels: of the photo.
         kernel_size: K, odd.
-        width: channels of the estimator at full resolution; 64 is the network of the paper.
+        width: channels of the estimator, of a U-Net at full resolution; 64 is the network of the paper.
         flow_prior: without it, there is no flow: raw = the estimator's softmax over the K*K channels, with noise in
             units of the spread of a pixel's values (an ablation of the paper).
         uncertainty: without it, sigma is 0 and there is never noise (an ablation of the paper).
         flow_blocks: of the flow.
         flow_hidden: of the flow.
-        stride: side of a cell, pixels.
+        stride: side of a cell, pixels; 1 with a CorrelationEstimator, which has windows.
+        estimator: 'unet', the KernelEstimator of the paper, or 'correlation', a CorrelationEstimator.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
@@ -78,8 +85,13 @@ class LatentKernelNet(nn.Module):
         flow_blocks: int = 5,
         flow_hidden: int = 25,
         stride: int = 1,
+        estimator: Literal['unet', 'correlation'] = 'unet',
     ):
         super().__init__()
+        if estimator not in ESTIMATORS:
+            raise ValueError(f'estimator is {estimator!r}, expected one of {", ".join(ESTIMATORS)}.')
+        if estimator == 'correlation' and stride != 1:
+            raise ValueError(f'stride is {stride}, but the estimator "correlation" has windows; leave it out.')
         self._hyper_parameters = {
             'in_channels': in_channels,
             'kernel_size': kernel_size,
@@ -89,8 +101,12 @@ class LatentKernelNet(nn.Module):
             'flow_blocks': flow_blocks,
             'flow_hidden': flow_hidden,
             'stride': stride,
+            'estimator': estimator,
         }
-        self.kernel_extra = KernelEstimator(in_channels, kernel_size, width, uncertainty, stride)
+        if estimator == 'unet':
+            self.kernel_extra = KernelEstimator(in_channels, kernel_size, width, uncertainty, stride)
+        else:
+            self.kernel_extra = CorrelationEstimator(in_channels, kernel_size, width, uncertainty)
         self.flow = None
         if flow_prior:
             self.flow = KernelFlow(kernel_size=kernel_size, num_blocks=flow_blocks, hidden=flow_hidden)
@@ -102,9 +118,9 @@ class LatentKernelNet(nn.Module):
         return dict(self._hyper_parameters)
 
     @property
-    def stride(self) -> int:
-        """The side of a cell, pixels."""
-        return self._hyper_parameters['stride']
+    def stride(self) -> int | None:
+        """The side of a cell, pixels; None where cells are windows."""
+        return self.kernel_extra.stride
 
     def train(self, mode: bool = True) -> LatentKernelNet:
         """Set the mode of all but the flow."""
@@ -114,29 +130,38 @@ class LatentKernelNet(nn.Module):
         return self
 
     def forward(
-        self, photo: Tensor, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
-    ) -> LatentKernels:
+        self,
+        photo: Tensor,
+        noise: Tensor | None = None,
+        chunk_pixels: int | None = CHUNK_PIXELS,
+        as_field: bool = False,
+    ) -> LatentKernels | BlurField:
         """Return the estimate.
 
         Args:
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
             noise: (N, K*K, h, w), standard normal; by default drawn in training and 0 in evaluation.
             chunk_pixels: see `latent_kernels`.
+            as_field: return the same pixel kernels as a field: those of the windows, and how pixels mix them, instead
+                of K*K numbers for every pixel.
 
         Raises:
-            ValueError: the photo has another number of channels, or the noise is of another shape.
+            ValueError: the photo has another number of channels, or the noise is of another shape; or there are no
+                windows to make a field of.
         """
+        if as_field and self.stride is not None:
+            raise ValueError('as_field needs the estimator "correlation": there are no windows to make a field of.')
         shares, cell_sigma = self.kernel_extra.shares(photo)
         code = standardised(shares)
         if noise is None and self.training and self._hyper_parameters['uncertainty']:
             noise = torch.randn_like(code)
-        size = photo.shape[-2:]
-        sigma = _enlarged(cell_sigma, self.stride, size, 'nearest')
+        size = tuple(photo.shape[-2:])
         if self.flow is not None:
-            return latent_kernels(code, sigma, self.flow, noise, chunk_pixels, self.stride)
-        spread, mean = torch.std_mean(shares, 1, keepdim=True)
-        raw = _enlarged(perturbed(code, cell_sigma, noise) * spread + mean, self.stride, size, 'bilinear')
-        return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
+            raw = decoded(code, cell_sigma, self.flow, noise, chunk_pixels)
+        else:
+            spread, mean = torch.std_mean(shares, 1, keepdim=True)
+            raw = perturbed(code, cell_sigma, noise) * spread + mean
+        return _field_of_windows(raw, size) if as_field else _of_pixels(code, cell_sigma, raw, self.stride, size)
 
 
 class KernelEstimator(nn.Module):
@@ -241,27 +266,35 @@ def latent_kernels(
     flow: KernelFlow,
     noise: Tensor | None = None,
     chunk_pixels: int | None = CHUNK_PIXELS,
-    stride: int = 1,
+    stride: int | None = 1,
+    size: tuple[int, int] | None = None,
 ) -> LatentKernels:
     """Turn the code of every cell into the kernels of its pixels; in full precision also within autocast.
 
     Args:
         code: (N, K*K, h, w), standardised.
-        sigma: (N, 1, H, W), the same throughout a cell.
+        sigma: (N, 1, h, w), of the codes.
         flow: of K x K kernels, in evaluation mode.
         noise: (N, K*K, h, w), standard normal; None stands for 0.
         chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
             computed again for the gradient; the result does not depend on it. None decodes all at once, which can be
             exported for photos of any size, as a loop over chunks cannot.
-        stride: side of a cell, pixels.
+        stride: side of a cell, pixels; None: cells are a grid of windows over the photo.
+        size: (H, W) of the photo; by default the cells are its pixels.
 
     Raises:
         ValueError: the noise is of another shape than the code.
     """
+    raw = decoded(code, sigma, flow, noise, chunk_pixels)
+    return _of_pixels(code, sigma, raw, stride, tuple(code.shape[-2:]) if size is None else size)
+
+
+def decoded(
+    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
+) -> Tensor:
+    """Return the raw kernels (N, K*K, h, w) of codes; in full precision also within autocast; see `latent_kernels`."""
     with torch.autocast(code.device.type, enabled=False):
-        raw = _decoded(perturbed(code, sigma[..., ::stride, ::stride], noise), flow, chunk_pixels)
-        raw = _enlarged(raw, stride, sigma.shape[-2:], 'bilinear')
-        return LatentKernels(code, sigma, raw, to_pixel_kernels(raw))
+        return _decoded(perturbed(code, sigma, noise), flow, chunk_pixels)
 
 
 def to_pixel_kernels(raw: Tensor) -> Tensor:
@@ -285,7 +318,33 @@ def _decoded(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tensor
     return torch.stack(photos).unflatten(2, code.shape[-2:])
 
 
-def _enlarged(cells: Tensor, stride: int, size: Sequence[int], mode: str) -> Tensor:
+def _field_of_windows(raw: Tensor, size: tuple[int, int]) -> BlurField:
+    """Return a field of the raw kernels (N, K*K, rows, columns) of windows of a photo of that size."""
+    rows, columns = map(int, raw.shape[-2:])
+    kernels = to_pixel_kernels(raw).flatten(2).mT.unflatten(2, (math.isqrt(raw.shape[1]), -1))
+    mixing = bilinear_mixing(*size, rows, columns, raw.device).to(raw.dtype)
+    return BlurField.unchecked(kernels, mixing.expand(len(raw), -1, -1, -1))
+
+
+def _of_pixels(
+    code: Tensor, cell_sigma: Tensor, raw: Tensor, stride: int | None, size: tuple[int, int]
+) -> LatentKernels:
+    """Return the estimate of which the raw kernels of every cell are given."""
+    if stride is None:
+        maps = (_mixed(cells, size) for cells in (cell_sigma, raw, to_pixel_kernels(raw)))
+        return LatentKernels(code, cell_sigma, *maps)
+    sigma = _enlarged(cell_sigma, stride, size, 'nearest')
+    raw = _enlarged(raw, stride, size, 'bilinear')
+    return LatentKernels(code, cell_sigma, sigma, raw, to_pixel_kernels(raw))
+
+
+def _mixed(windows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (N, C, rows, columns) of windows for the (H, W) pixels between them."""
+    mixing = bilinear_mixing(*size, *map(int, windows.shape[-2:]), windows.device).to(windows.dtype)
+    return (windows.flatten(2) @ mixing.flatten(2)).unflatten(2, size)
+
+
+def _enlarged(cells: Tensor, stride: int, size: tuple[int, int], mode: str) -> Tensor:
     """Return (N, C, h, w) for the (H, W) pixels of the cells."""
     return cells if stride == 1 else cropped(F.interpolate(cells, scale_factor=stride, mode=mode), *size)
 

@@ -68,6 +68,7 @@ class UFPNet(nn.Module):
         flow_blocks: see LatentKernelNet.
         flow_hidden: see LatentKernelNet.
         estimator_stride: `stride` of the LatentKernelNet.
+        estimator: see LatentKernelNet.
 
     Raises:
         ValueError: a hyper-parameter is outside its range, or has no meaning for this restorer.
@@ -92,6 +93,7 @@ class UFPNet(nn.Module):
         flow_blocks: int = 5,
         flow_hidden: int = 25,
         estimator_stride: int = 1,
+        estimator: Literal['unet', 'correlation'] = 'unet',
     ):
         super().__init__()
         of_nafnet = {
@@ -107,6 +109,7 @@ class UFPNet(nn.Module):
             'uncertainty': uncertainty,
             'flow_blocks': flow_blocks,
             'flow_hidden': flow_hidden,
+            'estimator': estimator,
         }
         self._hyper_parameters = {
             **of_nafnet,

@@ -61,7 +61,8 @@ class SyntheticBlurDataset(Dataset):
             Not in [C21]: `resize`, range of the factor by which a photo is scaled before its window is cut, equally
             likely by its logarithm, so that a network does not take soft photos for blurred ones; `still_share`, the
             chance that the camera or an object did not move, and its kernel is a point; `jpeg_quality`, range of the
-            quality, 1 to 100, with which lq is compressed as a camera would (~: not; in the worker only).
+            quality, 1 to 100, with which lq is compressed as a camera would (~: not; in the worker only);
+            `clean_share`, the chance that a photo is left without noise and compression.
 
     Photos smaller than the window are enlarged to it, with a warning.
 
@@ -86,6 +87,7 @@ class SyntheticBlurDataset(Dataset):
         'resize': Option((list,), [1.0, 1.0]),
         'still_share': Option((float,), 0.0),
         'jpeg_quality': Option((list, NoneType), None),
+        'clean_share': Option((float,), 0.0),
         'use_hflip': Option((bool,), True),
         'use_rot': Option((bool,), True),
         'synthesis': Option((str,), 'worker', choices=('worker', 'device')),
@@ -130,8 +132,12 @@ class SyntheticBlurDataset(Dataset):
             'noise_std': torch.tensor(generator.uniform(*self.opt['noise_std']), dtype=torch.float32),
             'noise_seed': torch.tensor(int(generator.integers(2**62)), dtype=torch.int64),
         }
+        # No number is drawn where the share is 0: a seed goes on meaning the samples that it always meant.
+        clean = self.opt['clean_share'] > 0 and generator.random() < self.opt['clean_share']
+        if clean:
+            ingredients['noise_std'] = torch.zeros_like(ingredients['noise_std'])
         sample = ingredients if self.opt['synthesis'] == 'device' else blur_scene(ingredients, self.opt['gamma'])
-        if self.opt['jpeg_quality'] is not None:
+        if self.opt['jpeg_quality'] is not None and not clean:
             sample = {**sample, 'lq': _as_jpeg(sample['lq'], round(generator.uniform(*self.opt['jpeg_quality'])))}
         return {**sample, 'key': key, 'lq_path': key}
 
@@ -362,8 +368,9 @@ def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise OptionError(f'{where}: "gamma" is {values["gamma"]}, expected > 0.')
     if values['max_objects'] > 255:
         raise OptionError(f'{where}: "max_objects" is {values["max_objects"]}, expected at most 255.')
-    if not 0 <= values['still_share'] <= 1:
-        raise OptionError(f'{where}: "still_share" is {values["still_share"]}, expected a chance from 0 to 1.')
+    for key in ('still_share', 'clean_share'):
+        if not 0 <= values[key] <= 1:
+            raise OptionError(f'{where}: "{key}" is {values[key]}, expected a chance from 0 to 1.')
     if values['jpeg_quality'] is not None:
         values['jpeg_quality'] = _read_range(values['jpeg_quality'], 'jpeg_quality', 1, where, 100)
         if values['synthesis'] == 'device':

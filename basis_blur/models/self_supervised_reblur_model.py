@@ -6,6 +6,7 @@ The pairs are photos of one size (BasicSR's PairedImageDataset), or blurred by S
 the true blur, which is compared in validation and never trained on.
 
     LatentKernelNet sees the photo as it is and returns a kernel for every pixel:         PixelReblurLoss
+    the same with "estimator: correlation", a blur field of its windows:                  ReblurLoss
     BasisKPN and its like see linear light and return a blur field [C21]:                 ReblurLoss
 
 The flow of a LatentKernelNet is frozen. Its weights are read from `path: pretrain_flow` and saved in the checkpoint.
@@ -23,6 +24,7 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
+from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, PixelField
@@ -46,8 +48,9 @@ class SelfSupervisedReblurModel(NetworkModel):
     """BasicSR model for networks that estimate the blur of a photo, trained by reblurring alone.
 
     Options beyond `NetworkModel`'s. In `train`: `reblur_opt`, the loss. In `path`: `pretrain_flow`, the weights of a
-    KernelFlow, a file or "kernel_flow", the one in the box; not read where the network itself has weights to begin
-    with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
+    KernelFlow, a file or "kernel_flow", the one in the box; `pretrain_decoder`, those of a CorrelationKPN, a file or
+    "basis_kpn", with whose decoder a CorrelationEstimator begins; neither is read where the network itself has weights
+    to begin with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the sharp one blurred with
     the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`, where the
@@ -60,14 +63,18 @@ class SelfSupervisedReblurModel(NetworkModel):
         'path': {
             **NetworkModel.OPTIONS['path'],
             'pretrain_flow': Option((str, NoneType), None, is_path=True, names=('kernel_flow',)),
+            'pretrain_decoder': Option((str, NoneType), None, is_path=True, names=('basis_kpn',)),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'gamma': Option((float, NoneType), None)},
     }
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
-        self.latent = isinstance(self.get_bare_model(self.net_g), LatentKernelNet)
+        net = self.get_bare_model(self.net_g)
+        self.of_windows = isinstance(net, LatentKernelNet) and net.stride is None
+        self.latent = isinstance(net, LatentKernelNet) and not self.of_windows
         self._load_flow()
+        self._load_decoder()
         self.pixel_gamma = 1.0
         if self.is_train:
             self.gamma = gamma_of(opt['datasets']['train'])
@@ -105,13 +112,37 @@ class SelfSupervisedReblurModel(NetworkModel):
             each.flow.load_state_dict(flow.state_dict())
         get_root_logger().info(f'The flow has the weights of {path}.')
 
+    def _load_decoder(self) -> None:
+        path = self.read_section('path')['pretrain_decoder']
+        if path is None:
+            return
+        nets = [self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])]
+        if not isinstance(getattr(nets[0], 'kernel_extra', None), CorrelationEstimator):
+            raise OptionError(
+                'path: pretrain_decoder is given, but network_g is no LatentKernelNet with "estimator: correlation"; '
+                'remove one of the two.'
+            )
+        if self.opt['path'].get('pretrain_network_g') is not None:
+            get_root_logger().info(f'The decoder is that of "path: pretrain_network_g"; {path} is not read.')
+            return
+        trained = load_network(path, expect='CorrelationKPN')
+        width = nets[0].hyper_parameters['width']
+        if trained.hyper_parameters['num_feat'] != width:
+            raise InputError(
+                f'{path} holds a decoder of {trained.hyper_parameters["num_feat"]} channels, but network_g has the '
+                f'width {width}; make them agree.'
+            )
+        for net in nets:
+            net.kernel_extra.decoder.load_state_dict(trained.decoder.state_dict())
+        get_root_logger().info(f'The decoder has the weights of {path}.')
+
     def _build_loss(self) -> PixelReblurLoss | ReblurLoss:
         section = self.train_options['reblur_opt']
         kind = PixelReblurLoss if self.latent else ReblurLoss
         if section.get('type') != kind.__name__:
             raise OptionError(
                 f'train: reblur_opt has the type {section.get("type")!r}, expected "{kind.__name__}" for '
-                f'{type(self.get_bare_model(self.net_g)).__name__}.'
+                f'{type(self.get_bare_model(self.net_g)).__name__}{" of windows" if self.of_windows else ""}.'
             )
         return build_loss(section if self.latent else {'gamma': self.gamma, **section})
 
@@ -142,6 +173,8 @@ class SelfSupervisedReblurModel(NetworkModel):
             self.log_dict['sigma'] = estimate.sigma.detach().mean().item()
 
     def _estimate(self, net: nn.Module, photo: Tensor, gamma: float) -> Estimate:
+        if self.of_windows:
+            return net(photo, as_field=True)
         return net(photo) if self.latent else net(to_linear(photo, gamma))
 
     def _loss_of(self, estimate: Estimate) -> Tensor:

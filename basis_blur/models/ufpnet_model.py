@@ -172,9 +172,10 @@ def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tupl
 def _begin_with(net: nn.Module, path: str) -> None:
     """Give the kernel estimator and flow of `net` the weights of a trained LatentKernelNet."""
     estimator = load_network(path, expect='LatentKernelNet')
-    if estimator.stride != net.hyper_parameters['estimator_stride']:
+    stride = estimator.hyper_parameters['stride']
+    if stride != net.hyper_parameters['estimator_stride']:
         raise OptionError(
-            f'path: pretrain_estimator: {path} was trained with stride {estimator.stride}, but network_g has '
+            f'path: pretrain_estimator: {path} was trained with stride {stride}, but network_g has '
             f'estimator_stride {net.hyper_parameters["estimator_stride"]}; make them agree.'
         )
     state = estimator.state_dict()

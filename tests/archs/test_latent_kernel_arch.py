@@ -90,6 +90,53 @@ def test_without_flow_and_with_a_stride_the_kernels_between_the_middles_are_inte
     torch.testing.assert_close(raw[..., 1, 2], (2 * shares[..., 0, 0] + shares[..., 0, 1]) / 3)
 
 
+def make_windows(**changes):
+    torch.manual_seed(0)
+    net = LatentKernelNet(
+        **{'kernel_size': 9, 'width': 4, 'flow_blocks': 2, 'flow_hidden': 6, 'estimator': 'correlation', **changes}
+    )
+    torch.nn.init.normal_(net.kernel_extra.mean.weight)  # codes of windows differ at once
+    return net.eval()
+
+
+@pytest.mark.parametrize('changes', [{}, {'flow_prior': False}, {'uncertainty': False}])
+def test_with_correlations_pixels_mix_the_kernels_of_windows(changes):
+    net, photo = make_windows(**changes), torch.rand(2, 3, 200, 300)
+    kernels, field = net(photo), net(photo, as_field=True)
+    assert kernels.code.shape == (2, 81, 2, 3)
+    assert kernels.raw.shape == (2, 81, 200, 300)
+    assert kernels.sigma.shape == (2, 1, 200, 300)
+    mixed = torch.einsum('nbk,nbhw->nkhw', field.kernels.flatten(2), field.mixing)
+    torch.testing.assert_close(kernels.pixel_kernels, mixed)
+    # At a corner, a pixel has the kernel of its window alone.
+    torch.testing.assert_close(kernels.pixel_kernels[..., 0, 0], field.kernels[:, 0].flatten(1))
+    torch.testing.assert_close(kernels.sigma[0, 0, -1, -1], kernels.cell_sigma[0, 0, -1, -1])
+    assert (field.kernels[0, 0] - field.kernels[0, 1]).abs().max() > 1e-4
+
+
+def test_with_correlations_the_kernels_of_the_windows_are_the_flows_turned():
+    net = make_windows()
+    photo, noise = torch.rand(1, 3, 40, 30), torch.randn(1, 81, 1, 1)
+    kernels = net(photo, noise)
+    code = perturbed(kernels.code, kernels.cell_sigma, noise)
+    expected = net.flow.decode(code.flatten(1)).flip(-2, -1)
+    torch.testing.assert_close(net(photo, noise, as_field=True).kernels[:, 0], expected)
+
+
+def test_what_an_estimator_cannot_do_is_refused():
+    with pytest.raises(ValueError, match="estimator is 'vit', expected one of unet, correlation"):
+        make_net(estimator='vit')
+    with pytest.raises(ValueError, match='stride is 2, but the estimator "correlation" has windows'):
+        make_windows(stride=2)
+    for name, value in {'in_channels': 2, 'kernel_size': 7, 'width': 3}.items():
+        with pytest.raises(ValueError, match=f'{name} is {value}'):
+            make_windows(**{name: value})
+    with pytest.raises(ValueError, match='as_field needs the estimator "correlation"'):
+        make_net()(torch.rand(1, 3, 8, 8), as_field=True)
+    with pytest.raises(ValueError, match=r'the photo has shape \(1, 1, 8, 8\), expected \(N, 3, H, W\)'):
+        make_windows()(torch.rand(1, 1, 8, 8))
+
+
 def test_negative_raw_values_are_cut_before_the_sum():
     raw = torch.tensor([-0.2, 0.5, 0.0, 1.5]).view(1, 4, 1, 1)
     torch.testing.assert_close(to_pixel_kernels(raw).flatten(), torch.tensor([0.75, 0.0, 0.25, 0.0]))

@@ -193,7 +193,7 @@ def test_samples_of_a_seed_do_not_depend_on_options_that_are_off(folder):
     torch.manual_seed(3)
     plain = ingredients(folder)[0]
     torch.manual_seed(3)
-    named = ingredients(folder, resize=[1.0, 1.0], still_share=0.0, jpeg_quality=None)[0]
+    named = ingredients(folder, resize=[1.0, 1.0], still_share=0.0, jpeg_quality=None, clean_share=0.0)[0]
     assert all(torch.equal(plain[name], named[name]) for name in ('sharp', 'labels', 'kernels', 'noise_seed'))
 
 
@@ -213,6 +213,20 @@ def test_jpeg_is_what_a_camera_writes_of_the_blurred_photo_alone(folder):
     assert (poor['lq'] - expected).abs().mean() < 0.01 < (poor['lq'] - plain['lq']).abs().mean()
     assert (good['lq'] - plain['lq']).abs().mean() < 0.01
     assert torch.equal(good['lq'] * 255, (good['lq'] * 255).round())
+
+
+def test_the_clean_share_has_neither_noise_nor_jpeg(folder):
+    def quality_loss(sample):  # of a sharp photo as it is: with kernels that are points, lq is its middle
+        return (sample['lq'] - sample['gt'][..., 4:-4, 4:-4].clamp(0, 1)).abs().mean().item()
+
+    torch.manual_seed(3)
+    data = dataset(
+        folder, still_share=1.0, illumination=[1.0, 1.0], noise_std=[0.05, 0.05], jpeg_quality=[60, 60], clean_share=0.3
+    )
+    losses = np.array([quality_loss(data[0]) for _ in range(100)])
+    clean = losses < 1e-4  # there and back through the gamma
+    assert clean.mean() == pytest.approx(0.3, abs=0.12)
+    assert losses[~clean].min() > 0.01
 
 
 def test_blurring_later_in_a_batch_gives_the_same_numbers(folder):
@@ -350,6 +364,7 @@ def test_no_warning_where_photos_are_large_enough(folder):
         ({'noise_std': ['a', 'b']}, 'expected two numbers'),
         ({'resize': [0, 1]}, r'"resize" is \[0, 1\], expected two numbers'),
         ({'still_share': 1.5}, '"still_share" is 1.5, expected a chance'),
+        ({'clean_share': -0.1}, '"clean_share" is -0.1, expected a chance'),
         ({'jpeg_quality': [50, 101]}, '1 <= low <= high <= 100'),
         ({'jpeg_quality': [0, 90]}, '1 <= low <= high <= 100'),
         ({'jpeg_quality': [50, 90], 'synthesis': 'device'}, 'needs synthesis: worker'),

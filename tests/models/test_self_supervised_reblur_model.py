@@ -9,13 +9,16 @@ import torch
 from basicsr.data import build_dataset
 from torch.utils.data import DataLoader, default_collate
 
-from basis_blur.archs import KernelFlow
+from basis_blur.archs import CorrelationKPN, KernelFlow
 from basis_blur.errors import InputError
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel
 from basis_blur.options import OptionError
 from basis_blur.weights import load_network, save_network
 
 NETWORK = {'type': 'LatentKernelNet', 'kernel_size': 5, 'width': 4, 'flow_blocks': 2, 'flow_hidden': 4}
+WINDOWS = {
+    'type': 'LatentKernelNet', 'kernel_size': 9, 'width': 4, 'flow_prior': False, 'estimator': 'correlation',
+}  # fmt: skip
 BASIS = {'type': 'BasisKPN', 'num_feat': 4, 'num_kernels': 2, 'norm': 'group'}
 
 
@@ -69,7 +72,8 @@ def synthetic(photos):
 def stage(options, flow):
     def make(network=NETWORK, train=None, path=None, **sections):
         latent = network['type'] == 'LatentKernelNet'
-        loss = {'type': 'PixelReblurLoss' if latent else 'ReblurLoss'}
+        of_pixels = latent and network.get('estimator') != 'correlation'
+        loss = {'type': 'PixelReblurLoss' if of_pixels else 'ReblurLoss'}
         flow_path = {'pretrain_flow': str(flow)} if latent and network.get('flow_prior', True) else {}
         opt = options(
             network_g=network,
@@ -89,7 +93,7 @@ def step(model, batch, iteration=1):
 
 
 @pytest.mark.parametrize(
-    'network', [NETWORK, {**NETWORK, 'flow_prior': False}, {**NETWORK, 'uncertainty': False}, BASIS]
+    'network', [NETWORK, {**NETWORK, 'flow_prior': False}, {**NETWORK, 'uncertainty': False}, WINDOWS, BASIS]
 )
 def test_training_on_pairs_lowers_the_loss(stage, pairs, network):
     torch.manual_seed(0)
@@ -100,7 +104,7 @@ def test_training_on_pairs_lowers_the_loss(stage, pairs, network):
 
 
 @pytest.mark.parametrize('synthesis', ['worker', 'device'])
-@pytest.mark.parametrize('network', [NETWORK, BASIS])
+@pytest.mark.parametrize('network', [NETWORK, WINDOWS, BASIS])
 def test_synthetic_scenes_are_trained_on_without_their_truth(stage, synthetic, network, synthesis):
     losses = []
     for tamper in (False, True):
@@ -115,6 +119,27 @@ def test_synthetic_scenes_are_trained_on_without_their_truth(stage, synthetic, n
         torch.manual_seed(0)
         losses.append(step(model, batch)['l_reblur'])
     assert losses[0] == losses[1] > 0
+
+
+def test_a_correlation_estimator_begins_with_the_decoder_of_a_file(stage, pairs, flow, tmp_path):
+    decoder = CorrelationKPN(num_feat=4)
+    save_network(decoder, tmp_path / 'decoder.safetensors')
+    path = {'pretrain_decoder': str(tmp_path / 'decoder.safetensors')}
+    model = stage(WINDOWS, path=path)
+    for net in (model.net_g, model.net_g_ema):
+        found = net.kernel_extra.decoder.state_dict()
+        torch.testing.assert_close(dict(found), dict(decoder.decoder.state_dict()), rtol=0, atol=0)
+    with pytest.raises(InputError, match='a decoder of 4 channels, but network_g has the width 6; make them agree'):
+        stage({**WINDOWS, 'width': 6}, path=path)
+    with pytest.raises(OptionError, match='network_g is no LatentKernelNet with "estimator: correlation"'):
+        stage(NETWORK, path=path)
+    model.save(0, 1)
+    whole = {'pretrain_network_g': str(tmp_path / 'models' / 'net_g_1.pth'), **path}
+    save_network(CorrelationKPN(num_feat=4), tmp_path / 'decoder.safetensors')  # another, which is not read
+    again = stage(WINDOWS, path=whole)
+    torch.testing.assert_close(
+        dict(again.net_g.kernel_extra.state_dict()), dict(model.net_g_ema.kernel_extra.state_dict()), rtol=0, atol=0
+    )
 
 
 def test_the_flow_is_the_one_of_the_file_and_stays_so(stage, pairs, flow):
@@ -146,7 +171,7 @@ def test_a_checkpoint_holds_the_flow_and_goes_on_as_if_it_had_never_stopped(stag
     torch.testing.assert_close(dict(net.flow.state_dict()), dict(model.net_g.flow.state_dict()), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('network', [NETWORK, BASIS])
+@pytest.mark.parametrize('network', [NETWORK, WINDOWS, BASIS])
 def test_a_validation_scores_and_draws(stage, pairs, synthetic, tmp_path, network):
     model = stage(network)
     sigma = {'sigma'} if network is NETWORK else set()

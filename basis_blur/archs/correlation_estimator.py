@@ -1,0 +1,76 @@
+"""An estimator of latent codes that sees the correlations of a photo's gradients instead of the photo.
+
+    photo -> light -> correlations of each window (as CorrelationKPN) -> decoder -> logits of a kernel
+          -> two layers over all K*K of them -> softmax = shares, of which the code is made; sigma
+
+What the U-Net of [F23] must find in the pixels, the shape of a blur, is here in the input (docs/training_log.md). There
+is one code for each window, and the decoder is that of a CorrelationKPN, whose weights it can begin with.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from basis_blur.archs.correlation_kpn_arch import CorrelationDecoder, grid_of
+from basis_blur.ops.camera_response import GAMMA, to_linear
+
+WINDOWS = 25  # at most, as in CorrelationKPN
+WINDOW = 128  # least side, pixels
+HIDDEN = 512
+LOGIT_SCALE = 0.25  # brings logits, which go down to -20, to the size that a linear layer wants
+FIRST_GAIN = 0.1  # of the last layers when fresh, where the softmax is nearly linear
+
+
+class CorrelationEstimator(nn.Module):
+    """Predict a code and its uncertainty for every window of a photo.
+
+    Args:
+        in_channels: of the photo, 3 or 1.
+        kernel_size: K, odd, >= 9; a code has K*K channels.
+        width: channels of the decoder; 64 is that of the CorrelationKPN in the box.
+        uncertainty: without it, sigma is 0.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+
+    stride = None  # cells are windows
+
+    def __init__(self, in_channels: int = 3, kernel_size: int = 19, width: int = 64, uncertainty: bool = True):
+        super().__init__()
+        if in_channels not in (1, 3):
+            raise ValueError(f'in_channels is {in_channels}, expected 1 or 3 where the estimator sees correlations.')
+        if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
+            raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65; 19 is published.')
+        if width < 2 or width % 2:
+            raise ValueError(f'width is {width}, expected an even number >= 2; the decoder in the box has 64.')
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        self.decoder = CorrelationDecoder(width)
+        taps = kernel_size**2
+        self.head = nn.Sequential(nn.Linear(taps, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU())
+        self.mean = nn.Linear(HIDDEN, taps)
+        self.var = nn.Linear(HIDDEN, 1) if uncertainty else None
+        nn.init.xavier_uniform_(self.mean.weight, FIRST_GAIN)
+        nn.init.zeros_(self.mean.bias)
+
+    def shares(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the softmax (N, K*K, rows, columns) that the codes are made of, and sigma (N, 1, rows, columns).
+
+        Args:
+            photo: (N, in_channels, H, W), any H, W >= 2; sRGB-like in [0, 1].
+
+        Raises:
+            ValueError: the photo has another number of channels, or is a line.
+        """
+        if photo.ndim != 4 or photo.shape[1] != self.in_channels or min(photo.shape[-2:]) < 2:
+            raise ValueError(
+                f'the photo has shape {tuple(photo.shape)}, expected (N, {self.in_channels}, H, W), H, W >= 2.'
+            )
+        number, (height, width) = len(photo), map(int, photo.shape[-2:])
+        rows, columns = grid_of(height, width, WINDOWS, WINDOW)
+        logits = self.decoder.of_windows(to_linear(photo, GAMMA), rows, columns, WINDOW, self.kernel_size)
+        x = self.head(logits.log_softmax(1) * LOGIT_SCALE)
+        shares = self.mean(x).to(logits.dtype).softmax(1)
+        sigma = shares.new_zeros(len(shares), 1) if self.var is None else self.var(x).to(shares.dtype).sigmoid()
+        return tuple(each.view(number, rows, columns, -1).movedim(3, 1) for each in (shares, sigma))
