@@ -175,6 +175,22 @@ def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | s
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 
 
+def load_decoder(estimator: nn.Module, path_or_name: str | os.PathLike) -> None:
+    """Give the decoder of a CorrelationEstimator the weights of that of a trained CorrelationKPN.
+
+    Raises:
+        InputError: the decoders differ in size; and as of `load_network`.
+    """
+    trained = load_network(path_or_name, expect='CorrelationKPN').decoder.state_dict()
+    width, expected = (len(state['stem.0.0.bias']) for state in (trained, estimator.decoder.state_dict()))
+    if width != expected:
+        raise InputError(
+            f'{path_or_name} holds a decoder of {width} channels, but the LatentKernelNet has the width {expected}; '
+            'make them agree.'
+        )
+    estimator.decoder.load_state_dict(trained)
+
+
 def _find(path_or_name: str | os.PathLike) -> Path:
     path = Path(path_or_name)
     if path.exists():

@@ -3,7 +3,8 @@
 L = | blur(gt, estimate) - lq |
 
 a kernel for every pixel (LatentKernelNet):     PixelReblurLoss
-a blur field (BasisKPN):                        ReblurLoss, every pixel weighted alike
+a blur field (BasisKPN; LatentKernelNet with
+"estimator: correlation", of its windows):      ReblurLoss, every pixel weighted alike
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.latent_kernel_arch import LatentKernels
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
 from basis_blur.field import BlurField
 from basis_blur.losses.pixel_reblur_loss import with_border
 from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import to_linear
+
+
+def has_windows(net: nn.Module) -> bool:
+    """Return whether a network is a LatentKernelNet with a code for every window, which is trained as a field."""
+    return isinstance(net, LatentKernelNet) and net.stride is None
 
 
 def self_supervised_loss(

@@ -31,7 +31,7 @@ from basis_blur.field import BlurField, PixelField
 from basis_blur.losses.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
-from basis_blur.losses.self_supervised_objective import scene_of, self_supervised_loss
+from basis_blur.losses.self_supervised_objective import has_windows, scene_of, self_supervised_loss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
@@ -39,7 +39,7 @@ from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side
-from basis_blur.weights import load_network
+from basis_blur.weights import load_decoder, load_network
 
 Estimate = LatentKernels | BlurField
 
@@ -71,7 +71,7 @@ class SelfSupervisedReblurModel(NetworkModel):
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
         net = self.get_bare_model(self.net_g)
-        self.of_windows = isinstance(net, LatentKernelNet) and net.stride is None
+        self.of_windows = has_windows(net)
         self.latent = isinstance(net, LatentKernelNet) and not self.of_windows
         self._load_flow()
         self._load_decoder()
@@ -125,15 +125,8 @@ class SelfSupervisedReblurModel(NetworkModel):
         if self.opt['path'].get('pretrain_network_g') is not None:
             get_root_logger().info(f'The decoder is that of "path: pretrain_network_g"; {path} is not read.')
             return
-        trained = load_network(path, expect='CorrelationKPN')
-        width = nets[0].hyper_parameters['width']
-        if trained.hyper_parameters['num_feat'] != width:
-            raise InputError(
-                f'{path} holds a decoder of {trained.hyper_parameters["num_feat"]} channels, but network_g has the '
-                f'width {width}; make them agree.'
-            )
         for net in nets:
-            net.kernel_extra.decoder.load_state_dict(trained.decoder.state_dict())
+            load_decoder(net.kernel_extra, path)
         get_root_logger().info(f'The decoder has the weights of {path}.')
 
     def _build_loss(self) -> PixelReblurLoss | ReblurLoss:

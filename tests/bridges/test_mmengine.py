@@ -18,7 +18,7 @@ from mmengine.fileio import LmdbBackend  # noqa: E402
 import basis_blur.bridges.mmengine as bridge  # noqa: E402
 import basis_blur.plugin  # noqa: E402, F401
 from basis_blur import registry  # noqa: E402
-from basis_blur.archs import ARCHS, BasisKPN, IterateFusion, KernelFlow  # noqa: E402
+from basis_blur.archs import ARCHS, BasisKPN, CorrelationKPN, IterateFusion, KernelFlow  # noqa: E402
 from basis_blur.bridges.mmengine import models  # noqa: E402
 from basis_blur.bridges.mmengine.__main__ import main as command  # noqa: E402
 from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
@@ -246,6 +246,19 @@ def test_latent_kernels_learn_alike(basicsr_options, tmp_path):
         basicsr_options(LATENT, {'reblur_opt': {'type': 'PixelReblurLoss'}}, pretrain_flow=path)
     )
     check_equal(theirs, models.SelfSupervisedReblurModel(LATENT, {'type': 'PixelReblurLoss'}, path), pair(), 'lq')
+
+
+def test_a_latent_stage_of_windows_computes_what_basicsr_computes(basicsr_options, tmp_path):
+    latent = {**LATENT, 'kernel_size': 9, 'estimator': 'correlation'}
+    paths = {'flow': KernelFlow(9, 1, 8), 'decoder': CorrelationKPN(num_feat=4)}
+    for name, net in paths.items():
+        save_network(net, tmp_path / f'{name}.safetensors')
+    flow, decoder = (str(tmp_path / f'{name}.safetensors') for name in paths)
+    theirs = SelfSupervisedReblurModel(
+        basicsr_options(latent, {'reblur_opt': {'type': 'ReblurLoss'}}, pretrain_flow=flow, pretrain_decoder=decoder)
+    )
+    ours = models.SelfSupervisedReblurModel(latent, {'type': 'ReblurLoss'}, flow, decoder)
+    check_equal(theirs, ours, pair(), 'lq')
 
 
 def test_basis_kernels_learn_alike_from_pairs_alone(basicsr_options):

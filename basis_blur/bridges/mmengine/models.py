@@ -44,12 +44,12 @@ from basis_blur.losses.restoration_objective import (
     pair_in,
     restoration_losses,
 )
-from basis_blur.losses.self_supervised_objective import self_supervised_loss
+from basis_blur.losses.self_supervised_objective import has_windows, self_supervised_loss
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.pipeline import deblur, estimate_blur, restore
 from basis_blur.registry import MODELS, SCOPE
 from basis_blur.simulation.scene_blur import blur_scene
-from basis_blur.weights import load_fusion, load_network
+from basis_blur.weights import load_decoder, load_fusion, load_network
 
 for _component in (*ARCHS.values(), *(getattr(losses, name) for name in losses.__all__)):
     MODELS.register_module(module=_component)
@@ -217,8 +217,9 @@ class SelfSupervisedReblurModel(StageModel):
 
     Args:
         net: a LatentKernelNet, whose flow is frozen, or a network that returns a BlurField.
-        reblur: config of a PixelReblurLoss, for a LatentKernelNet, or of a ReblurLoss.
+        reblur: config of a PixelReblurLoss, for a LatentKernelNet with a kernel for every pixel, or of a ReblurLoss.
         pretrained_flow: weights of the KernelFlow in the network.
+        pretrained_decoder: weights of a CorrelationKPN, with whose decoder a CorrelationEstimator begins.
         others: those of `StageModel`, by keyword.
 
     Raises:
@@ -230,20 +231,26 @@ class SelfSupervisedReblurModel(StageModel):
         net: dict | nn.Module,
         reblur: dict,
         pretrained_flow: str | None = None,
+        pretrained_decoder: str | None = None,
         gamma: float = GAMMA,
         **others: Any,
     ):
         super().__init__(net, gamma, **others)
         if pretrained_flow is not None:
             _give_weights(self.net.flow, pretrained_flow)
-        if isinstance(self.net, LatentKernelNet):
+        if pretrained_decoder is not None:
+            load_decoder(self.net.kernel_extra, pretrained_decoder)
+        self.of_windows = has_windows(self.net)
+        self.latent = isinstance(self.net, LatentKernelNet) and not self.of_windows
+        if self.latent:
             self.loss = _loss(reblur, PixelReblurLoss, 'reblur')
         else:
             self.loss = _loss(reblur, ReblurLoss, 'reblur', gamma=gamma)
 
     def compute(self, inputs: Tensor) -> LatentKernels | BlurField:
-        latent = isinstance(self.net, LatentKernelNet)
-        return self.net(inputs if latent else to_linear(inputs, self.gamma))
+        if self.of_windows:
+            return self.net(inputs, as_field=True)
+        return self.net(inputs if self.latent else to_linear(inputs, self.gamma))
 
     def losses_of(self, result: LatentKernels | BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
         return {'l_reblur': self_supervised_loss(result, inputs, samples['gt'], self.loss, self.gamma)}
