@@ -58,15 +58,15 @@ class CorrelationEstimator(nn.Module):
         """Return the softmax (N, K*K, rows, columns) that the codes are made of, and sigma (N, 1, rows, columns).
 
         Args:
-            photo: (N, in_channels, H, W), any H, W >= 2; sRGB-like in [0, 1].
+            photo: (N, in_channels, H, W), any H, W >= 1; sRGB-like in [0, 1].
 
         Raises:
-            ValueError: the photo has another number of channels, or is a line.
+            ValueError: the photo has another number of channels.
         """
-        if photo.ndim != 4 or photo.shape[1] != self.in_channels or min(photo.shape[-2:]) < 2:
-            raise ValueError(
-                f'the photo has shape {tuple(photo.shape)}, expected (N, {self.in_channels}, H, W), H, W >= 2.'
-            )
+        if photo.ndim != 4 or photo.shape[1] != self.in_channels:
+            raise ValueError(f'the photo has shape {tuple(photo.shape)}, expected (N, {self.in_channels}, H, W).')
+        if min(photo.shape[-2:]) < 2:  # a line has no gradients across
+            photo = photo.repeat_interleave(2, -2).repeat_interleave(2, -1)
         number, (height, width) = len(photo), map(int, photo.shape[-2:])
         rows, columns = grid_of(height, width, WINDOWS, WINDOW)
         logits = self.decoder.of_windows(to_linear(photo, GAMMA), rows, columns, WINDOW, self.kernel_size)

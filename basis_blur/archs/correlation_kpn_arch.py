@@ -230,7 +230,8 @@ def correlations(gradients: Tensor, reach: int) -> Tensor:
         fourth-order correlation E[g(x)^3 g(x+d)] exceeds that of a Gaussian by; both as signed square roots. Last, the
         cepstrum of the power of both.
     """
-    size = [_good_size(int(side) + reach) for side in gradients.shape[-2:]]
+    # Far enough that what is moved out on one side does not come in on the other, and that all shifts are there.
+    size = [_good_size(max(int(side) + reach, 2 * reach + 1)) for side in gradients.shape[-2:]]
     tiny = torch.finfo(gradients.dtype).tiny
     spectrum = torch.fft.rfft2(gradients, s=size)
     power = spectrum.abs().square()

@@ -68,7 +68,7 @@ def test_gradients_do_not_depend_on_exposure_and_leave_out_what_is_clipped():
     torch.testing.assert_close(normalised_gradients(clear), normalised_gradients(clear / 10))
 
 
-@pytest.mark.parametrize('size', [(20, 31), (64, 64), (100, 240), (33, 900)])
+@pytest.mark.parametrize('size', [(2, 2), (3, 40), (20, 31), (64, 64), (100, 240), (33, 900)])
 def test_any_size_gives_a_valid_field_of_at_most_as_many_kernels(net, size):
     field = net(torch.rand(2, 3, *size))
     assert (len(field), field.image_size, field.kernel_size) == (2, size, 17)

@@ -114,6 +114,13 @@ def test_with_correlations_pixels_mix_the_kernels_of_windows(changes):
     assert (field.kernels[0, 0] - field.kernels[0, 1]).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize('size', [(1, 1), (1, 9), (2, 2), (30, 3)])
+def test_with_correlations_photos_may_be_tiny(size):
+    kernels = make_windows()(torch.rand(1, 3, *size)).pixel_kernels
+    assert kernels.shape == (1, 81, *size)
+    torch.testing.assert_close(kernels.sum(1), torch.ones(1, *size))
+
+
 def test_with_correlations_the_kernels_of_the_windows_are_the_flows_turned():
     net = make_windows()
     photo, noise = torch.rand(1, 3, 40, 30), torch.randn(1, 81, 1, 1)

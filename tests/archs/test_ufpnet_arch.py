@@ -109,9 +109,10 @@ def test_without_attention_it_is_the_restorer_alone():
         net(photo, torch.zeros(1, 9, 9, 7))
 
 
-def test_the_weights_of_a_kernel_estimator_are_a_part_of_ours():
-    net = small()
-    estimator = LatentKernelNet(kernel_size=3, width=4, flow_hidden=4, flow_blocks=2).eval()
+@pytest.mark.parametrize('kind', [{'kernel_size': 3}, {'kernel_size': 9, 'estimator': 'correlation'}])
+def test_the_weights_of_a_kernel_estimator_are_a_part_of_ours(kind):
+    net = small(**kind)
+    estimator = LatentKernelNet(width=4, flow_hidden=4, flow_blocks=2, **kind).eval()
     result = net.load_state_dict(estimator.state_dict(), strict=False)
     assert not result.unexpected_keys
     photo = torch.rand(1, 3, 8, 8)
