@@ -48,6 +48,8 @@ NAMES: dict[str, Path] = {
     'correlation_kpn': TRAINED / 'correlation_kpn.safetensors',
     'iterate_fusion': TRAINED / 'iterate_fusion.safetensors',
     'kernel_flow': TRAINED / 'kernel_flow.safetensors',
+    'latent_kernel_net': TRAINED / 'latent_kernel_net.safetensors',
+    'ufpnet': TRAINED / 'ufpnet.safetensors',
 }
 
 # The published two-head weights [C21]: their key | ours, each followed by '.weight' and '.bias'. Their blocks count

@@ -41,6 +41,7 @@ left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'ufpnet')
+UFPNET = 'ufpnet'  # the weights of that method, unless told
 FUSION, NO_FUSION = 'iterate_fusion', 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
 MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
@@ -74,7 +75,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file or folder to write')
     estimation.add_arguments(parser)
     parser.add_argument(
-        '--method', choices=METHODS, default='rl', help='how the blur is removed; ufpnet needs --weights (default: rl)'
+        '--method', choices=METHODS, default='rl', help='how the blur is removed (default: rl, which removes more)'
     )
     parser.add_argument(
         '--tile',
@@ -173,7 +174,8 @@ def run(args: argparse.Namespace) -> int:
             estimate = estimation.estimator(args, args.kernels)
             method = functools.partial(by_richardson_lucy, estimate=estimate, fusion=fusion_of(args), args=args)
         else:
-            method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
+            weights = UFPNET if args.weights == estimation.DEFAULT_WEIGHTS else args.weights
+            method = functools.partial(by_network, net=estimation.network(args, 'UFPNet', weights), args=args)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
             try:
                 line = deblur_photo(task, method)
@@ -210,11 +212,6 @@ def check_method(args: argparse.Namespace) -> None:
         raise InputError('--refine works on the photo as a whole; leave out --tile.')
     if args.refine and args.gamma < 1:
         raise InputError(f'--refine needs a gamma of at least 1, found {args.gamma:g}; leave it out.')
-    if args.method == 'ufpnet' and args.weights == estimation.DEFAULT_WEIGHTS:
-        raise InputError(
-            '--method ufpnet needs the weights of a UFPNet; train one (options/train_ufpnet_quick.yml is a light '
-            'one) and give its file by --weights.'
-        )
 
 
 def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--weights',
         metavar='W',
         default=DEFAULT_WEIGHTS,
-        help=f'network: a .safetensors or .pth file, or a name (default: {DEFAULT_WEIGHTS}, which is in the package)',
+        help=f'network: a .safetensors or .pth file, or a name (default: {DEFAULT_WEIGHTS}, or ufpnet for that method; '
+        'both are in the package)',
     )
     parser.add_argument(
         '--estimate-at',

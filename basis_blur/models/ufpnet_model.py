@@ -36,8 +36,8 @@ class UFPNetModel(NetworkModel):
     `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one;
     `freeze_estimator`, to leave UFPNet's kernels as stage II found them: trained on, by a restorer that still does
     little, they become dots, which satisfies the reblur loss. In `path`: `pretrain_estimator`, weights of a
-    LatentKernelNet that a new UFPNet begins with. In `val`: `tile`, restore in tiles of this many pixels a side;
-    `metrics`, BasicSR's.
+    LatentKernelNet that a new UFPNet begins with, a file or "latent_kernel_net", the one in the box. In `val`: `tile`,
+    restore in tiles of this many pixels a side; `metrics`, BasicSR's.
 
     Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
     in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
@@ -58,7 +58,7 @@ class UFPNetModel(NetworkModel):
         },
         'path': {
             **NetworkModel.OPTIONS['path'],
-            'pretrain_estimator': Option((str, NoneType), None, is_path=True),
+            'pretrain_estimator': Option((str, NoneType), None, is_path=True, names=('latent_kernel_net',)),
         },
     }
 

@@ -63,7 +63,7 @@ def test_refining_says_whether_it_helped(tmp_path, photo, weights, method, capsy
 @pytest.mark.parametrize(
     ('more', 'words'),
     [
-        (['--method', 'ufpnet'], 'needs the weights of a UFPNet'),
+        (['--method', 'ufpnet', '--weights', 'basis_kpm'], 'no weights named "basis_kpm"'),
         (['--method', 'ufpnet', '--iterations', '3'], '--iterations means nothing to --method ufpnet'),
         (['--tile', '64'], '--tile means nothing to --method rl'),
         (['--refine', '3', '--gamma', '0.5'], 'gamma of at least 1'),
@@ -72,6 +72,13 @@ def test_refining_says_whether_it_helped(tmp_path, photo, weights, method, capsy
 def test_options_that_make_no_sense_together_are_refused(tmp_path, photo, more, words, capsys):
     assert main(['deblur', str(photo), '-o', str(tmp_path / 'out.png'), *more]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_without_weights_the_network_in_the_box_restores(tmp_path, photo):
+    assert main(['deblur', str(photo), '-o', str(tmp_path / 'out.png'), '--method', 'ufpnet', '--save-kernels']) == 0
+    expected = restore(load_network('ufpnet'), read_photo(photo).pixels)
+    assert (read_photo(tmp_path / 'out.png').pixels - expected).abs().max() <= 0.51 / 255
+    assert (tmp_path / 'out_kernels.png').exists()
 
 
 def test_weights_of_another_network_are_refused(tmp_path, photo, capsys):
