@@ -15,13 +15,12 @@ All tensors are float32. Without `size` the number of photos, H and W (for a flo
 with it they are fixed, with one photo, for runtimes that want that. A program refuses another size than its own with
 an error; so does onnxruntime for a file of one size.
 
-Limits. A UFPNet with the estimator "correlation" is exported with a size only, as a CorrelationKPN. So is one whose
-restorer is MIMO-UNet or MPRNet is exported with a size only: their resampling by factors makes
-torch.export ask whether 2 * ((H + 3) // 4) == trunc(0.5 * (4 * ((H + 3) // 4))), which it cannot prove ("Constraints
-violated (height, width)"). The program of a UFPNet for any size refuses a photo of one single pixel; the ONNX file does
-not. A network with `gray_stem` is exported for colour. An exported UFPNet decodes the kernels of all pixels at once,
-where the network itself does it in chunks, as the number of chunks would be fixed by the export; so it needs more
-memory.
+Limits. A UFPNet with the estimator "correlation" is exported with a size only, as a CorrelationKPN; so is one whose
+restorer is MIMO-UNet or MPRNet: their resampling by factors makes torch.export ask whether 2 * ((H + 3) // 4) ==
+trunc(0.5 * (4 * ((H + 3) // 4))), which it cannot prove ("Constraints violated (height, width)"). The program of a
+UFPNet for any size refuses a photo of one single pixel; the ONNX file does not. A network with `gray_stem` is exported
+for colour. An exported UFPNet decodes the kernels of all pixels at once, where the network itself does it in chunks, as
+the number of chunks would be fixed by the export; so it needs more memory.
 
 Convention: kernels are convolution kernels, as everywhere here.
 """

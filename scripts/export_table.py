@@ -18,15 +18,8 @@ from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program
 from basis_blur.archs import CorrelationKPN, IterateFusion
 
 FIXED = (48, 75)
-WINDOWS = (240, 320)  # several windows of a CorrelationKPN
+WINDOWS = (240, 320)  # of which networks that see windows cut several
 SIZES = ((2, 50, 70), (1, 64, 96), (1, 33, 31), (3, 7, 41), (1, 1, 40), (17, 2, 3))  # N, H, W
-LIGHT = {
-    'BasisKPN': 'num_feat 8',
-    'CorrelationKPN': 'in the box, 320x240',
-    'UFPNet': 'width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19',
-    'IterateFusion': 'in the box',
-    'KernelFlow': 'kernel_size 19',
-}
 
 
 def main() -> None:
@@ -35,20 +28,28 @@ def main() -> None:
     torch.manual_seed(0)
     print('| network | size | torch.export | onnxruntime |')
     print('|---|---|---|---|')
-    for net in networks():
-        for size in (WINDOWS,) if isinstance(net, CorrelationKPN) else (FIXED, None):
+    for light, net, sizes in networks():
+        for size in sizes:
             of_program, of_onnx = differences(net.eval(), size)
-            name = f'{type(net).__name__} ({LIGHT[type(net).__name__]})'
+            name = f'{type(net).__name__} ({light})'
             print(f'| {name} | {"open" if size is None else "fixed"} | {of_program:.1e} | {of_onnx:.1e} |', flush=True)
 
 
-def networks() -> list[nn.Module]:
-    """Return the networks, with attention and blocks that are not idle."""
+def networks() -> list[tuple[str, nn.Module, tuple[tuple[int, int] | None, ...]]]:
+    """Return what is said of each network, the network, with attention and blocks not idle, and the sizes to try."""
     ufpnet = UFPNet(width=8, estimator_width=8, enc_blocks=(1, 1, 1, 2))
     for name, parameter in ufpnet.named_parameters():
         if name.endswith(('beta', 'gamma')) and 'flow' not in name:
             nn.init.normal_(parameter)
-    return [BasisKPN(num_feat=8), load_network('basis_kpn'), ufpnet, load_network('iterate_fusion'), KernelFlow()]
+    any_size = (FIXED, None)
+    return [
+        ('num_feat 8', BasisKPN(num_feat=8), any_size),
+        ('in the box, 320x240', load_network('basis_kpn'), (WINDOWS,)),
+        ('width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19', ufpnet, any_size),
+        ('in the box, 320x240', load_network('ufpnet'), (WINDOWS,)),
+        ('in the box', load_network('iterate_fusion'), any_size),
+        ('kernel_size 19', KernelFlow(), any_size),
+    ]
 
 
 @torch.no_grad()

@@ -294,7 +294,7 @@ def decoded(
 ) -> Tensor:
     """Return the raw kernels (N, K*K, h, w) of codes; in full precision also within autocast; see `latent_kernels`."""
     with torch.autocast(code.device.type, enabled=False):
-        return _decoded(perturbed(code, sigma, noise), flow, chunk_pixels)
+        return _inverted(perturbed(code, sigma, noise), flow, chunk_pixels)
 
 
 def to_pixel_kernels(raw: Tensor) -> Tensor:
@@ -303,7 +303,7 @@ def to_pixel_kernels(raw: Tensor) -> Tensor:
     return (kernels / kernels.sum(1, keepdim=True).clamp_min(torch.finfo(kernels.dtype).tiny)).flip(1)
 
 
-def _decoded(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tensor:
+def _inverted(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tensor:
     if chunk_pixels is None:
         pixels = code.movedim(1, 3)
         raw = flow.decode_raw(pixels.flatten(0, 2)).view(pixels.shape)
