@@ -41,7 +41,7 @@ left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'ufpnet')
-UFPNET = 'ufpnet'  # the weights of that method, unless told
+WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}  # of a method, unless told
 FUSION, NO_FUSION = 'iterate_fusion', 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
 MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
@@ -74,6 +74,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument('input', metavar='IMG', type=Path, help='a photo, or a folder of photos')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file or folder to write')
     estimation.add_arguments(parser)
+    parser.set_defaults(weights=None)  # which depend on the method
     parser.add_argument(
         '--method', choices=METHODS, default='rl', help='how the blur is removed (default: rl, which removes more)'
     )
@@ -156,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
         OSError: a file does not exist, cannot be read, or cannot be written.
     """
     check_method(args)
+    if args.weights is None:
+        args.weights = WEIGHTS[args.method]
     tasks = plan(args.input, args.output)
     # The result itself is written last; what an interrupt left of the others is made anew.
     check_outputs(tasks, args.save_kernels, args.overwrite or args.skip_done, args.method)
@@ -174,8 +177,7 @@ def run(args: argparse.Namespace) -> int:
             estimate = estimation.estimator(args, args.kernels)
             method = functools.partial(by_richardson_lucy, estimate=estimate, fusion=fusion_of(args), args=args)
         else:
-            weights = UFPNET if args.weights == estimation.DEFAULT_WEIGHTS else args.weights
-            method = functools.partial(by_network, net=estimation.network(args, 'UFPNet', weights), args=args)
+            method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
             try:
                 line = deblur_photo(task, method)
