@@ -94,8 +94,9 @@ def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> A
         words = span if option.least is not None and option.most is not None else f'at least {span}'
         raise OptionError(f'{where}: "{key}" is {value!r}, expected {words}.')
     if option.is_path and value is not None and value not in option.names and not _exists(value):
+        names = ''.join(f', or give "{name}", the one in the box' for name in option.names)
         raise OptionError(
-            f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path.'
+            f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path{names}.'
         )
     return value
 

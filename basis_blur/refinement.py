@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.latent_kernel_arch import LatentKernels, latent_kernels
+from basis_blur.archs.latent_kernel_arch import LatentKernels, decoded
 from basis_blur.field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import GAMMA
@@ -133,14 +133,13 @@ def refine_codes(
     _check(photo, steps)
     if getattr(net, 'latent_kernels', None) is None or net.latent_kernels.flow is None:
         raise ValueError('the network has no latent codes; give a UFPNet with kernel attention and flow prior.')
-    flow, loss = net.latent_kernels.flow, ConsistencyLoss(gamma=gamma)
+    estimator, loss = net.latent_kernels, ConsistencyLoss(gamma=gamma)
     with torch.no_grad():
-        estimate = net.latent_kernels(photo)
+        estimate = estimator(photo)
 
     def kernels_of(code: Tensor) -> LatentKernels:
-        return latent_kernels(
-            code, estimate.cell_sigma, flow, stride=net.latent_kernels.stride, size=tuple(photo.shape[-2:])
-        )
+        raw = decoded(code, estimate.cell_sigma, estimator.flow)
+        return estimator.in_pixels(code, estimate.cell_sigma, raw, tuple(photo.shape[-2:]))
 
     def restored(raw: Tensor) -> Tensor:
         with torch.no_grad():

@@ -177,20 +177,21 @@ def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | s
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 
 
-def load_decoder(estimator: nn.Module, path_or_name: str | os.PathLike) -> None:
-    """Give the decoder of a CorrelationEstimator the weights of that of a trained CorrelationKPN.
+def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[nn.Module]) -> None:
+    """Give the decoders of CorrelationEstimators of one size the weights of that of a trained CorrelationKPN.
 
     Raises:
         InputError: the decoders differ in size; and as of `load_network`.
     """
     trained = load_network(path_or_name, expect='CorrelationKPN').decoder.state_dict()
-    width, expected = (len(state['stem.0.0.bias']) for state in (trained, estimator.decoder.state_dict()))
-    if width != expected:
-        raise InputError(
-            f'{path_or_name} holds a decoder of {width} channels, but the LatentKernelNet has the width {expected}; '
-            'make them agree.'
-        )
-    estimator.decoder.load_state_dict(trained)
+    for estimator in estimators:
+        width, expected = (len(state['stem.0.0.bias']) for state in (trained, estimator.decoder.state_dict()))
+        if width != expected:
+            raise InputError(
+                f'{path_or_name} holds a decoder of {width} channels, but the LatentKernelNet has the width '
+                f'{expected}; make them agree.'
+            )
+        estimator.decoder.load_state_dict(trained)
 
 
 def _find(path_or_name: str | os.PathLike) -> Path:
@@ -400,18 +401,21 @@ def _infer_kernel_flow(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
 
 
 def _infer_latent_kernel_net(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    width, channels = (*shapes.get('kernel_extra.Encoding_Block1.Conv_head.weight', ()), 64, 3)[:2]
-    # With a CorrelationEstimator, nothing tells whether the photo was gray.
-    decoder, *_ = shapes.get('kernel_extra.decoder.stem.0.0.weight', (None,))
+    decoder = shapes.get('kernel_extra.decoder.stem.0.0.weight')
+    if decoder is None:
+        estimator, mean, var = 'unet', 'Conv_tail.mean.2.bias', 'Conv_tail.var.0.bias'
+        width, channels = (*shapes.get('kernel_extra.Encoding_Block1.Conv_head.weight', ()), 64, 3)[:2]
+    else:
+        estimator, mean, var = 'correlation', 'mean.bias', 'var.bias'
+        width, channels = (*decoder, 64)[0], 3  # nothing tells whether the photo was gray
     flow = _infer_kernel_flow({key[len('flow.') :]: shape for key, shape in shapes.items() if key.startswith('flow.')})
-    taps = (*shapes.get('kernel_extra.Conv_tail.mean.2.bias' if decoder is None else 'kernel_extra.mean.bias', ()), 361)
     return {
         'in_channels': channels,
-        'kernel_size': math.isqrt(taps[0]),
-        'width': width if decoder is None else decoder,
+        'kernel_size': math.isqrt((*shapes.get(f'kernel_extra.{mean}', ()), 361)[0]),
+        'width': width,
         'flow_prior': 'flow.alpha' in shapes,
-        'uncertainty': 'kernel_extra.Conv_tail.var.0.bias' in shapes or 'kernel_extra.var.bias' in shapes,
-        'estimator': 'unet' if decoder is None else 'correlation',
+        'uncertainty': f'kernel_extra.{var}' in shapes,
+        'estimator': estimator,
         'flow_blocks': flow['num_blocks'],
         'flow_hidden': flow['hidden'],
     }

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from basis_blur.archs.correlation_kpn_arch import CorrelationDecoder, grid_of
+from basis_blur.archs.correlation_kpn_arch import WINDOW, WINDOWS, CorrelationDecoder, check_decoder, grid_of
 from basis_blur.ops.camera_response import GAMMA, to_linear
 
-WINDOWS = 25  # at most, as in CorrelationKPN
-WINDOW = 128  # least side, pixels
 HIDDEN = 512
 LOGIT_SCALE = 0.25  # brings logits, which go down to -20, to the size that a linear layer wants
 FIRST_GAIN = 0.1  # of the last layers when fresh, where the softmax is nearly linear
@@ -40,10 +38,7 @@ class CorrelationEstimator(nn.Module):
         super().__init__()
         if in_channels not in (1, 3):
             raise ValueError(f'in_channels is {in_channels}, expected 1 or 3 where the estimator sees correlations.')
-        if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
-            raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65; 19 is published.')
-        if width < 2 or width % 2:
-            raise ValueError(f'width is {width}, expected an even number >= 2; the decoder in the box has 64.')
+        check_decoder(kernel_size, 'width', width)
         self.in_channels = in_channels
         self.kernel_size = kernel_size
         self.decoder = CorrelationDecoder(width)

@@ -29,6 +29,8 @@ from basis_blur.field import BlurField
 CHANNELS = 5  # see `correlations`
 GROUPS = 8
 SLOPE = 0.01
+WINDOWS = 25  # at most
+WINDOW = 128  # least side, pixels
 OVERLAP = 4 / 3  # side of a window over the distance of two
 # Light that may be clipped, and the share of the mean contrast below which a place counts as flat.
 WHITE = 0.95
@@ -52,9 +54,13 @@ class CorrelationKPN(nn.Module):
         ValueError: a hyper-parameter is outside its range.
     """
 
-    def __init__(self, num_kernels: int = 25, kernel_size: int = 33, num_feat: int = 64, window: int = 128):
+    def __init__(self, num_kernels: int = WINDOWS, kernel_size: int = 33, num_feat: int = 64, window: int = WINDOW):
         super().__init__()
-        _check(num_kernels, kernel_size, num_feat, window)
+        if num_kernels < 1:
+            raise ValueError(f'num_kernels is {num_kernels}, expected at least 1; the default is {WINDOWS}.')
+        check_decoder(kernel_size, 'num_feat', num_feat)
+        if window < kernel_size:
+            raise ValueError(f'window is {window}, expected at least kernel_size, {kernel_size}.')
         self.num_kernels = num_kernels
         self.kernel_size = kernel_size
         self.window = window
@@ -144,6 +150,14 @@ class CorrelationDecoder(nn.Module):
         logits = self(torch.cat([seen, everywhere], 2).flatten(0, 1))
         inner = slice(margin := (logits.shape[-1] - kernel_size + 1) // 2, margin + kernel_size)
         return logits[..., inner, inner].flatten(1).to(seen.dtype)
+
+
+def check_decoder(kernel_size: int, name: str, width: int) -> None:
+    """Raise ValueError unless a CorrelationDecoder of that width, an argument of that name, makes such kernels."""
+    if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
+        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65.')
+    if width < 2 or width % 2:
+        raise ValueError(f'{name} is {width}, expected an even number >= 2; the decoder in the box has 64.')
 
 
 def reach_of(kernel_size: int) -> int:
@@ -279,14 +293,3 @@ def _conv_act(before: int, after: int) -> nn.Sequential:
         nn.GroupNorm(math.gcd(GROUPS, after), after),
         nn.LeakyReLU(SLOPE, inplace=True),
     )
-
-
-def _check(num_kernels: int, kernel_size: int, num_feat: int, window: int) -> None:
-    if num_kernels < 1:
-        raise ValueError(f'num_kernels is {num_kernels}, expected at least 1; the default is 25.')
-    if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
-        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65.')
-    if num_feat < 2 or num_feat % 2:
-        raise ValueError(f'num_feat is {num_feat}, expected an even number >= 2; the default is 64.')
-    if window < kernel_size:
-        raise ValueError(f'window is {window}, expected at least kernel_size, {kernel_size}.')

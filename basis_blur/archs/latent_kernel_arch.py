@@ -141,7 +141,7 @@ class LatentKernelNet(nn.Module):
         Args:
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
             noise: (N, K*K, h, w), standard normal; by default drawn in training and 0 in evaluation.
-            chunk_pixels: see `latent_kernels`.
+            chunk_pixels: see `decoded`.
             as_field: return the same pixel kernels as a field: those of the windows, and how pixels mix them, instead
                 of K*K numbers for every pixel.
 
@@ -155,13 +155,30 @@ class LatentKernelNet(nn.Module):
         code = standardised(shares)
         if noise is None and self.training and self._hyper_parameters['uncertainty']:
             noise = torch.randn_like(code)
-        size = tuple(photo.shape[-2:])
         if self.flow is not None:
             raw = decoded(code, cell_sigma, self.flow, noise, chunk_pixels)
         else:
             spread, mean = torch.std_mean(shares, 1, keepdim=True)
             raw = perturbed(code, cell_sigma, noise) * spread + mean
-        return _field_of_windows(raw, size) if as_field else _of_pixels(code, cell_sigma, raw, self.stride, size)
+        size = tuple(photo.shape[-2:])
+        return _field_of_windows(raw, size) if as_field else self.in_pixels(code, cell_sigma, raw, size)
+
+    def in_pixels(self, code: Tensor, cell_sigma: Tensor, raw: Tensor, size: tuple[int, int]) -> LatentKernels:
+        """Return the estimate for the (H, W) pixels of a photo from that for its cells.
+
+        Args:
+            code: (N, K*K, h, w).
+            cell_sigma: (N, 1, h, w).
+            raw: (N, K*K, h, w); the correlation kernels of the cells.
+            size: (H, W).
+        """
+        if self.stride is None:
+            mixing = _mixing(raw, size)
+            maps = (_mixed(cells, mixing) for cells in (cell_sigma, raw, to_pixel_kernels(raw)))
+            return LatentKernels(code, cell_sigma, *maps)
+        sigma = _enlarged(cell_sigma, self.stride, size, 'nearest')
+        raw = _enlarged(raw, self.stride, size, 'bilinear')
+        return LatentKernels(code, cell_sigma, sigma, raw, to_pixel_kernels(raw))
 
 
 class KernelEstimator(nn.Module):
@@ -260,16 +277,10 @@ def perturbed(code: Tensor, sigma: Tensor, noise: Tensor | None) -> Tensor:
     return mean + noise * sigma
 
 
-def latent_kernels(
-    code: Tensor,
-    sigma: Tensor,
-    flow: KernelFlow,
-    noise: Tensor | None = None,
-    chunk_pixels: int | None = CHUNK_PIXELS,
-    stride: int | None = 1,
-    size: tuple[int, int] | None = None,
-) -> LatentKernels:
-    """Turn the code of every cell into the kernels of its pixels; in full precision also within autocast.
+def decoded(
+    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
+) -> Tensor:
+    """Return the raw kernels (N, K*K, h, w) of codes; in full precision also within autocast.
 
     Args:
         code: (N, K*K, h, w), standardised.
@@ -279,20 +290,10 @@ def latent_kernels(
         chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
             computed again for the gradient; the result does not depend on it. None decodes all at once, which can be
             exported for photos of any size, as a loop over chunks cannot.
-        stride: side of a cell, pixels; None: cells are a grid of windows over the photo.
-        size: (H, W) of the photo; by default the cells are its pixels.
 
     Raises:
         ValueError: the noise is of another shape than the code.
     """
-    raw = decoded(code, sigma, flow, noise, chunk_pixels)
-    return _of_pixels(code, sigma, raw, stride, tuple(code.shape[-2:]) if size is None else size)
-
-
-def decoded(
-    code: Tensor, sigma: Tensor, flow: KernelFlow, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS
-) -> Tensor:
-    """Return the raw kernels (N, K*K, h, w) of codes; in full precision also within autocast; see `latent_kernels`."""
     with torch.autocast(code.device.type, enabled=False):
         return _inverted(perturbed(code, sigma, noise), flow, chunk_pixels)
 
@@ -320,28 +321,18 @@ def _inverted(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tenso
 
 def _field_of_windows(raw: Tensor, size: tuple[int, int]) -> BlurField:
     """Return a field of the raw kernels (N, K*K, rows, columns) of windows of a photo of that size."""
-    rows, columns = map(int, raw.shape[-2:])
     kernels = to_pixel_kernels(raw).flatten(2).mT.unflatten(2, (math.isqrt(raw.shape[1]), -1))
-    mixing = bilinear_mixing(*size, rows, columns, raw.device).to(raw.dtype)
-    return BlurField.unchecked(kernels, mixing.expand(len(raw), -1, -1, -1))
+    return BlurField.unchecked(kernels, _mixing(raw, size).expand(len(raw), -1, -1, -1))
 
 
-def _of_pixels(
-    code: Tensor, cell_sigma: Tensor, raw: Tensor, stride: int | None, size: tuple[int, int]
-) -> LatentKernels:
-    """Return the estimate of which the raw kernels of every cell are given."""
-    if stride is None:
-        maps = (_mixed(cells, size) for cells in (cell_sigma, raw, to_pixel_kernels(raw)))
-        return LatentKernels(code, cell_sigma, *maps)
-    sigma = _enlarged(cell_sigma, stride, size, 'nearest')
-    raw = _enlarged(raw, stride, size, 'bilinear')
-    return LatentKernels(code, cell_sigma, sigma, raw, to_pixel_kernels(raw))
+def _mixing(windows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return how the (H, W) pixels mix what a grid of windows (N, C, rows, columns) has: (1, rows * columns, H, W)."""
+    return bilinear_mixing(*size, *map(int, windows.shape[-2:]), windows.device).to(windows.dtype)
 
 
-def _mixed(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return (N, C, rows, columns) of windows for the (H, W) pixels between them."""
-    mixing = bilinear_mixing(*size, *map(int, windows.shape[-2:]), windows.device).to(windows.dtype)
-    return (windows.flatten(2) @ mixing.flatten(2)).unflatten(2, size)
+def _mixed(windows: Tensor, mixing: Tensor) -> Tensor:
+    """Return (N, C, rows, columns) of windows for the (H, W) pixels that mix them so."""
+    return (windows.flatten(2) @ mixing.flatten(2)).unflatten(2, mixing.shape[-2:])
 
 
 def _enlarged(cells: Tensor, stride: int, size: tuple[int, int], mode: str) -> Tensor:

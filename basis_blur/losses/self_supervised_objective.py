@@ -18,15 +18,30 @@ from basis_blur.losses.pixel_reblur_loss import with_border
 from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import to_linear
 
-
-def has_windows(net: nn.Module) -> bool:
-    """Return whether a network is a LatentKernelNet with a code for every window, which is trained as a field."""
-    return isinstance(net, LatentKernelNet) and net.stride is None
+Estimate = LatentKernels | BlurField
 
 
-def self_supervised_loss(
-    estimate: LatentKernels | BlurField, lq: Tensor, gt: Tensor, loss: nn.Module, gamma: float
-) -> Tensor:
+def has_pixel_kernels(net: nn.Module) -> bool:
+    """Return whether a network estimates a kernel for every pixel, for a PixelReblurLoss; else it is a field's."""
+    return isinstance(net, LatentKernelNet) and net.stride is not None
+
+
+def estimate_of(net: nn.Module, photo: Tensor, gamma: float, bare: nn.Module | None = None) -> Estimate:
+    """Return the estimate that a network is trained by.
+
+    Args:
+        net: the network.
+        photo: (N, C, H, W); sRGB-like.
+        gamma: of the photo, for a network that sees light.
+        bare: the network itself, where `net` wraps it.
+    """
+    bare = net if bare is None else bare
+    if not isinstance(bare, LatentKernelNet):
+        return net(to_linear(photo, gamma))
+    return net(photo) if has_pixel_kernels(bare) else net(photo, as_field=True)
+
+
+def self_supervised_loss(estimate: Estimate, lq: Tensor, gt: Tensor, loss: nn.Module, gamma: float) -> Tensor:
     """Return how badly an estimate explains blurred photos, one number.
 
     Args:

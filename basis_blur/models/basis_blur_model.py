@@ -61,7 +61,10 @@ class BasisBlurModel(NetworkModel):
             'kernel_p1_iter': Option((int, NoneType), None),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'restore': Option((bool,), False)},
-        'path': {**NetworkModel.OPTIONS['path'], 'pretrain_fusion': Option((str, NoneType), None)},
+        'path': {
+            **NetworkModel.OPTIONS['path'],
+            'pretrain_fusion': Option((str, NoneType), None, is_path=True, names=('iterate_fusion',)),
+        },
     }
 
     def __init__(self, opt: dict[str, Any]):

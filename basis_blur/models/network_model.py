@@ -133,6 +133,11 @@ class NetworkModel(BaseModel):
         return 'params' if self.is_train else 'params_ema'
 
     @property
+    def nets(self) -> list[nn.Module]:
+        """The network, and its average if there is one; weights that training begins with are for all of them."""
+        return [self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])]
+
+    @property
     def best_net(self) -> nn.Module:
         """The network to be judged: the averaged one where there is one, without wrapper."""
         return self.net_g_ema if self.net_g_ema is not None else self.get_bare_model(self.net_g)

@@ -35,7 +35,7 @@ class NonUniformRLModel(NetworkModel):
     Options in `val`: `gamma` of the photos; `rl`, settings of `deblur`, which has its own defaults; `metrics`,
     BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo and the kernel grid drawn over
     the blurred one; `kernels` writes the field as npz; `suffix` of the files' names, else the name of the test. In
-    `path`: `fusion`, weights of an IterateFusion, a file or a name, which `deblur` is to use.
+    `path`: `pretrain_fusion`, weights of an IterateFusion, a file or "iterate_fusion", which `deblur` is to use.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -48,7 +48,10 @@ class NonUniformRLModel(NetworkModel):
             'kernels': Option((bool,), False),
             'metrics': Option((dict, NoneType), None),
         },
-        'path': {**NetworkModel.OPTIONS['path'], 'fusion': Option((str, NoneType), None)},
+        'path': {
+            **NetworkModel.OPTIONS['path'],
+            'pretrain_fusion': Option((str, NoneType), None, is_path=True, names=('iterate_fusion',)),
+        },
     }
 
     def __init__(self, opt: dict[str, Any]):
@@ -56,9 +59,11 @@ class NonUniformRLModel(NetworkModel):
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')
         super().__init__(opt)
         self.solver = read_options(self.val_options['rl'] or {}, RL_OPTIONS, 'val: rl')
-        self.fusion = load_fusion(self.read_section('path')['fusion'], self.device)
+        self.fusion = load_fusion(self.read_section('path')['pretrain_fusion'], self.device)
         if self.fusion is not None and self.solver['iterations'] is not None:
-            raise OptionError('val: rl: "iterations" means nothing with "path: fusion", which says how many it needs.')
+            raise OptionError(
+                'val: rl: "iterations" means nothing with "path: pretrain_fusion", which says how many it needs.'
+            )
         if opt['path'].get('pretrain_network_g') is None:
             get_root_logger().warning(
                 'No weights are named in "path: pretrain_network_g"; the network is untrained and its blur arbitrary.'

@@ -31,17 +31,20 @@ from basis_blur.field import BlurField, PixelField
 from basis_blur.losses.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
-from basis_blur.losses.self_supervised_objective import has_windows, scene_of, self_supervised_loss
+from basis_blur.losses.self_supervised_objective import (
+    Estimate,
+    estimate_of,
+    has_pixel_kernels,
+    scene_of,
+    self_supervised_loss,
+)
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side
 from basis_blur.weights import load_decoder, load_network
-
-Estimate = LatentKernels | BlurField
 
 
 class SelfSupervisedReblurModel(NetworkModel):
@@ -70,9 +73,7 @@ class SelfSupervisedReblurModel(NetworkModel):
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
-        net = self.get_bare_model(self.net_g)
-        self.of_windows = has_windows(net)
-        self.latent = isinstance(net, LatentKernelNet) and not self.of_windows
+        self.of_pixels = has_pixel_kernels(self.get_bare_model(self.net_g))
         self._load_flow()
         self._load_decoder()
         self.pixel_gamma = 1.0
@@ -90,9 +91,7 @@ class SelfSupervisedReblurModel(NetworkModel):
             if path is not None:
                 raise OptionError('path: pretrain_flow is given, but network_g has no flow; remove one of the two.')
             return
-        if self.opt['path'].get('pretrain_network_g') is not None:
-            if path is not None:
-                get_root_logger().info(f'The flow is that of "path: pretrain_network_g"; {path} is not read.')
+        if self._begins_with_all('flow', path):
             return
         if path is None:
             if self.is_train:
@@ -108,7 +107,7 @@ class SelfSupervisedReblurModel(NetworkModel):
                 f'{path} holds a flow of {_settings(flow)}, but network_g one of {_settings(net.flow)}; make '
                 'kernel_size, flow_blocks and flow_hidden of network_g agree with it.'
             )
-        for each in (net, *([self.net_g_ema] if self.net_g_ema is not None else [])):
+        for each in self.nets:
             each.flow.load_state_dict(flow.state_dict())
         get_root_logger().info(f'The flow has the weights of {path}.')
 
@@ -116,28 +115,36 @@ class SelfSupervisedReblurModel(NetworkModel):
         path = self.read_section('path')['pretrain_decoder']
         if path is None:
             return
-        nets = [self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])]
-        if not isinstance(getattr(nets[0], 'kernel_extra', None), CorrelationEstimator):
+        estimators = [getattr(net, 'kernel_extra', None) for net in self.nets]
+        if not isinstance(estimators[0], CorrelationEstimator):
             raise OptionError(
                 'path: pretrain_decoder is given, but network_g is no LatentKernelNet with "estimator: correlation"; '
                 'remove one of the two.'
             )
-        if self.opt['path'].get('pretrain_network_g') is not None:
-            get_root_logger().info(f'The decoder is that of "path: pretrain_network_g"; {path} is not read.')
+        if self._begins_with_all('decoder', path):
             return
-        for net in nets:
-            load_decoder(net.kernel_extra, path)
+        load_decoder(path, estimators)
         get_root_logger().info(f'The decoder has the weights of {path}.')
+
+    def _begins_with_all(self, part: str, path: str | None) -> bool:
+        """Return whether the whole network begins with weights, so that those of a part of it are not read."""
+        if self.opt['path'].get('pretrain_network_g') is None:
+            return False
+        if path is not None:
+            get_root_logger().info(f'The {part} is that of "path: pretrain_network_g"; {path} is not read.')
+        return True
 
     def _build_loss(self) -> PixelReblurLoss | ReblurLoss:
         section = self.train_options['reblur_opt']
-        kind = PixelReblurLoss if self.latent else ReblurLoss
+        kind = PixelReblurLoss if self.of_pixels else ReblurLoss
         if section.get('type') != kind.__name__:
+            net = self.get_bare_model(self.net_g)
+            of_windows = isinstance(net, LatentKernelNet) and not self.of_pixels
             raise OptionError(
                 f'train: reblur_opt has the type {section.get("type")!r}, expected "{kind.__name__}" for '
-                f'{type(self.get_bare_model(self.net_g)).__name__}{" of windows" if self.of_windows else ""}.'
+                f'{type(net).__name__}{" of windows" if of_windows else ""}.'
             )
-        return build_loss(section if self.latent else {'gamma': self.gamma, **section})
+        return build_loss(section if self.of_pixels else {'gamma': self.gamma, **section})
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of pairs, or of SyntheticBlurDataset in either form; blur it here if that was not done."""
@@ -162,13 +169,11 @@ class SelfSupervisedReblurModel(NetworkModel):
         with self.autocast():
             estimate = self._estimate(self.net_g, self.sample['lq'], self.gamma)
         self.descend({'l_reblur': self._loss_of(estimate)}, current_iter)
-        if self.latent:
+        if self.of_pixels:
             self.log_dict['sigma'] = estimate.sigma.detach().mean().item()
 
     def _estimate(self, net: nn.Module, photo: Tensor, gamma: float) -> Estimate:
-        if self.of_windows:
-            return net(photo, as_field=True)
-        return net(photo) if self.latent else net(to_linear(photo, gamma))
+        return estimate_of(net, photo, gamma, self.get_bare_model(net))
 
     def _loss_of(self, estimate: Estimate) -> Tensor:
         return self_supervised_loss(estimate, self.sample['lq'], self.sample['gt'], self.loss, self.gamma)
@@ -199,7 +204,7 @@ class SelfSupervisedReblurModel(NetworkModel):
     @torch.no_grad()
     def _score(self, estimate: Estimate, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:
         field = _field_of(estimate)
-        if self.latent:
+        if self.of_pixels:
             again = pixel_reblur(estimate.pixel_kernels, sample['gt'], self.pixel_gamma).clamp(0, 1)
             scores = {'reblur_psnr': psnr(again, sample['lq']), 'sigma': estimate.sigma.mean()}
         else:

@@ -69,7 +69,7 @@ class UFPNetModel(NetworkModel):
         estimator = self.read_section('path')['pretrain_estimator']
         # A resumed run, and one that begins with a whole network, has an estimator of its own.
         if estimator is not None and opt['path'].get('pretrain_network_g') is None:
-            for net in (self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])):
+            for net in self.nets:
                 _begin_with(net, estimator)
         self.losses = self._build_losses()
 

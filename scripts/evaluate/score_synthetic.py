@@ -197,14 +197,12 @@ def score_scene(
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
-        fused = None
         if fusion is not None and name in estimators:
             fused, restored = fused_and_alone(fusion, photo, field, args.gamma)
+            scores[fused_name(name, args.fusion)] = photo_scores(fused, sharp)
         else:
             restored = bb.deblur(photo, field, args.gamma)
         scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
-        if fused is not None:
-            scores[fused_name(name, args.fusion)] = photo_scores(fused, sharp)
     for name, net in restorers.items():
         found = net(photo)
         scores[name] = photo_scores(found.image, sharp)

@@ -9,7 +9,7 @@ from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import (
     KernelEstimator,
     LatentKernelNet,
-    latent_kernels,
+    decoded,
     perturbed,
     standardised,
     to_pixel_kernels,
@@ -155,7 +155,7 @@ def test_chunks_change_neither_kernels_nor_gradients():
     results = []
     for chunk in (3, 1000):
         inputs = code.clone().requires_grad_(), sigma.clone().requires_grad_()
-        kernels = latent_kernels(*inputs, flow, noise, chunk).pixel_kernels
+        kernels = to_pixel_kernels(decoded(*inputs, flow, noise, chunk))
         results.append((kernels, *torch.autograd.grad(kernels.square().sum(), inputs)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-12)
 

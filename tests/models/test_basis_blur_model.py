@@ -293,13 +293,15 @@ def test_a_fusion_makes_the_restored_photo(tester, tmp_path):
     fusion = IterateFusion((1, 2), width=4, deep_width=4, blocks=0, deep_blocks=0).eval()
     torch.nn.init.constant_(fusion.tail.bias, 0.5)
     save_network(fusion, tmp_path / 'fusion.safetensors')
-    path = {'fusion': str(tmp_path / 'fusion.safetensors')}
+    path = {'pretrain_fusion': str(tmp_path / 'fusion.safetensors')}
     photo = torch.rand(1, 3, 40, 48)
     field, restored = tester(path).restore(photo)
     torch.testing.assert_close(restored, deblur(photo, field, fusion=fusion))
     assert (restored - deblur(photo, field)).abs().max() > 1e-3
-    with pytest.raises(OptionError, match='"iterations" means nothing with "path: fusion"'):
+    with pytest.raises(OptionError, match='"iterations" means nothing with "path: pretrain_fusion"'):
         tester(path, rl={'iterations': 3})
+    with pytest.raises(OptionError, match='nowhere.safetensors, which does not exist'):
+        tester({'pretrain_fusion': 'nowhere.safetensors'})
 
 
 def test_the_solvers_options_are_checked(tester):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from basis_blur import losses
 from basis_blur.archs import ARCHS
-from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
+from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, PixelField
 from basis_blur.fusion import iterate_stack, random_views
@@ -44,7 +44,7 @@ from basis_blur.losses.restoration_objective import (
     pair_in,
     restoration_losses,
 )
-from basis_blur.losses.self_supervised_objective import has_windows, self_supervised_loss
+from basis_blur.losses.self_supervised_objective import estimate_of, has_pixel_kernels, self_supervised_loss
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.pipeline import deblur, estimate_blur, restore
 from basis_blur.registry import MODELS, SCOPE
@@ -239,18 +239,14 @@ class SelfSupervisedReblurModel(StageModel):
         if pretrained_flow is not None:
             _give_weights(self.net.flow, pretrained_flow)
         if pretrained_decoder is not None:
-            load_decoder(self.net.kernel_extra, pretrained_decoder)
-        self.of_windows = has_windows(self.net)
-        self.latent = isinstance(self.net, LatentKernelNet) and not self.of_windows
-        if self.latent:
+            load_decoder(pretrained_decoder, [self.net.kernel_extra])
+        if has_pixel_kernels(self.net):
             self.loss = _loss(reblur, PixelReblurLoss, 'reblur')
         else:
             self.loss = _loss(reblur, ReblurLoss, 'reblur', gamma=gamma)
 
     def compute(self, inputs: Tensor) -> LatentKernels | BlurField:
-        if self.of_windows:
-            return self.net(inputs, as_field=True)
-        return self.net(inputs if self.latent else to_linear(inputs, self.gamma))
+        return estimate_of(self.net, inputs, self.gamma)
 
     def losses_of(self, result: LatentKernels | BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
         return {'l_reblur': self_supervised_loss(result, inputs, samples['gt'], self.loss, self.gamma)}
