@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from basis_blur.bridges.pyiqa import PerceptualMetric
     from basis_blur.metrics.aligned import Score
-    from basis_blur.metrics.perceptual import PerceptualMetric
 
 DESCRIPTION = """Score restored photos against their ground truth: PSNR and SSIM, their means, worst and best by PSNR.
 
@@ -262,7 +262,7 @@ def score_of(pair: Pair, protocol: str, callback: Callable[[int], object]) -> Sc
 def _metrics(names: Sequence[str]) -> list[PerceptualMetric]:
     if not names:
         return []
-    from basis_blur.metrics.perceptual import perceptual_metrics
+    from basis_blur.bridges.pyiqa import perceptual_metrics
 
     return perceptual_metrics(names)
 

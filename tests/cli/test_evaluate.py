@@ -3,6 +3,7 @@
 import csv
 import sys
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import cv2
 import numpy as np
@@ -218,6 +219,30 @@ def test_perceptual_metrics_add_columns(folders, fake_pyiqa, capsys):
 def test_perceptual_metrics_that_cannot_be_are_refused(folders, capsys, names, words):
     assert evaluate(folders, 'plain', '--perceptual', names) == 2
     assert words in capsys.readouterr().err
+
+
+def test_weights_that_cannot_be_downloaded_are_told_in_one_line(folders, monkeypatch, fake_pyiqa, capsys):
+    def offline(name, device=None):
+        raise URLError('Name or service not known')
+
+    monkeypatch.setattr(sys.modules['pyiqa'], 'create_metric', offline)
+    assert evaluate(folders, 'plain', '--perceptual', 'lpips') == 2
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1
+    assert 'the weights of lpips cannot be read or downloaded' in err
+    assert 'go online once' in err
+    assert not fake_pyiqa
+
+
+def test_pyiqa_itself_scores_a_photo_as_its_own_function_does(folders, capsys):
+    pyiqa = pytest.importorskip('pyiqa')
+    assert evaluate(folders, 'plain', '--csv', folders / 'scores.csv', '--perceptual', 'gmsd') == 0
+    photos = [read_photo(folders / each / 'a.png').pixels for each in ('restored', 'gt')]
+    expected = pyiqa.create_metric('gmsd')(*photos)
+    found = {row['name']: float(row['gmsd']) for row in rows(folders / 'scores.csv')}
+    assert found['a'] == pytest.approx(expected.item(), rel=1e-4)
+    assert expected > 0
+    capsys.readouterr()
 
 
 def test_without_pyiqa_one_line_tells_what_to_install(folders, monkeypatch, capsys):

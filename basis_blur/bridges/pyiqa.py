@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from basis_blur.bridges import torchvision_shim
 from basis_blur.errors import InputError, did_you_mean
 
 HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'
@@ -60,12 +61,13 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
         device: where they compute.
 
     Raises:
-        InputError: pyiqa is not installed, a name is given twice or not known to it, or a metric is of whole sets.
-        OSError: weights cannot be downloaded.
+        InputError: pyiqa is not installed, a name is given twice or not known to it, a metric is of whole sets, or its
+            weights cannot be downloaded.
     """
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise InputError(f'the perceptual metric {twice[0]} is asked for twice; name each once.')
+    torchvision_shim.install()  # pyiqa imports torchvision
     try:
         import pyiqa
     except ImportError as error:
@@ -79,7 +81,13 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
             raise InputError(f'pyiqa has no metric "{name}".{did_you_mean(name, known)} It has {len(known)} metrics.')
         if name in OF_WHOLE_SETS:
             raise InputError(f'{name} is a metric of whole sets of photos, expected one of a photo; choose another.')
-        metric = pyiqa.create_metric(name, device=torch.device(device))
+        try:
+            metric = pyiqa.create_metric(name, device=torch.device(device))
+        except OSError as error:
+            raise InputError(
+                f'the weights of {name} cannot be read or downloaded ({error}); go online once, they are kept then, or '
+                'choose a metric without weights, such as gmsd.'
+            ) from error
         metrics.append(PerceptualMetric(name, metric, metric.metric_mode, bool(metric.lower_better)))
     return metrics
 
