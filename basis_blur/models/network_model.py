@@ -48,13 +48,13 @@ from tqdm import tqdm
 from basis_blur import interrupts
 from basis_blur.errors import InputError, did_you_mean
 from basis_blur.files import atomic_path, check_is_file
+from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.options import Option, OptionError, read_options
 from basis_blur.visualize import write_picture
 from basis_blur.weights import load_network
 
 LOSSES_FILE = 'losses.jsonl'
 TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
-AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
     'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -82,7 +82,7 @@ class NetworkModel(BaseModel):
             'optim_g': Option((dict,)),
             'scheduler': Option((dict,)),
             'ema_decay': Option((float,), 0.0, least=0, most=1),
-            'amp': Option((str, NoneType), None, choices=tuple(AMP_TYPES)),
+            'amp': Option((str, NoneType), None, choices=AMP_CHOICES),
             'grad_clip_norm': Option((float, NoneType), None, least=1e-9),
         },
         'val': {},
@@ -121,7 +121,8 @@ class NetworkModel(BaseModel):
                 if path is not None:
                     self.load_network(self.net_g_ema, path, strict, 'params_ema')
             self.net_g = self.model_to_device(net).train()
-            self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.train_options['amp'] == 'fp16')
+            self.amp_type = self._amp_type()
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_type is torch.float16)
             self.setup_optimizers()
             self.setup_schedulers()
         else:
@@ -264,8 +265,23 @@ class NetworkModel(BaseModel):
 
     def autocast(self) -> AbstractContextManager:
         """The context in which the network computes: mixed precision if `train: amp` wants it."""
-        kind = self.train_options['amp'] if self.is_train else None
-        return torch.autocast(self.device.type, AMP_TYPES.get(kind), enabled=kind is not None)
+        kind = self.amp_type if self.is_train else None
+        return torch.autocast(self.device.type, kind, enabled=kind is not None)
+
+    def _amp_type(self) -> torch.dtype | None:
+        choice = self.train_options['amp']
+        found = amp_type(choice, self.device)
+        if choice == AUTO:
+            what = 'has' if found else 'has no'
+            get_root_logger().info(
+                f'"amp: auto": in {found or torch.float32}; {self.device} {what} units for matrices of bfloat16.'
+            )
+        elif choice == 'bf16' and not multiplies_bfloat16(self.device):
+            get_root_logger().warning(
+                f'"amp: bf16": {self.device} has no units for matrices of bfloat16, and may take ten times as long '
+                'as in float32; set "amp: auto", which takes float32 then.'
+            )
+        return found
 
     def descend(self, losses: Mapping[str, Tensor], current_iter: int) -> None:
         """Take one step that lowers the sum of the losses: backward, clip, optimise, average, log.

@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def test_the_network_computes_in_the_wanted_precision(options, build, batches, t
     train(model, batches(), 1, 1)
     assert seen == [dtype]
     assert model.net_g.body[0].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize('units', [True, False])
+def test_auto_takes_bfloat16_where_there_are_units_for_it(options, build, batches, train, monkeypatch, caplog, units):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {'amx_bf16': units}, raising=False)
+    logger = logging.getLogger('basicsr')
+    monkeypatch.setattr(logger, 'propagate', True)
+    caplog.set_level(logging.INFO, logger='basicsr')
+    model = build(options(train={'amp': 'auto'}))
+    assert model.amp_type == (torch.bfloat16 if units else None)
+    assert f'"amp: auto": in {torch.bfloat16 if units else torch.float32}' in caplog.text
+    seen = []
+    model.net_g.body[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    train(model, batches(), 1, 1)
+    assert seen == [torch.bfloat16 if units else torch.float32]
+    caplog.clear()
+    assert build(options(train={'amp': 'bf16'})).amp_type is torch.bfloat16
+    assert ('has no units for matrices of bfloat16' in caplog.text) == (not units)
 
 
 def test_processes_of_a_resumed_training_draw_different_noise(options, build, batches, train):

@@ -1,0 +1,34 @@
+"""In which precision networks compute while they train: float32, or mixed with 16 bits where that is faster."""
+
+from __future__ import annotations
+
+import torch
+
+AUTO = 'auto'
+AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+AMP_CHOICES = (AUTO, *AMP_TYPES)
+
+
+def amp_type(choice: str | None, device: torch.device) -> torch.dtype | None:
+    """Return the 16-bit type for `torch.autocast`, or None for float32 throughout.
+
+    Args:
+        choice: 'bf16', 'fp16', None, or 'auto': bfloat16 where the device multiplies matrices of it.
+        device: on which the network computes.
+    """
+    if choice == AUTO:
+        return torch.bfloat16 if multiplies_bfloat16(device) else None
+    return AMP_TYPES.get(choice)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has units that multiply matrices of bfloat16, as recent GPUs and processors with AMX.
+
+    Elsewhere it seldom pays: on a processor that knows bfloat16 but has no such units, a step of training takes 0.8 to
+    1.5 times as long as in float32, and 14 to 37 times on one that does not know it, such as that of most laptops
+    (scripts/benchmark/bench_precision.py).
+    """
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()  # older versions of torch do not tell
+    return bool(capabilities.get('amx_bf16', False))
