@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, UFPNet
 from basis_blur.errors import InputError
 from basis_blur.files import atomic_path
+from basis_blur.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -69,7 +70,7 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
     """
     task = _task_of(net)
     example, dynamic_shapes = _example(net, task, size)
-    with _evaluation_mode(net), torch.no_grad(), _layouts_left_open():
+    with evaluation_mode(net), torch.no_grad(), _layouts_left_open():
         return torch.export.export(task.module(net), (example,), dynamic_shapes=dynamic_shapes, strict=False)
 
 
@@ -321,13 +322,3 @@ def _layouts_left_open() -> Iterator[None]:
 
     with _config.patch(backed_size_oblivious=True):
         yield
-
-
-@contextmanager
-def _evaluation_mode(net: nn.Module) -> Iterator[None]:
-    before = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(before)

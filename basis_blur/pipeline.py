@@ -11,8 +11,7 @@ Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import SIZE_MULTIPLE, IterateFusion
 from basis_blur.errors import InputError
 from basis_blur.field import BlurField, CompactField, pack
+from basis_blur.modes import evaluation_mode
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
@@ -92,7 +92,7 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
         kernels = torch.cat([blur_of_tiles(net, one, side, place) for one, place in parts])
         return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
 
-    with torch.no_grad(), _evaluation_mode(net):
+    with torch.no_grad(), evaluation_mode(net):
         if isinstance(net, BasisKPN):
             tile = tile or blur_tile(net, photo.shape[-2:])
             field = with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
@@ -247,7 +247,7 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
             result[(..., *core)] = found[(..., *inside(core, around))]
         return result
 
-    with _evaluation_mode(net):
+    with evaluation_mode(net):
         return with_smaller_tiles(work, tile, tile, 'fusing the iterates')
 
 
@@ -308,7 +308,7 @@ def restore(
                     callback(number, len(windows))
         return whole.result().clamp_(0, 1)
 
-    with _evaluation_mode(net):
+    with evaluation_mode(net):
         tile = tile or restoring_tile(net, size)
         result = with_smaller_tiles(work, tile, first_restoring_tile(net), 'restoring')
     return (result if photo.shape[1] == 3 else result.mean(1, keepdim=True)).to(photo)
@@ -389,14 +389,3 @@ def _with_channels(light: Tensor, channels: int) -> Tensor:
     if channels == 1:
         return (light * light.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
     raise ValueError(f'the network expects {channels} channels, a photo has 3 or 1.')
-
-
-@contextmanager
-def _evaluation_mode(net: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -11,7 +11,7 @@ import basis_blur
 
 PACKAGE = Path(basis_blur.__file__).parent
 FLOORS = [
-    {'errors', 'files', 'field', 'interrupts', 'ops', 'options'},
+    {'errors', 'files', 'field', 'interrupts', 'modes', 'ops', 'options'},
     {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
     {'weights', 'tiling', 'visualize', 'image_io', 'field_tiff', 'export'},
     {'pipeline', 'refinement', 'differentiable', 'fusion', 'trust'},

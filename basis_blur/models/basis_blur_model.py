@@ -28,6 +28,7 @@ from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.modes import evaluation_mode
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.options import Option, OptionError
 from basis_blur.pipeline import deblur
@@ -141,19 +142,15 @@ class BasisBlurModel(NetworkModel):
     ) -> list[dict[str, float]]:
         """Score the estimated fields, and draw them over the photos beside the true ones."""
         gamma = gamma_of(dataset.opt)
-        net = self.best_net
         scores = []
-        net.eval()
         for index, data in enumerate(self.progress(samples, len(dataset))):
             self.name_batch(data)
             sample = self._sample_of(data, gamma)
-            with torch.no_grad(), self.autocast():
+            with torch.no_grad(), evaluation_mode(self.best_net) as net, self.autocast():
                 field = net(to_linear(sample['lq'], gamma))
             scores.append(self._score(field, sample, gamma))
             if self.wants_picture(index, tb_logger, save_img):
                 self.show(index, _picture(field, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
-        if net is not self.net_g_ema and self.is_train:
-            net.train()
         return scores
 
     def _score(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:

@@ -23,6 +23,7 @@ from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, ker
 from basis_blur.metrics.kernel import kernel_l1
 from basis_blur.metrics.kernel_statistics import statistics_table
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.modes import evaluation_mode
 from basis_blur.options import Option, OptionError
 from basis_blur.visualize import draw_kernel_sets, write_picture
 
@@ -103,21 +104,19 @@ class KernelFlowModel(NetworkModel):
     ) -> list[dict[str, float]]:
         """Score held-out kernels, log the statistics of kernels drawn from the flow, and draw some."""
         kernels = torch.cat([data['kernel'] for data in self.progress(samples, len(dataset))])
-        net = self.best_net.eval()
         generator = torch.Generator().manual_seed(0)  # the same noise and the same codes at each validation
         noise = torch.rand(kernels.shape, generator=generator)
-        codes = torch.randn(SAMPLES, net.dims, generator=generator)
-        parts = zip(kernels.split(CHUNK), noise.split(CHUNK), strict=True)
-        scores = [score for part in parts for score in self._score(net, *(each.to(self.device) for each in part))]
-        if self.opt['rank'] == 0:
-            size = net.hyper_parameters['kernel_size']
-            drawn = net.decode_raw(codes.to(self.device), CHUNK).view(-1, size, size).cpu()
-            noisy = net.normalization.cpu() * noise / LEVELS
-            table = statistics_table({'held out': kernels, 'held out + noise': kernels + noisy, 'samples': drawn})
-            get_root_logger().info(f'Kernels of {dataset.opt["name"]} and samples of the flow:\n{table}')
-            self._draw(drawn, kernels, dataset.opt['name'], current_iter, tb_logger, save_img)
-        if net is not self.net_g_ema and self.is_train:
-            net.train()
+        codes = torch.randn(SAMPLES, self.best_net.dims, generator=generator)
+        with evaluation_mode(self.best_net) as net:
+            parts = zip(kernels.split(CHUNK), noise.split(CHUNK), strict=True)
+            scores = [score for part in parts for score in self._score(net, *(each.to(self.device) for each in part))]
+            if self.opt['rank'] == 0:
+                size = net.hyper_parameters['kernel_size']
+                drawn = net.decode_raw(codes.to(self.device), CHUNK).view(-1, size, size).cpu()
+                noisy = net.normalization.cpu() * noise / LEVELS
+                table = statistics_table({'held out': kernels, 'held out + noise': kernels + noisy, 'samples': drawn})
+                get_root_logger().info(f'Kernels of {dataset.opt["name"]} and samples of the flow:\n{table}')
+                self._draw(drawn, kernels, dataset.opt['name'], current_iter, tb_logger, save_img)
         return scores
 
     def _score(self, net: torch.nn.Module, kernels: Tensor, noise: Tensor) -> list[dict[str, float]]:

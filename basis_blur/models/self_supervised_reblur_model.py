@@ -42,6 +42,7 @@ from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.modes import evaluation_mode
 from basis_blur.options import Option, OptionError
 from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side
 from basis_blur.weights import load_decoder, load_network
@@ -186,19 +187,15 @@ class SelfSupervisedReblurModel(NetworkModel):
     ) -> list[dict[str, float]]:
         """Score the estimates, and draw their kernels over the photos, beside sigma or the true kernels."""
         gamma = gamma_of(dataset.opt)
-        net = self.best_net
         scores = []
-        net.eval()
         for index, data in enumerate(self.progress(samples, len(dataset))):
             self.name_batch(data)
             sample = self._sample_of(data, gamma)
-            with torch.no_grad(), self.autocast():
+            with torch.no_grad(), evaluation_mode(self.best_net) as net, self.autocast():
                 estimate = self._estimate(net, sample['lq'], gamma)
             scores.append(self._score(estimate, sample, gamma))
             if self.wants_picture(index, tb_logger, save_img):
                 self.show(index, _picture(estimate, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
-        if net is not self.net_g_ema and self.is_train:
-            net.train()
         return scores
 
     @torch.no_grad()
