@@ -24,9 +24,9 @@ def amp_type(choice: str | None, device: torch.device) -> torch.dtype | None:
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Return whether a device has units that multiply matrices of bfloat16, as recent GPUs and processors with AMX.
 
-    Elsewhere it seldom pays: on a processor that knows bfloat16 but has no such units, a step of training takes 0.8 to
-    1.5 times as long as in float32, and 14 to 37 times on the same limited to AVX2, which is what most laptops have
-    (scripts/benchmark/bench_precision.py).
+    Elsewhere it seldom pays: on a processor that knows bfloat16 but has no such units, a step of training takes 0.6
+    (UFPNet) to 1.6 times as long as in float32, and 14 to 42 times on the same limited to AVX2, which is what most
+    laptops have (scripts/benchmark/bench_precision.py).
     """
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
