@@ -73,8 +73,8 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument('input', metavar='IMG', type=Path, help='a photo, or a folder of photos')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file or folder to write')
-    estimation.add_arguments(parser)
-    parser.set_defaults(weights=None)  # which depend on the method
+    of_methods = f'{WEIGHTS["rl"]}, or {WEIGHTS["ufpnet"]} for that method; both are in the package'
+    estimation.add_arguments(parser, weights=None, default=of_methods)
     parser.add_argument(
         '--method', choices=METHODS, default='rl', help='how the blur is removed (default: rl, which removes more)'
     )

@@ -27,14 +27,23 @@ LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
 SIZES = ('auto', 'full', 'half')
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options by which a blur field is estimated."""
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    weights: str | None = DEFAULT_WEIGHTS,
+    default: str = f'{DEFAULT_WEIGHTS}, which is in the package',
+) -> None:
+    """Add the options by which a blur field is estimated.
+
+    Args:
+        parser: of the command.
+        weights: the default of --weights.
+        default: what the help says of it.
+    """
     parser.add_argument(
         '--weights',
         metavar='W',
-        default=DEFAULT_WEIGHTS,
-        help=f'network: a .safetensors or .pth file, or a name (default: {DEFAULT_WEIGHTS}, or ufpnet for that method; '
-        'both are in the package)',
+        default=weights,
+        help=f'network: a .safetensors or .pth file, or a name (default: {default})',
     )
     parser.add_argument(
         '--estimate-at',

@@ -143,14 +143,15 @@ class BasisBlurModel(NetworkModel):
         """Score the estimated fields, and draw them over the photos beside the true ones."""
         gamma = gamma_of(dataset.opt)
         scores = []
-        for index, data in enumerate(self.progress(samples, len(dataset))):
-            self.name_batch(data)
-            sample = self._sample_of(data, gamma)
-            with torch.no_grad(), evaluation_mode(self.best_net) as net, self.autocast():
-                field = net(to_linear(sample['lq'], gamma))
-            scores.append(self._score(field, sample, gamma))
-            if self.wants_picture(index, tb_logger, save_img):
-                self.show(index, _picture(field, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
+        with evaluation_mode(self.best_net) as net:
+            for index, data in enumerate(self.progress(samples, len(dataset))):
+                self.name_batch(data)
+                sample = self._sample_of(data, gamma)
+                with torch.no_grad(), self.autocast():
+                    field = net(to_linear(sample['lq'], gamma))
+                scores.append(self._score(field, sample, gamma))
+                if self.wants_picture(index, tb_logger, save_img):
+                    self.show(index, _picture(field, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
         return scores
 
     def _score(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:

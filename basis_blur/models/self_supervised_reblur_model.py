@@ -188,14 +188,15 @@ class SelfSupervisedReblurModel(NetworkModel):
         """Score the estimates, and draw their kernels over the photos, beside sigma or the true kernels."""
         gamma = gamma_of(dataset.opt)
         scores = []
-        for index, data in enumerate(self.progress(samples, len(dataset))):
-            self.name_batch(data)
-            sample = self._sample_of(data, gamma)
-            with torch.no_grad(), evaluation_mode(self.best_net) as net, self.autocast():
-                estimate = self._estimate(net, sample['lq'], gamma)
-            scores.append(self._score(estimate, sample, gamma))
-            if self.wants_picture(index, tb_logger, save_img):
-                self.show(index, _picture(estimate, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
+        with evaluation_mode(self.best_net) as net:
+            for index, data in enumerate(self.progress(samples, len(dataset))):
+                self.name_batch(data)
+                sample = self._sample_of(data, gamma)
+                with torch.no_grad(), self.autocast():
+                    estimate = self._estimate(net, sample['lq'], gamma)
+                scores.append(self._score(estimate, sample, gamma))
+                if self.wants_picture(index, tb_logger, save_img):
+                    self.show(index, _picture(estimate, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
         return scores
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ The network is UFPNet or any other of a registry of BasicSR that maps a photo to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -69,8 +69,7 @@ class UFPNetModel(NetworkModel):
         estimator = self.read_section('path')['pretrain_estimator']
         # A resumed run, and one that begins with a whole network, has an estimator of its own.
         if estimator is not None and opt['path'].get('pretrain_network_g') is None:
-            for net in self.nets:
-                _begin_with(net, estimator)
+            _begin_with(self.nets, estimator)
         self.losses = self._build_losses()
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
@@ -169,8 +168,9 @@ def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tupl
     return pair_in(tensors_of(data, device, gamma))
 
 
-def _begin_with(net: nn.Module, path: str) -> None:
-    """Give the kernel estimator and flow of `net` the weights of a trained LatentKernelNet."""
+def _begin_with(nets: Sequence[nn.Module], path: str) -> None:
+    """Give the kernel estimators and flows of equal networks the weights of a trained LatentKernelNet."""
+    net, *_ = nets
     estimator = load_network(path, expect='LatentKernelNet')
     stride = estimator.hyper_parameters['stride']
     if stride != net.hyper_parameters['estimator_stride']:
@@ -186,5 +186,6 @@ def _begin_with(net: nn.Module, path: str) -> None:
             f'path: pretrain_estimator: {path} does not fit network_g, such as in {wrong[0]}; give both the same '
             'kernel_size and widths.'
         )
-    net.load_state_dict(state, strict=False)
+    for each in nets:
+        each.load_state_dict(state, strict=False)
     get_root_logger().info(f'{type(net).__name__} estimates kernels with the weights of {path}.')

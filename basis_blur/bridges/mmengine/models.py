@@ -44,7 +44,7 @@ from basis_blur.losses.restoration_objective import (
     pair_in,
     restoration_losses,
 )
-from basis_blur.losses.self_supervised_objective import estimate_of, has_pixel_kernels, self_supervised_loss
+from basis_blur.losses.self_supervised_objective import Estimate, estimate_of, has_pixel_kernels, self_supervised_loss
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.pipeline import deblur, estimate_blur, restore
 from basis_blur.registry import MODELS, SCOPE
@@ -245,10 +245,10 @@ class SelfSupervisedReblurModel(StageModel):
         else:
             self.loss = _loss(reblur, ReblurLoss, 'reblur', gamma=gamma)
 
-    def compute(self, inputs: Tensor) -> LatentKernels | BlurField:
+    def compute(self, inputs: Tensor) -> Estimate:
         return estimate_of(self.net, inputs, self.gamma)
 
-    def losses_of(self, result: LatentKernels | BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
+    def losses_of(self, result: Estimate, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
         return {'l_reblur': self_supervised_loss(result, inputs, samples['gt'], self.loss, self.gamma)}
 
     @torch.no_grad()
