@@ -45,6 +45,7 @@ RESIDUAL_RATIO = 3  # over the noise
 # sRGB-like, root mean square. With so few iterations, what is left at edges was up to 0.022 with good estimates, and
 # 0.005 to 0.053 with the kernels of another photo.
 LEAST_RESIDUAL = 0.025
+UNKNOWN_LIGHT = 0.01  # of a pixel, from places that may be clipped
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,9 @@ def doubts_of_restoration(photo: Tensor, restored: Tensor, field: BlurField, gam
 def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2) -> float:
     """Return the root mean square of  photo - H restored,  sRGB-like, in windows spread over the photo.
 
-    Left out are pixels that may be clipped, and those near the border, whose blur comes from outside. Arguments and
-    errors as `doubts_of_restoration`.
+    Left out are pixels that may be clipped, those where more than 0.01 of the light comes from places that may be, such
+    as lamps, of which nobody knows how bright they are, and those near the border, whose blur comes from outside.
+    Arguments and errors as `doubts_of_restoration`.
     """
     _check_pair(photo, field)
     radius = field.kernel_size // 2
@@ -148,10 +150,12 @@ def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: fl
     for rows, columns in spread_windows(photo.shape[-2:], SAMPLE_SIDE, SAMPLES):
         size = [part.stop - part.start - 2 * radius for part in (rows, columns)]
         inner = field.crop(rows.start + radius, columns.start + radius, *size)
-        scene = to_linear(restored[..., rows, columns].to(inner.kernels), gamma)
-        again = to_srgb(BasisBlur(inner)(scene).clamp(0, 1), gamma)
+        blur = BasisBlur(inner)
+        scene = restored[..., rows, columns].to(inner.kernels)
+        again = to_srgb(blur(to_linear(scene, gamma)).clamp(0, 1), gamma)
+        unknown = blur((scene >= BRIGHT).to(scene))
         seen = photo[..., rows, columns][..., radius : radius + size[0], radius : radius + size[1]]
-        known = seen < BRIGHT
+        known = (seen < BRIGHT) & (unknown <= UNKNOWN_LIGHT)
         squares += ((again - seen).square() * known).sum(dtype=torch.float64).item()
         count += int(known.sum())
     return math.sqrt(squares / count) if count else 0.0

@@ -202,6 +202,15 @@ def test_clipped_light_and_the_border_are_no_residual():
     assert doubts_of_restoration(again, photo, field) == []
 
 
+def test_what_the_light_of_lamps_reaches_is_no_residual():
+    field = uniform(line(*((row, 4) for row in range(1, 8))))
+    scene = rectangles()
+    for row in range(16, 64, 12):
+        scene[..., row : row + 3, 20:70] = 1.6  # light of 2.8 times white
+    photo = photo_through(field, scene)
+    assert doubts_of_restoration(photo, field.inside(scene.clamp(0, 1)), field) == []
+
+
 def test_one_photo_is_judged_at_a_time():
     with pytest.raises(ValueError, match='one by one'):
         doubts_of_estimate(torch.rand(2, 3, 64, 80), uniform(SHORT))
