@@ -140,9 +140,9 @@ def doubts_of_restoration(photo: Tensor, restored: Tensor, field: BlurField, gam
 def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2) -> float:
     """Return the root mean square of  photo - H restored,  sRGB-like, in windows spread over the photo.
 
-    Left out are pixels that may be clipped, those where more than 0.01 of the light comes from places that may be, such
-    as lamps, of which nobody knows how bright they are, and those near the border, whose blur comes from outside.
-    Arguments and errors as `doubts_of_restoration`.
+    Left out are pixels that may be clipped, and those near the border, whose blur comes from outside. Where more than
+    0.01 of the light comes from places of the restored photo that may be clipped, such as lamps, which may be brighter
+    than white, the photo may be brighter than H restored. Arguments and errors as `doubts_of_restoration`.
     """
     _check_pair(photo, field)
     radius = field.kernel_size // 2
@@ -153,10 +153,12 @@ def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: fl
         blur = BasisBlur(inner)
         scene = restored[..., rows, columns].to(inner.kernels)
         again = to_srgb(blur(to_linear(scene, gamma)).clamp(0, 1), gamma)
-        unknown = blur((scene >= BRIGHT).to(scene))
+        at_least = blur((scene >= BRIGHT).to(scene)) > UNKNOWN_LIGHT
         seen = photo[..., rows, columns][..., radius : radius + size[0], radius : radius + size[1]]
-        known = (seen < BRIGHT) & (unknown <= UNKNOWN_LIGHT)
-        squares += ((again - seen).square() * known).sum(dtype=torch.float64).item()
+        known = seen < BRIGHT
+        difference = again - seen
+        difference = torch.where(at_least, difference.clamp_min(0), difference)
+        squares += (difference.square() * known).sum(dtype=torch.float64).item()
         count += int(known.sum())
     return math.sqrt(squares / count) if count else 0.0
 

@@ -202,13 +202,23 @@ def test_clipped_light_and_the_border_are_no_residual():
     assert doubts_of_restoration(again, photo, field) == []
 
 
-def test_what_the_light_of_lamps_reaches_is_no_residual():
-    field = uniform(line(*((row, 4) for row in range(1, 8))))
-    scene = rectangles()
+def with_lamps(scene):
+    scene = scene.clone()
     for row in range(16, 64, 12):
         scene[..., row : row + 3, 20:70] = 1.6  # light of 2.8 times white
-    photo = photo_through(field, scene)
-    assert doubts_of_restoration(photo, field.inside(scene.clamp(0, 1)), field) == []
+    return scene
+
+
+def test_a_photo_may_be_brighter_where_the_light_of_lamps_reaches():
+    field, scene = uniform(line(*((row, 4) for row in range(1, 8)))), with_lamps(rectangles())
+    restored = field.inside(scene.clamp(0, 1))
+    assert doubts_of_restoration(photo_through(field, scene), restored, field) == []
+
+
+def test_a_photo_is_not_darker_where_the_light_of_lamps_reaches():
+    field, scene = uniform(line(*((row, 4) for row in range(1, 8)))), rectangles()
+    restored = field.inside(with_lamps(scene).clamp(0, 1))
+    assert codes(doubts_of_restoration(photo_through(field, scene), restored, field)) == ['residual']
 
 
 def test_one_photo_is_judged_at_a_time():
