@@ -192,6 +192,15 @@ def test_a_blur_that_does_not_explain_the_photo_is_doubted():
     assert codes(doubts) == ['residual']
 
 
+@pytest.mark.parametrize(('offset', 'expected'), [(0.03, []), (0.05, ['residual'])])
+def test_an_estimated_blur_may_leave_more_than_a_given_one(offset, expected):
+    dark, field = rectangles(64, 80) * 0.5, uniform(SHORT)
+    photo = to_srgb(BasisBlur(field)(F.pad(to_linear(dark), [4] * 4)).clamp(0, 1)) + offset
+    assert codes(doubts_of_restoration(photo, dark, field)) == ['residual']
+    field.estimated = True
+    assert codes(doubts_of_restoration(photo, dark, field)) == expected
+
+
 def test_clipped_light_and_the_border_are_no_residual():
     field = uniform(SHORT)
     photo = rectangles(64, 80)
