@@ -49,6 +49,7 @@ def line(*taps, size=SIZE):
 POINT = line((4, 4))
 SHORT = line((4, 3), (4, 4), (5, 5))
 LONG = line(*((4, column) for column in range(SIZE)))
+TALL = line(*((row, 4) for row in range(1, 8)))
 
 
 def uniform(kernel, height=64, width=80):
@@ -184,7 +185,7 @@ def test_kernels_that_reach_their_rim_are_doubted_from_a_tenth_of_the_photo(colu
 
 
 def test_a_blur_that_does_not_explain_the_photo_is_doubted():
-    true = uniform(line(*((row, 4) for row in range(1, 8))))
+    true = uniform(TALL)
     photo = photo_through(true, rectangles())
     assert doubts_of_restoration(photo, deblur(photo, true), true) == []
     wrong = uniform(line((4, 1), (4, 7)))
@@ -195,7 +196,7 @@ def test_a_blur_that_does_not_explain_the_photo_is_doubted():
 @pytest.mark.parametrize(('offset', 'expected'), [(0.03, []), (0.05, ['residual'])])
 def test_an_estimated_blur_may_leave_more_than_a_given_one(offset, expected):
     dark, field = rectangles(64, 80) * 0.5, uniform(SHORT)
-    photo = to_srgb(BasisBlur(field)(F.pad(to_linear(dark), [4] * 4)).clamp(0, 1)) + offset
+    photo = photo_through(field, F.pad(dark, [4] * 4), noise=0) + offset
     assert codes(doubts_of_restoration(photo, dark, field)) == ['residual']
     field.estimated = True
     assert codes(doubts_of_restoration(photo, dark, field)) == expected
@@ -204,7 +205,7 @@ def test_an_estimated_blur_may_leave_more_than_a_given_one(offset, expected):
 def test_clipped_light_and_the_border_are_no_residual():
     field = uniform(SHORT)
     photo = rectangles(64, 80)
-    again = to_srgb(BasisBlur(field)(F.pad(to_linear(photo), [4] * 4)).clamp(0, 1))
+    again = photo_through(field, F.pad(photo, [4] * 4), noise=0)
     again[..., 20:40, 20:40] = 1  # of a scene that is brighter than white
     again[..., :4, :] = again[..., -4:, :] = 0
     again[..., :4] = again[..., -4:] = 0
@@ -219,13 +220,13 @@ def with_lamps(scene):
 
 
 def test_a_photo_may_be_brighter_where_the_light_of_lamps_reaches():
-    field, scene = uniform(line(*((row, 4) for row in range(1, 8)))), with_lamps(rectangles())
+    field, scene = uniform(TALL), with_lamps(rectangles())
     restored = field.inside(scene.clamp(0, 1))
     assert doubts_of_restoration(photo_through(field, scene), restored, field) == []
 
 
 def test_a_photo_is_not_darker_where_the_light_of_lamps_reaches():
-    field, scene = uniform(line(*((row, 4) for row in range(1, 8)))), rectangles()
+    field, scene = uniform(TALL), rectangles()
     restored = field.inside(with_lamps(scene).clamp(0, 1))
     assert codes(doubts_of_restoration(photo_through(field, scene), restored, field)) == ['residual']
 

@@ -170,7 +170,7 @@ def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tupl
 
 def _begin_with(nets: Sequence[nn.Module], path: str) -> None:
     """Give the kernel estimators and flows of equal networks the weights of a trained LatentKernelNet."""
-    net, *_ = nets
+    net = nets[0]
     estimator = load_network(path, expect='LatentKernelNet')
     stride = estimator.hyper_parameters['stride']
     if stride != net.hyper_parameters['estimator_stride']:
