@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import Command, setup
 from setuptools.command.build import build
 
-HOOK_SOURCE = Path('basis_blur') / 'bridges' / 'basicsr_hook.py'
+HOOK_SOURCE = Path('basis_blur') / 'bridges' / 'basicsr' / 'hook.py'
 HOOK_MODULE = '_basis_blur_hook.py'
 START_UP_FILE = 'basis_blur_hook.pth'
 # One line, because Python executes those lines of a .pth file that begin with "import".

@@ -14,17 +14,17 @@ import importlib
 __version__ = '0.1.0'
 
 _HOME = {
-    'BlurField': 'field',
-    'PixelField': 'field',
-    'load_network': 'weights',
-    'save_network': 'weights',
-    'estimate_blur': 'pipeline',
-    'deblur': 'pipeline',
-    'restore': 'pipeline',
-    'refine_field': 'refinement',
-    'export_onnx': 'export',
-    'export_program': 'export',
-    'Deblur': 'differentiable',
+    'BlurField': 'field.blur_field',
+    'PixelField': 'field.blur_field',
+    'load_network': 'weights.checkpoints',
+    'save_network': 'weights.checkpoints',
+    'estimate_blur': 'estimation.pipeline',
+    'deblur': 'estimation.pipeline',
+    'restore': 'estimation.pipeline',
+    'refine_field': 'estimation.refinement',
+    'export_onnx': 'weights.export',
+    'export_program': 'weights.export',
+    'Deblur': 'deblurring.differentiable',
     'BasisBlur': 'ops.basis_blur',
     'PixelBlur': 'ops.pixel_blur',
     'ReflectPad': 'ops.boundary',
@@ -45,7 +45,7 @@ _HOME = {
     'KernelLoss': 'losses.kernel_loss',
     'shake_kernels': 'simulation.camera_shake',
     'blur_scene': 'simulation.scene_blur',
-    'InputError': 'errors',
+    'InputError': 'foundation.errors',
 }
 
 __all__ = list(_HOME)

@@ -1,7 +1,7 @@
 """Importing this module registers basis_blur in BasicSR: networks, losses, datasets, metrics, models.
 
 An option file loads it by its first line, `plugin: !!python/name:basis_blur.plugin.loaded`; the start-up hook and
-`basis-blur train` import it. What BasicSR itself lacks on this machine is mended in `basis_blur.bridges.basicsr`.
+`basis-blur train` import it. What BasicSR itself lacks on this machine is mended in `basis_blur.bridges.basicsr.mended`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ torchvision_shim.install()  # Before the first import of basicsr, which imports 
 import basicsr.utils.registry as registries  # noqa: E402
 
 from basis_blur.archs import ARCHS  # noqa: E402
-from basis_blur.bridges import basicsr as compatibility  # noqa: E402
+from basis_blur.bridges.basicsr import mended as compatibility  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.losses import (  # noqa: E402

@@ -12,7 +12,7 @@ A fresh network passes signals on at their size (He initialisation) and starts w
 With torch's own initialisation every layer shrinks the signal, and the first hundreds of steps go into undoing that.
 
 Convention: the kernels are convolution kernels, as everywhere here. The published weights predict correlation
-    kernels; `load_network` turns them over when it reads them, see `basis_blur.weights`.
+    kernels; `load_network` turns them over when it reads them, see `basis_blur.weights.checkpoints`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 
 SIZE_MULTIPLE = 32  # five poolings
 GROUPS = 8

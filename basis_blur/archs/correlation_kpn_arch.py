@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 
 CHANNELS = 5  # see `correlations`
 GROUPS = 8

@@ -25,7 +25,7 @@ from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.correlation_kpn_arch import bilinear_mixing
 from basis_blur.archs.kernel_flow_arch import KernelFlow
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 
 CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
 ESTIMATORS = ('unet', 'correlation')

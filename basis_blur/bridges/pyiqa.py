@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from basis_blur.bridges import torchvision_shim
-from basis_blur.errors import InputError, did_you_mean
+from basis_blur.foundation.errors import InputError, did_you_mean
 
 HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'
 OF_WHOLE_SETS = ('fid', 'inception_score')

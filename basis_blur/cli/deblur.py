@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis_blur.cli import estimation
-from basis_blur.errors import InputError, sentence_of
+from basis_blur.foundation.errors import InputError, sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from basis_blur.archs.iterate_fusion_arch import IterateFusion
     from basis_blur.archs.ufpnet_arch import Restored
-    from basis_blur.field import BlurField
-    from basis_blur.image_io import Photo
-    from basis_blur.refinement import CodeRefinement, Refinement
+    from basis_blur.field.blur_field import BlurField
+    from basis_blur.photos.image_io import Photo
+    from basis_blur.estimation.refinement import CodeRefinement, Refinement
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
 second network makes one photo (--method rl), or by a network that restores photos with the kernels it
@@ -206,7 +206,7 @@ def check_method(args: argparse.Namespace) -> None:
     if args.iterations is not None and args.fusion not in (None, NO_FUSION):
         raise InputError('--iterations means nothing with --fusion, which says how many it needs; leave one out.')
     if args.tile is not None:
-        from basis_blur.pipeline import OVERLAP
+        from basis_blur.estimation.pipeline import OVERLAP
 
         if args.tile <= OVERLAP:
             raise InputError(f'--tile is {args.tile}, expected more than the {OVERLAP} pixels by which tiles overlap.')
@@ -218,7 +218,7 @@ def check_method(args: argparse.Namespace) -> None:
 
 def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
     """Deblur one photo, write what was asked for, and return a line that says so."""
-    from basis_blur.image_io import write_photo
+    from basis_blur.photos.image_io import write_photo
 
     started = time.perf_counter()
     photo = _read(task.photo)
@@ -254,10 +254,10 @@ def by_richardson_lucy(
     """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
     from tqdm import tqdm
 
-    from basis_blur.pipeline import check_larger_than_kernel, deblur_iterates, fuse
+    from basis_blur.estimation.pipeline import check_larger_than_kernel, deblur_iterates, fuse
     from basis_blur.restoration.settings import step_towards, steps_for
-    from basis_blur.trust import doubts_of_restoration
-    from basis_blur.visualize import draw_kernel_grid, write_picture
+    from basis_blur.estimation.trust import doubts_of_restoration
+    from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 
     field = estimate(task.photo, photo)
     check_larger_than_kernel(photo.pixels, field.kernel_size)
@@ -282,7 +282,7 @@ def by_richardson_lucy(
 def _refined(path: Path, pixels: Tensor, field: BlurField, args: argparse.Namespace) -> BlurField:
     from tqdm import tqdm
 
-    from basis_blur.refinement import refine_field
+    from basis_blur.estimation.refinement import refine_field
 
     with tqdm(total=args.refine, unit='step', desc=f'{path.name}: refining', leave=False, disable=None) as bar:
         found = refine_field(pixels, field, args.gamma, args.refine, lambda step, _: bar.update(step - bar.n))
@@ -308,8 +308,8 @@ def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespac
     """Return the photo as a UFPNet restores it; write its kernels and their uncertainty if they are wanted."""
     from tqdm import tqdm
 
-    from basis_blur.pipeline import restore
-    from basis_blur.visualize import draw_kernel_grid, draw_sigma, write_picture
+    from basis_blur.estimation.pipeline import restore
+    from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, write_picture
 
     pixels = photo.pixels.to(next(net.parameters()).device)
     if args.refine:
@@ -375,9 +375,9 @@ def _restored_by_refined_codes(
 ) -> Tensor:
     from tqdm import tqdm
 
-    from basis_blur.field import PixelField
-    from basis_blur.refinement import refine_codes
-    from basis_blur.visualize import draw_kernel_grid, write_picture
+    from basis_blur.field.blur_field import PixelField
+    from basis_blur.estimation.refinement import refine_codes
+    from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 
     colour = pixels.expand(-1, 3, -1, -1)
     with tqdm(total=args.refine, unit='step', desc=f'{task.photo.name}: refining', leave=False, disable=None) as bar:
@@ -392,7 +392,7 @@ def _restored_by_refined_codes(
 
 
 def _read(path: Path) -> Photo:
-    from basis_blur.image_io import read_photo
+    from basis_blur.photos.image_io import read_photo
 
     try:
         return read_photo(path)
@@ -407,7 +407,7 @@ def plan(source: Path, output: Path) -> list[Task]:
         InputError: there is no such file, the folder holds no photo, two photos would write one file, `output` is a
             file where a folder is needed, or has the suffix of no format.
     """
-    from basis_blur.image_io import SUFFIXES, check_suffix
+    from basis_blur.photos.image_io import SUFFIXES, check_suffix
 
     if not source.is_dir():
         if not source.exists():

@@ -86,7 +86,7 @@ def _print_basicsr() -> str | None:
     except Exception as error:  # whatever it is, telling it is what this command is for
         _line('basicsr', f'cannot be used  {spec.origin}')
         return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}'
-    from basis_blur.bridges import basicsr as compatibility
+    from basis_blur.bridges.basicsr import mended as compatibility
     from basis_blur.bridges import torchvision_shim
 
     _line('basicsr', f'{version}  {Path(spec.origin).parent}')
@@ -102,7 +102,7 @@ def _print_basicsr() -> str | None:
 
 
 def _print_hook() -> None:
-    from basis_blur.bridges import basicsr_hook
+    from basis_blur.bridges.basicsr import hook as basicsr_hook
 
     spec = importlib.util.find_spec('_basis_blur_hook')
     if spec is None:

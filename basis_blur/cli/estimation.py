@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
-    from basis_blur.field import BlurField
-    from basis_blur.image_io import Photo
-    from basis_blur.trust import Doubt
+    from basis_blur.field.blur_field import BlurField
+    from basis_blur.photos.image_io import Photo
+    from basis_blur.estimation.trust import Doubt
 
 DEFAULT_WEIGHTS = 'basis_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
@@ -90,9 +90,9 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
     device = _device(args.device)
     if kernels is not None:
         return _saved_field(kernels, device)
-    from basis_blur.losses.restoration_objective import FIELD_NETWORKS
-    from basis_blur.trust import doubts_of_estimate
-    from basis_blur.weights import load_network
+    from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
+    from basis_blur.estimation.trust import doubts_of_estimate
+    from basis_blur.weights.checkpoints import load_network
 
     net = load_network(args.weights, device=device, expect=FIELD_NETWORKS)
 
@@ -111,8 +111,8 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
 def _estimate(net: nn.Module, path: Path, pixels: Tensor, args: argparse.Namespace) -> BlurField:
     from tqdm import tqdm
 
-    from basis_blur.pipeline import estimate_blur, estimate_blur_at_half_size
-    from basis_blur.trust import estimate_blur_at_best_size
+    from basis_blur.estimation.pipeline import estimate_blur, estimate_blur_at_half_size
+    from basis_blur.estimation.trust import estimate_blur_at_best_size
 
     if args.estimate_at == 'full':
         return estimate_blur(net, pixels, args.gamma)
@@ -146,13 +146,13 @@ def network(args: argparse.Namespace, arch: str, weights: str | None = None) -> 
         InputError: the weights cannot be used, or there is no such device.
         OSError: the file does not exist or cannot be read.
     """
-    from basis_blur.weights import load_network
+    from basis_blur.weights.checkpoints import load_network
 
     return load_network(args.weights if weights is None else weights, device=_device(args.device), expect=arch)
 
 
 def _saved_field(kernels: Path, device: str) -> Callable[[Path, Photo], BlurField]:
-    from basis_blur.field import BlurField
+    from basis_blur.field.blur_field import BlurField
 
     field = BlurField.load(kernels)
     if len(field) != 1:

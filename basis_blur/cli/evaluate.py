@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis_blur.cli.deblur import check_writable
-from basis_blur.errors import InputError, sentence_of
+from basis_blur.foundation.errors import InputError, sentence_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     if args.csv is not None:
         write_csv(args.csv, results, args.perceptual)
     if args.sheet is not None:
-        from basis_blur.visualize import write_picture
+        from basis_blur.photos.pictures import write_picture
 
         write_picture(args.sheet, contact_sheet(results))
     if stop is not None:
@@ -201,7 +201,7 @@ def _named(folder: Path, several_frames: bool) -> dict[str, tuple[Path, ...]]:
         trajectories = ((each.name, tuple(_photos(each))) for each in sorted(folder.iterdir()) if each.is_dir())
         found += [(name, frames) for name, frames in trajectories if frames]
     if not found:
-        from basis_blur.image_io import SUFFIXES
+        from basis_blur.photos.image_io import SUFFIXES
 
         raise InputError(f'the folder {folder} holds no photo, expected files ending in {", ".join(SUFFIXES)}.')
     twice = [name for name, number in Counter(name for name, _ in found).items() if number > 1]
@@ -211,7 +211,7 @@ def _named(folder: Path, several_frames: bool) -> dict[str, tuple[Path, ...]]:
 
 
 def _photos(folder: Path) -> list[Path]:
-    from basis_blur.image_io import SUFFIXES
+    from basis_blur.photos.image_io import SUFFIXES
 
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
@@ -288,7 +288,7 @@ def perceptual_of(pair: Pair, score: Score, protocol: str, metrics: Sequence[Per
 
 
 def _pixels(path: Path) -> Tensor:
-    from basis_blur.image_io import read_photo
+    from basis_blur.photos.image_io import read_photo
 
     try:
         return read_photo(path).pixels
@@ -341,7 +341,7 @@ def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] =
         results: as found.
         perceptual: names of the metrics that were asked for; each has a column at the end.
     """
-    from basis_blur.files import atomic_path
+    from basis_blur.foundation.files import atomic_path
 
     with atomic_path(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as stream:
         writer = csv.DictWriter(stream, (*CSV_COLUMNS, *perceptual))
@@ -357,7 +357,7 @@ def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] =
 
 def contact_sheet(results: Sequence[Result]) -> np.ndarray:
     """Return a picture of the worst cases, failures before all, and of the best, each beside its ground truth."""
-    from basis_blur.visualize import put_side_by_side
+    from basis_blur.photos.pictures import put_side_by_side
 
     ordered = [*(result for result in results if result.score is None), *_by_psnr(results)]
     number = min(SHEET_CASES, -(-len(ordered) // 2))
@@ -369,7 +369,7 @@ def _row(result: Result) -> np.ndarray:
     import torch
     from torch.nn.functional import interpolate
 
-    from basis_blur.visualize import draw_side_by_side, put_side_by_side
+    from basis_blur.photos.pictures import draw_side_by_side, put_side_by_side
 
     words = f'{result.score.psnr:.2f} dB  {result.score.ssim:.4f}' if result.score else 'failed'
     photos = {}
@@ -386,6 +386,6 @@ def _row(result: Result) -> np.ndarray:
 
 def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
     """Pictures below each other, the narrower ones on paper."""
-    from basis_blur.visualize import put_side_by_side
+    from basis_blur.photos.pictures import put_side_by_side
 
     return put_side_by_side([each.swapaxes(0, 1) for each in pictures]).swapaxes(0, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basis_blur.cli.deblur import check_writable
 from basis_blur.cli.info import size_of
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Write a network as an ONNX file, or as a program of torch.export.
 
@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.output)
     size = None if args.size is None else size_of(args.size)
 
-    from basis_blur.export import GAMMA, export_onnx, save_program
-    from basis_blur.losses.restoration_objective import FIELD_NETWORKS
-    from basis_blur.weights import load_network
+    from basis_blur.weights.export import GAMMA, export_onnx, save_program
+    from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
+    from basis_blur.weights.checkpoints import load_network
 
     net = load_network(args.weights)
     if args.gamma is not None and type(net).__name__ not in FIELD_NETWORKS:

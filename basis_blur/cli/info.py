@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from basis_blur.errors import InputError, did_you_mean
+from basis_blur.foundation.errors import InputError, did_you_mean
 
 DESCRIPTION = """Tell the hyper-parameters, the parameters and the FLOPs of a network.
 
@@ -125,8 +125,8 @@ def _settings(texts: list[str]) -> dict[str, Any]:
 def _network(name: str, settings: dict[str, Any]) -> Any:
     """Build an untrained network, by name or like the one a file holds."""
     from basis_blur.archs import ARCHS
-    from basis_blur.options import options_of, read_options
-    from basis_blur.weights import build_without_memory, load_network
+    from basis_blur.foundation.options import options_of, read_options
+    from basis_blur.weights.checkpoints import build_without_memory, load_network
 
     if name in ARCHS:
         kind = ARCHS[name]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from basis_blur.cli import estimation
 from basis_blur.cli.deblur import check_writable
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
 
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f'{path} already exists; add --overwrite to replace it.')
         check_writable(path)
 
-    from basis_blur.field_tiff import write_field_tiff
-    from basis_blur.image_io import read_photo
-    from basis_blur.visualize import draw_basis_montage, draw_kernel_grid, write_picture
+    from basis_blur.field.tiff import write_field_tiff
+    from basis_blur.photos.image_io import read_photo
+    from basis_blur.photos.pictures import draw_basis_montage, draw_kernel_grid, write_picture
 
     with estimation.plain_warnings(COMMAND):
         photo = read_photo(args.input)

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from basis_blur import __version__, interrupts
-from basis_blur.errors import InputError, sentence_of
+from basis_blur import __version__
+from basis_blur.foundation import interrupts
+from basis_blur.foundation.errors import InputError, sentence_of
 
 COMMANDS = {
     'deblur': 'estimate the blur of photos and remove it',

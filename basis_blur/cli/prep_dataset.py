@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Check the official download of a benchmark and write it to OUT/{train,test}/{blur,sharp}/NAME.png.
 

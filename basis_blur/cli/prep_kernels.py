@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Draw camera-shake kernels and write them to the LMDB folder OUT, in BasicSR's layout.
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Write OUT/photos.lmdb and, with masks, OUT/masks.lmdb, in BasicSR's layout.
 

@@ -12,7 +12,7 @@ import shlex
 import sys
 from typing import Any
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Train a network from an option file, by BasicSR.
 
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     check_option_file(args, is_train=True)
     from basicsr.train import train_pipeline
 
-    from basis_blur import interrupts
-    from basis_blur.bridges.basicsr import saving_on_interrupts
+    from basis_blur.foundation import interrupts
+    from basis_blur.bridges.basicsr.mended import saving_on_interrupts
 
     set_basicsr_arguments(args, ['--auto_resume'] if args.auto_resume else [])
     try:
@@ -84,7 +84,7 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any
     Raises:
         InputError, OSError: see `read_option_file` and `check_options`.
     """
-    from basis_blur.bridges.basicsr_options import apply_overrides, check_options, read_option_file
+    from basis_blur.bridges.basicsr.option_check import apply_overrides, check_options, read_option_file
 
     if (args.file is None) == (args.opt is None):
         raise InputError('give one option file, either by its name alone or after -opt.')
@@ -93,7 +93,7 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)
     import basis_blur.plugin  # noqa: F401  Here, because a broken file is told sooner without BasicSR's seconds.
-    from basis_blur.bridges.basicsr import read_without_tags
+    from basis_blur.bridges.basicsr.mended import read_without_tags
 
     check_options(opt, is_train)
     read_without_tags()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from basis_blur.data.download import UNREADABLE, Download, Member
-from basis_blur.errors import InputError, did_you_mean
+from basis_blur.foundation.errors import InputError, did_you_mean
 
 PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 PNG_TAIL = 64  # bytes at the end of a PNG in which its last chunk begins

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from basis_blur.data.kernel_lmdb import KernelLmdb
 from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.data.synthetic_blur_dataset import BASICSR_KEYS
-from basis_blur.options import Option, OptionError, read_options
+from basis_blur.foundation.options import Option, OptionError, read_options
 
 PEAK_QUANTILE = 0.9
 DEFAULT_SAMPLE = 10_000

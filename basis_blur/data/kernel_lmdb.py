@@ -23,7 +23,7 @@ import numpy as np
 
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
 from basis_blur.data.worker_pool import WorkerPool
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.simulation.camera_shake import shake_kernels
 
 WHITE = 65535

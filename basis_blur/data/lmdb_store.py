@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 import lmdb
 
-from basis_blur.errors import InputError
-from basis_blur.files import atomic_path, parse_json, remove_partials
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import atomic_path, parse_json, remove_partials
 
 try:
     import fcntl

@@ -28,9 +28,9 @@ from PIL import Image
 from basis_blur.data.lmdb_store import LmdbWriter
 from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
-from basis_blur.errors import InputError
-from basis_blur.files import check_is_file
-from basis_blur.image_io import MAX_BYTES, no_warnings
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import check_is_file
+from basis_blur.photos.image_io import MAX_BYTES, no_warnings
 
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200

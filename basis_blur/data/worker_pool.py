@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import cv2
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.kernel_loss import check_fields
 
 LEAST_SHARE = 1e-8  # of the light, in a pixel of a kernel

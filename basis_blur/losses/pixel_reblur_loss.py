@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from basis_blur.field import PixelField
+from basis_blur.field.blur_field import PixelField
 from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import photo_of, to_linear
 from basis_blur.ops.pixel_blur import PixelBlur

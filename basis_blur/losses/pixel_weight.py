@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 
 
 def check_pixel_weight(weight: Tensor, field: BlurField) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.pixel_weight import check_pixel_weight
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import camera_response, photo_of

@@ -20,7 +20,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.restoration.recording import keep_copies, recorded_deblur

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 ITERATIONS, FILTER_SIZE = 100, 5
 SSIM_SIGMA, SSIM_CROP = 1.5, 5

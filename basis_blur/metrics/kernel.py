@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.field import BlurField, PixelField
+from basis_blur.field.blur_field import BlurField, PixelField
 
 
 def kernel_l1(kernels: Tensor, true_kernels: Tensor) -> Tensor:

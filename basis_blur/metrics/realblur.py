@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.aligned import AlignmentError, Score, realblur_score
 
 

@@ -23,9 +23,9 @@ from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, ker
 from basis_blur.metrics.kernel import kernel_l1
 from basis_blur.metrics.kernel_statistics import statistics_table
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.modes import evaluation_mode
-from basis_blur.options import Option, OptionError
-from basis_blur.visualize import draw_kernel_sets, write_picture
+from basis_blur.archs.modes import evaluation_mode
+from basis_blur.foundation.options import Option, OptionError
+from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 
 SAMPLES = 1000  # that are drawn for the table
 SHOWN = 48  # kernels of each kind in the picture

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
-from basis_blur.errors import InputError
-from basis_blur.field import BlurField, PixelField
-from basis_blur.losses.basis_objective import reblur
+from basis_blur.foundation.errors import InputError
+from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.objectives.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
-from basis_blur.losses.self_supervised_objective import (
+from basis_blur.objectives.self_supervised_objective import (
     Estimate,
     estimate_of,
     has_pixel_kernels,
@@ -42,10 +42,10 @@ from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.modes import evaluation_mode
-from basis_blur.options import Option, OptionError
-from basis_blur.visualize import draw_kernel_grid, draw_sigma, put_side_by_side
-from basis_blur.weights import load_decoder, load_network
+from basis_blur.archs.modes import evaluation_mode
+from basis_blur.foundation.options import Option, OptionError
+from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, put_side_by_side
+from basis_blur.weights.checkpoints import load_decoder, load_network
 
 
 class SelfSupervisedReblurModel(NetworkModel):

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.linear_operator import LinearOperator
 
 # A CPU tile covers about this many photo pixels a side.

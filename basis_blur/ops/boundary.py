@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from basis_blur.field import BlurField, PixelField
+from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops.linear_operator import LinearOperator
 
 

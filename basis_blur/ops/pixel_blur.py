@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from basis_blur.field import PixelField
+from basis_blur.field.blur_field import PixelField
 from basis_blur.ops.basis_blur import _thread_pool
 from basis_blur.ops.linear_operator import LinearOperator
 

@@ -14,7 +14,7 @@ from itertools import product
 
 from torch import Tensor
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.linear_operator import LinearOperator
 

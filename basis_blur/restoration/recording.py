@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import photo_of, to_linear

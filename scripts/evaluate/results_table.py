@@ -18,8 +18,8 @@ from typing import Any
 
 from records import run_script
 
-from basis_blur.errors import InputError
-from basis_blur.files import atomic_path, parse_json
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import atomic_path, parse_json
 
 ROOT = Path(__file__).resolve().parents[2]
 START, END = '<!-- results -->', '<!-- /results -->'

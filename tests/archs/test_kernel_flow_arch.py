@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow
-from basis_blur.errors import InputError
-from basis_blur.weights import load_network, save_network
+from basis_blur.foundation.errors import InputError
+from basis_blur.weights.checkpoints import load_network, save_network
 
 
 def make_flow(kernel_size=3, num_blocks=3, hidden=4):

@@ -8,8 +8,8 @@ from basis_blur.archs import ARCHS
 from basis_blur.archs.deblurgan_arch import DeblurGANGenerator
 from basis_blur.archs.mimo_unet_arch import ImagesBySize, MIMOUNet
 from basis_blur.archs.mprnet_arch import ImagesByStage, MPRNet, _halves, _joined
-from basis_blur.options import options_of, read_options
-from basis_blur.weights import load_network, save_network
+from basis_blur.foundation.options import options_of, read_options
+from basis_blur.weights.checkpoints import load_network, save_network
 
 SMALL = {
     'NAFNet': {'width': 4, 'enc_blocks': (1, 2), 'dec_blocks': (1, 1), 'attention_levels': (0, 1)},

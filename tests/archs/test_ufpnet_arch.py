@@ -9,8 +9,8 @@ from torch import nn
 from basis_blur.archs import ARCHS
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 from basis_blur.archs.ufpnet_arch import RESTORERS, UFPNet
-from basis_blur.errors import InputError
-from basis_blur.weights import load_network, save_network
+from basis_blur.foundation.errors import InputError
+from basis_blur.weights.checkpoints import load_network, save_network
 
 ESTIMATOR = {'kernel_size': 3, 'estimator_width': 4, 'flow_hidden': 4, 'flow_blocks': 2}
 NAFNET = {'width': 4, 'enc_blocks': (1, 2), 'dec_blocks': (1, 1), 'attention_levels': (0, 1)}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from basis_blur.bridges import basicsr_hook
+from basis_blur.bridges.basicsr import hook as basicsr_hook
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from basis_blur.bridges import basicsr_hook, torchvision_shim
+from basis_blur.bridges import torchvision_shim
+from basis_blur.bridges.basicsr import hook as basicsr_hook
 
 PLUGIN_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded\n'
 OPTIONS = """

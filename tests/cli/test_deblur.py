@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from basis_blur import pipeline
+from basis_blur.estimation import pipeline
 from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
-from basis_blur.field import BlurField
-from basis_blur.image_io import Photo, read_photo, write_photo
+from basis_blur.field.blur_field import BlurField
+from basis_blur.photos.image_io import Photo, read_photo, write_photo
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.restoration import settings
-from basis_blur.weights import NAMES, load_network, save_network
+from basis_blur.weights.checkpoints import NAMES, load_network, save_network
 
 KERNEL_SIZE = 33
 

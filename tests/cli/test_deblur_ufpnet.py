@@ -6,9 +6,9 @@ import torch
 from basis_blur.archs import ARCHS
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 from basis_blur.cli.main import main
-from basis_blur.image_io import Photo, read_photo, write_photo
-from basis_blur.pipeline import restore
-from basis_blur.weights import load_network, save_network
+from basis_blur.photos.image_io import Photo, read_photo, write_photo
+from basis_blur.estimation.pipeline import restore
+from basis_blur.weights.checkpoints import load_network, save_network
 
 TINY = {
     'width': 2, 'kernel_size': 5, 'estimator_width': 2, 'enc_blocks': (1,), 'dec_blocks': (1,),

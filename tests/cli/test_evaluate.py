@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from basis_blur.cli.main import main
-from basis_blur.image_io import read_photo, write_photo
+from basis_blur.photos.image_io import read_photo, write_photo
 from basis_blur.metrics.aligned import align, koehler_score, plain_score, realblur_score
 
 

@@ -8,7 +8,7 @@ import torch
 from basis_blur.archs import ARCHS, BasisKPN
 from basis_blur.cli import info
 from basis_blur.cli.main import main
-from basis_blur.weights import save_network
+from basis_blur.weights.checkpoints import save_network
 
 NAFNET = ['--set', 'width=4', '--set', 'enc_blocks=[1]', '--set', 'dec_blocks=[1]', '--set', 'middle_blocks=1']
 

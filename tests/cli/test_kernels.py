@@ -8,10 +8,10 @@ from PIL import Image
 
 from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
-from basis_blur.field import BlurField
-from basis_blur.image_io import read_photo, write_photo
-from basis_blur.pipeline import estimate_blur
-from basis_blur.weights import load_network, save_network
+from basis_blur.field.blur_field import BlurField
+from basis_blur.photos.image_io import read_photo, write_photo
+from basis_blur.estimation.pipeline import estimate_blur
+from basis_blur.weights.checkpoints import load_network, save_network
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ import pytest
 
 import basis_blur
 from basis_blur.cli import main as command_line
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 
 @pytest.fixture

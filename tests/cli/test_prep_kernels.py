@@ -6,7 +6,7 @@ import pytest
 
 from basis_blur.cli import prep_kernels
 from basis_blur.data.kernel_lmdb import KernelLmdb
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 
 def command(*words):

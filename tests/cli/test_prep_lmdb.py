@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from basis_blur.cli import prep_lmdb
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 
 from basis_blur.cli.evaluate import pair_up
 from basis_blur.data.benchmark_sets import BENCHMARKS, IncompleteError, Split, prepare_benchmark
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 LIST_LINE = 'RealBlur-J_ECC_IMCORR_x/{0}/gt/gt_{1}.png RealBlur-J_ECC_IMCORR_x/{0}/blur/blur_{1}.png \n'
 

@@ -6,8 +6,8 @@ import torch
 
 from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
 from basis_blur.data.kernel_lmdb import KernelLmdb, KernelRecipe, prepare_kernels
-from basis_blur.errors import InputError
-from basis_blur.options import OptionError
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.options import OptionError
 
 
 @pytest.fixture(scope='module')

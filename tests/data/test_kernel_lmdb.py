@@ -12,7 +12,7 @@ import pytest
 
 from basis_blur.data.kernel_lmdb import KernelLmdb, KernelRecipe, decode_kernel, encode_kernel, prepare_kernels
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.simulation.camera_shake import shake_kernels
 
 SMALL = KernelRecipe(count=300, kernel_size=9, seed=4)

@@ -13,7 +13,7 @@ import pytest
 
 from basis_blur.data import lmdb_store
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 PARAMETERS = {'size': 3, 'name': 'a'}
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
 from basis_blur.data.photo_lmdb import PhotoSource, list_photos, make_keys, prepare_photos
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 COUNT = 12
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from basis_blur.data.segmentation import decode_segmentation, open_annotations
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 # Two objects of 6 and 2 pixels on a 3x5 photo.
 LABELS = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 0, 2], [0, 0, 0, 0, 2]], np.uint8)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 PSNR = {'psnr': 20.0, 'ssim': 0.5}

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 import basis_blur as bb
-from basis_blur import trust
-from basis_blur.errors import InputError
-from basis_blur.image_io import read_photo, write_photo
+from basis_blur.estimation import trust
+from basis_blur.foundation.errors import InputError
+from basis_blur.photos.image_io import read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
 
 

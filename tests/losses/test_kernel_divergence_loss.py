@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.losses import KernelDivergenceLoss
 
 

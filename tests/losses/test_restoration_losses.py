@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.basis_blur import BasisBlur

@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.metrics import aligned
 from basis_blur.metrics.aligned import AlignmentError, align, koehler_score, plain_score, realblur_score
 

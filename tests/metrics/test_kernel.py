@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from basis_blur.field import BlurField, PixelField
+from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.metrics.kernel import field_errors, kernel_correlation, kernel_l1, kernel_l2
 
 

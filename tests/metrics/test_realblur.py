@@ -8,7 +8,7 @@ from basicsr.metrics import calculate_metric
 from test_aligned import noise, pair
 
 import basis_blur.plugin  # noqa: F401
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.aligned import realblur_score
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from basis_blur.archs import BasisKPN
-from basis_blur.fusion import iterate_stack
+from basis_blur.objectives.iterate_fusion import iterate_stack
 from basis_blur.models.iterate_fusion_model import IterateFusionModel
-from basis_blur.options import OptionError
-from basis_blur.pipeline import deblur, estimate_blur
-from basis_blur.weights import save_network
+from basis_blur.foundation.options import OptionError
+from basis_blur.estimation.pipeline import deblur, estimate_blur
+from basis_blur.weights.checkpoints import save_network
 
 TRAIN = {'pixel_opt': {'type': 'PSNRLoss'}, 'views': 2, 'view_size': 32}
 NETWORK = {'type': 'IterateFusion', 'iterations': [1, 2], 'width': 8, 'deep_width': 8, 'blocks': 2, 'deep_blocks': 1}

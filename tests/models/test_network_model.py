@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.models import network_model
-from basis_blur.options import OptionError
-from basis_blur.weights import load_network
+from basis_blur.foundation.options import OptionError
+from basis_blur.weights.checkpoints import load_network
 
 
 def load_state(opt: dict, iteration: int) -> dict:

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops import basis_blur
 from basis_blur.ops.basis_blur import BasisBlur, fast_fft_size
 from basis_blur.ops.boundary import ReplicatePad

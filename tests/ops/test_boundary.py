@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.boundary import ReflectPad, ReplicatePad, ZeroPad
 
 

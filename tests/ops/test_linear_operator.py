@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad, ReplicatePad, ZeroPad
 from basis_blur.ops.gradient import Gradient

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from basis_blur.field import BlurField, PixelField
+from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops import pixel_blur
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad, ReplicatePad, ZeroPad

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy

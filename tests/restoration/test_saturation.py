@@ -1,6 +1,6 @@
 import torch
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.restoration.saturation import bright_scene, saturated_photos, unreached
 

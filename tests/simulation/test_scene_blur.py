@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from basis_blur.field import BlurField
+from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.simulation.scene_blur import blur_scene, choose_objects, fill_slots
 

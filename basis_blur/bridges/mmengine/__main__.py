@@ -17,7 +17,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from basis_blur.bridges.mmengine.parallel import begin_processes, end_processes
-from basis_blur.errors import InputError, sentence_of
+from basis_blur.foundation.errors import InputError, sentence_of
 
 if TYPE_CHECKING:
     from mmengine.runner._flexible_runner import FlexibleRunner

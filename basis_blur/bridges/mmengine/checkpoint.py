@@ -22,8 +22,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from basis_blur.errors import InputError
-from basis_blur.files import atomic_path
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import atomic_path
 
 PREFIX = 'net.'  # of the network that learns, in a stage's model
 

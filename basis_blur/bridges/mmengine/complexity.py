@@ -12,7 +12,7 @@ from typing import Any
 from mmengine import analysis
 from torch import nn
 
-from basis_blur.field import BlurField, PixelField
+from basis_blur.field.blur_field import BlurField, PixelField
 
 
 def get_model_complexity_info(

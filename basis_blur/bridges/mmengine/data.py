@@ -30,7 +30,7 @@ from torch.utils.data import Dataset
 from basis_blur.data import kernel_dataset, synthetic_blur_dataset
 from basis_blur.data.lmdb_store import LmdbReader, Store
 from basis_blur.data.sample_stream import Draw, seeded_by
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, TRANSFORMS
 
 PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')

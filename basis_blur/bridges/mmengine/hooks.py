@@ -24,7 +24,7 @@ from basis_blur.bridges.mmengine.checkpoint import (
 )
 from basis_blur.bridges.mmengine.visualizer import rgb_of
 from basis_blur.data.kernel_dataset import derive_normalization
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.registry import HOOKS, MODELS
 
 

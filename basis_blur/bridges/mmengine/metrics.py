@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from basis_blur.field import PixelField
-from basis_blur.losses.basis_objective import reblur
+from basis_blur.field.blur_field import PixelField
+from basis_blur.objectives.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
-from basis_blur.losses.self_supervised_objective import scene_of
+from basis_blur.objectives.self_supervised_objective import scene_of
 from basis_blur.metrics.aligned import realblur_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr

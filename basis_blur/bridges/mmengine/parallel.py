@@ -18,7 +18,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 
 

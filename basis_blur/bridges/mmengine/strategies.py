@@ -24,7 +24,7 @@ from torch import nn
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
 from basis_blur.bridges.mmengine.parallel import Bfloat16OptimWrapper
-from basis_blur.errors import InputError
+from basis_blur.foundation.errors import InputError
 from basis_blur.registry import FUNCTIONS, MODEL_WRAPPERS, OPTIM_WRAPPERS, STRATEGIES
 
 LOST_MODULE = 'deepspeed.runtime.fp16.onebit'  # gone from DeepSpeed

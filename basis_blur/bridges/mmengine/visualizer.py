@@ -13,7 +13,7 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from basis_blur.registry import VISUALIZERS
-from basis_blur.visualize import PAPER, draw_kernel_grid
+from basis_blur.photos.pictures import PAPER, draw_kernel_grid
 
 
 @VISUALIZERS.register_module()

@@ -1,0 +1,440 @@
+"""Mend what BasicSR lacks on this machine, and have its options checked before a run leaves any trace.
+
+BasicSR's own modules are changed at the few places below, each where the comment says why, and only attributes that
+BasicSR looks up by name at run time. It works the same for basicsr 1.4.2 and for the git master, whichever way the
+plugin was loaded:
+
+- The start-up hook loads it when `import basicsr` has just finished: everything is in time.
+- `basis-blur train` and `test` load it before BasicSR's pipeline starts: everything is in time.
+- The `plugin:` line of an option file loads it inside BasicSR's `parse_options`, which is running already. What that
+  function calls next is in time; the options are checked by the script's next step instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import pickle
+import sys
+import types
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import basicsr.data.prefetch_dataloader as prefetch
+import basicsr.test
+import basicsr.train
+import basicsr.utils.dist_util as dist_util
+import basicsr.utils.options as reader
+import torch
+import yaml
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import check_resume, get_root_logger
+from torch.nn.parallel import DistributedDataParallel
+
+from basis_blur.foundation import interrupts
+from basis_blur.bridges.basicsr.option_check import (
+    OptionLoader,
+    apply_overrides,
+    check_options,
+    convert_number_texts,
+    read_option_file,
+    value_of_text,
+)
+from basis_blur.data.sample_stream import SampleStream, SeededDataset
+from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.files import check_is_file, remove_partials
+
+OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
+
+
+def apply() -> None:
+    """Make every change of this module that this process needs; a second call changes nothing."""
+    if hasattr(reader, '_postprocess_yml_value'):
+        reader._postprocess_yml_value = value_of_text
+    _replace(dist_util, 'init_dist', _init_dist)
+    _replace(reader, 'init_dist', _init_dist)
+    _replace(reader, 'parse_options', _parse_options)
+    _replace(BaseModel, 'model_to_device', _model_to_device)
+    _replace(BaseModel, 'update_learning_rate', _update_learning_rate)
+    _replace(prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors)
+    _replace(prefetch.PrefetchGenerator, '__next__', _next_or_raise)
+    for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
+        _mend_script(script)
+
+
+def read_without_tags() -> None:
+    """Have BasicSR's reader, in this process, read option files by our loader, which runs nothing that stands in them.
+
+    Our commands judge a file before BasicSR reads it once more; with this the two cannot read it differently.
+    """
+    reader.ordered_yaml = lambda: (OptionLoader, yaml.SafeDumper)
+
+
+def active() -> list[str]:
+    """Return a sentence about each change that is in force in this process."""
+    sentences = {
+        'options are checked before a run': reader.parse_options,
+        'resuming works without a GPU and from any folder': basicsr.train.load_resume_state,
+        'distributed training works without a GPU (gloo)': reader.init_dist,
+        'a resumed run goes on with the sample it would have had next': basicsr.train.build_dataloader,
+        'an error of a data set ends a run with prefetch_mode "cpu"': prefetch.PrefetchGenerator.run,
+    }
+    return [sentence for sentence, function in sentences.items() if hasattr(function, OURS)]
+
+
+def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None:
+    """Put `make(original)` in the place of `owner.name`, unless it is there."""
+    original = getattr(owner, name)
+    if not hasattr(original, OURS):
+        replacement = functools.wraps(original)(make(original))
+        setattr(replacement, OURS, original)
+        setattr(owner, name, replacement)
+
+
+def stop(error: BaseException) -> NoReturn:
+    """End the process with the sentence of a user's mistake and exit code 2; of several processes one speaks."""
+    if os.environ.get('RANK', '0') == '0':
+        print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
+    raise SystemExit(2)
+
+
+def prepare(opt: dict[str, Any], is_train: bool) -> None:
+    """Check what BasicSR's reader returned and turn number texts into numbers; end the process on a mistake."""
+    try:
+        check_options(opt, is_train)
+    except InputError as error:
+        stop(error)
+    convert_number_texts(opt)
+
+
+# Why parse_options: here the options are complete and no folder has been made yet. Its own errors on a broken file
+# (KeyError: 'num_gpu') tell nothing, so the file is read once more, by a reader that does.
+def _parse_options(original: Callable) -> Callable:
+    def parse_options(root_path, is_train=True):
+        _mend_script(sys.modules.get('__main__'))  # a script that has come to its end of imports since `apply`
+        try:
+            opt, args = original(root_path, is_train=is_train)
+        except InputError as error:  # of a value of --force_yml
+            stop(error)
+        except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            _blame_option_file(sys.argv, is_train)
+            raise
+        prepare(opt, is_train)
+        return opt, args
+
+    return parse_options
+
+
+def _blame_option_file(arguments: list[str], is_train: bool) -> None:
+    """End the process if it is the option file on the command line that BasicSR could not take."""
+    words = dict(itertools.pairwise(arguments))
+    path = words.get('-opt') or words.get('--opt')
+    if path is None:
+        return
+    overrides = []
+    if '--force_yml' in arguments:
+        for word in arguments[arguments.index('--force_yml') + 1 :]:
+            if word.startswith('-'):
+                break
+            overrides.append(word)
+    try:
+        opt = read_option_file(path)
+        apply_overrides(opt, overrides)
+        check_options(opt, is_train)
+    except (InputError, OSError) as error:
+        stop(error)
+
+
+# Why init_dist: the original counts GPUs and divides by their number, and asks for NCCL, which CPUs do not have.
+# With a GPU only the check of the environment is added.
+def _init_dist(original: Callable) -> Callable:
+    def init_dist(launcher, backend='nccl', **kwargs):
+        if launcher == 'pytorch' and 'RANK' not in os.environ:
+            stop(
+                InputError(
+                    'the launcher "pytorch" finds no RANK in the environment; start the training by '
+                    '"torchrun --nproc_per_node=2 ...", or leave --launcher away for a single process.'
+                )
+            )
+        if torch.cuda.is_available():
+            original(launcher, backend=backend, **kwargs)
+        elif launcher == 'pytorch':
+            torch.distributed.init_process_group(backend='gloo', **kwargs)
+        else:
+            stop(InputError(f'the launcher "{launcher}" needs GPUs and torch finds none; on CPUs use "pytorch".'))
+
+    return init_dist
+
+
+# Why model_to_device: the original gives every copy of a network the current GPU.
+def _model_to_device(original: Callable) -> Callable:
+    def model_to_device(self, net):
+        if not self.opt['dist'] or torch.cuda.is_available():
+            return original(self, net)
+        return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+    return model_to_device
+
+
+# Why load_resume_state: the original asks for the current GPU, and with --auto_resume it looks in "experiments" of the
+# current folder, wherever the run keeps its files. A state is plain tensors and numbers, so it is read as such.
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the training state to resume from, None to start afresh; names its networks in `opt['path']`.
+
+    Args:
+        opt: options as BasicSR's `parse_options` returns them. With `auto_resume` the newest state of the run's folder
+            is taken, else `path: resume_state`.
+
+    Raises:
+        InputError: the state is missing, is not one, or its networks are not beside it.
+    """
+    newest = _newest_state(Path(opt['path']['training_states'])) if opt['auto_resume'] else None
+    path = newest if opt['auto_resume'] else opt['path'].get('resume_state')
+    if path is None:
+        return None
+    opt['path']['resume_state'] = str(path)
+    state = _read_state(path)
+    if opt['auto_resume'] and opt.get('rank', 0) == 0:
+        for name in ('models', 'training_states'):
+            remove_partials(opt['path'][name])
+    check_resume(opt, state['iter'])
+    for key, network in opt['path'].items():
+        if key.startswith('pretrain_network') and network is not None and not Path(network).is_file():
+            raise InputError(
+                f'the training state {path} belongs to {network}, which does not exist; resume under the name of the '
+                f'run that wrote it, or start afresh with "path: {key}".'
+            )
+    return state
+
+
+def _newest_state(folder: Path) -> Path | None:
+    states = [path for path in folder.glob('*.state') if path.stem.isdigit()]
+    return max(states, key=lambda path: int(path.stem), default=None)
+
+
+def _read_state(path: str | Path) -> dict[str, Any]:
+    check_is_file(path)
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f'the training state {path} does not exist; correct "path: resume_state".') from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        reason = (str(error).strip().splitlines() or ['it is empty'])[0]
+        raise InputError(f'{path} cannot be read as a training state ({reason}); resume from an older one.') from error
+    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
+        raise InputError(f'{path} is not a training state; name an ITERATION.state from the folder training_states.')
+    return state
+
+
+class _Training:
+    """The training in this process: where it was resumed, its samples, and what the loop is at."""
+
+    resumed: dict[str, Any] | None = None
+    stream: SampleStream | None = None
+    validations: ClassVar[list[Any]] = []
+    tb_logger: Any = None
+    model: BaseModel | None = None
+    iterations_done = 0
+
+
+# Why build_dataloader: the original's workers repeat their random numbers in each epoch, and a resumed run begins the
+# epoch anew. Workers also leave Ctrl-C to the process that they serve, so that it can finish its step.
+def _build_dataloader(original: Callable) -> Callable:
+    def build_dataloader(dataset, dataset_opt, num_gpu=1, dist=False, sampler=None, seed=None):
+        if dataset_opt['phase'] != 'train' or sampler is None or seed is None:
+            loader = original(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+            if dataset_opt['phase'] == 'val':
+                _Training.validations.append(loader)
+            return loader
+        stream = SampleStream(sampler, seed)
+        loader = original(SeededDataset(dataset), dataset_opt, num_gpu=num_gpu, dist=dist, sampler=stream, seed=seed)
+        # Else each epoch would take a number from torch's own generator, and a resumed run one more than another.
+        loader.generator = torch.Generator().manual_seed(seed)
+        loader.worker_init_fn = functools.partial(_begin_worker, then=loader.worker_init_fn)
+        _Training.stream, _Training.model = stream, None
+        if _Training.resumed is not None:
+            _skip_what_was_seen(stream, loader, _Training.resumed['epoch'], _Training.resumed['iter'])
+        return loader
+
+    return build_dataloader
+
+
+def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
+    interrupts.leave_to_parent()
+    if then is not None:
+        then(worker_id)
+
+
+def _skip_what_was_seen(stream: SampleStream, loader: Any, epoch: int, iteration: int) -> None:
+    batches = iteration - epoch * len(loader)
+    if 0 <= batches <= len(loader):
+        stream.begin(epoch, batches * loader.batch_size)
+        return
+    get_root_logger().warning(
+        f'The training state of epoch {epoch} and iteration {iteration} does not fit epochs of {len(loader)} batches: '
+        'the data set or the batch size is another one now. The epoch begins anew.'
+    )
+
+
+# Why init_tb_loggers: a validation that is made up for wants the logger too.
+def _init_tb_loggers(original: Callable) -> Callable:
+    def init_tb_loggers(opt):
+        _Training.tb_logger = original(opt)
+        return _Training.tb_logger
+
+    return init_tb_loggers
+
+
+# Why update_learning_rate: it is the first call of each iteration, when all of the one before is done.
+def _update_learning_rate(original: Callable) -> Callable:
+    def update_learning_rate(self, current_iter, warmup_iter=-1):
+        resumes = _Training.model is None and _Training.resumed is not None
+        _Training.model, _Training.iterations_done = self, current_iter - 1
+        if resumes:
+            _make_up_for_validations(self, current_iter - 1)
+        _stop_together(self)
+        original(self, current_iter, warmup_iter=warmup_iter)
+
+    return update_learning_rate
+
+
+def _make_up_for_validations(model: BaseModel, iteration: int) -> None:
+    """Do the validations that a state was interrupted in: BasicSR saves it before them, and would not come back."""
+    options = model.opt.get('val') or {}
+    validated = getattr(model, 'validated', None)
+    if validated is None or not options.get('val_freq') or iteration % options['val_freq']:
+        return
+    for loader in _Training.validations:
+        if loader.dataset.opt['name'] not in validated:
+            model.validation(loader, iteration, _Training.tb_logger, options['save_img'])
+
+
+def _stop_together(model: BaseModel) -> None:
+    """Raise `SafeStop` in all processes of a training if one of them was asked to stop."""
+    if not model.opt['dist'] or not interrupts.deferring():
+        interrupts.stop_if_asked()
+        return
+    number = torch.tensor(interrupts.asked_to_stop() or 0, device=model.device)
+    torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+    if number:
+        raise interrupts.SafeStop(int(number))
+
+
+@contextmanager
+def saving_on_interrupts() -> Iterator[None]:
+    """Let a training in the block save the state it has reached when Ctrl-C or SIGTERM stops it.
+
+    Raises:
+        SafeStop: it was stopped; its `remark` says what is saved.
+    """
+    try:
+        with interrupts.deferred():
+            yield
+    except interrupts.SafeStop as stop:
+        model, stream = _Training.model, _Training.stream
+        # A stop in a validation comes after the step of that iteration.
+        done = max(_Training.iterations_done, getattr(model, 'iterations_done', 0))
+        if model is None or stream is None or not done:
+            stop.remark = 'no iteration was done yet, so nothing is saved'
+            raise
+        model.save(stream.epoch, done)
+        stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
+        raise
+
+
+# Why these two: the original thread dies of an error in the data and the training waits for ever for its next batch.
+class _Failure:
+    def __init__(self, error: BaseException):
+        self.error = error
+
+
+def _run_and_hand_over_errors(original: Callable) -> Callable:
+    def run(self):
+        try:
+            original(self)
+        except BaseException as error:
+            self.queue.put(_Failure(error))
+
+    return run
+
+
+def _next_or_raise(original: Callable) -> Callable:
+    def following(self):
+        item = original(self)
+        if isinstance(item, _Failure):
+            raise item.error
+        return item
+
+    return following
+
+
+# Why the scripts: `python basicsr/train.py` runs as __main__ with functions of its own, beside those of the module
+# basicsr.train, and looks them up when it needs them.
+def _mend_script(script: types.ModuleType | None) -> None:
+    """Change the functions of BasicSR's train.py or test.py that run before the first folder is made."""
+    if script is None or Path(getattr(script, '__file__', None) or '').parts[-2:] not in (
+        ('basicsr', 'train.py'),
+        ('basicsr', 'test.py'),
+    ):
+        return
+    if hasattr(script, 'parse_options'):
+        _replace(script, 'parse_options', _parse_options)
+    if hasattr(script, 'load_resume_state'):
+        _replace(script, 'load_resume_state', _check_and_load_state)
+    if hasattr(script, 'load_resume_state') and hasattr(script, 'build_dataloader'):  # which test.py has too
+        _replace(script, 'build_dataloader', _build_dataloader)
+        _replace(script, 'init_tb_loggers', _init_tb_loggers)
+    if hasattr(script, 'make_exp_dirs'):
+        tests = hasattr(script, 'test_pipeline')
+        _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else _make_folders)
+    if script.__name__ == '__main__' and not hasattr(sys.excepthook, OURS):
+        _replace(sys, 'excepthook', _say_user_mistakes)
+
+
+def _check_and_load_state(original: Callable) -> Callable:
+    def load_and_check(opt):
+        prepare(opt, is_train=True)
+        try:
+            _Training.resumed = load_resume_state(opt)
+            _Training.validations.clear()
+            return _Training.resumed
+        except InputError as error:
+            stop(error)
+
+    return load_and_check
+
+
+def _check_and_make_folders(original: Callable) -> Callable:
+    def check_and_make_folders(opt):
+        prepare(opt, is_train=False)
+        _make_folders(original)(opt)
+
+    return check_and_make_folders
+
+
+# Why make_exp_dirs: the original makes a folder of each path of a network's weights, but for `pretrain_network...`.
+def _make_folders(original: Callable) -> Callable:
+    def make_folders(opt):
+        paths = opt.get('path', {})
+        weights = [key for key in paths if key.startswith('pretrain_')]
+        if weights:
+            opt = {**opt, 'path': {key: path for key, path in paths.items() if key not in weights}}
+        original(opt)
+
+    return make_folders
+
+
+# Why the excepthook: what only shows during a run, such as a corrupt image, a NaN or a full disk, is raised deep inside
+# BasicSR, which would show it as a traceback.
+def _say_user_mistakes(original: Callable) -> Callable:
+    def hook(kind, error, traceback):
+        if isinstance(error, (InputError, OSError)):
+            print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
+            raise SystemExit(2)  # Python takes this as the exit code of the process.
+        original(kind, error, traceback)
+
+    return hook

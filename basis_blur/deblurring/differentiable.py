@@ -1,0 +1,136 @@
+"""Estimate and remove the blur of a photo as one module, through which gradients flow.
+
+    photo --net--> BlurField --deblur--> sharp          d sharp / d photo,  d sharp / d parameters of net
+                             --deblur_iterates--> iterates --fusion--> sharp        also / d parameters of fusion
+
+The result is `deblur`'s, bit by bit. Nothing of its iterations is kept for the gradient: going back, they are made
+once more and recorded, one photo at a time, so only one photo's iterations are in memory. Gradients are exact, with
+these words on what they hold fixed:
+
+1. The number of iterations: where the stop rule ended them, they end.
+2. The noise level that chooses the weight of total variation, where none is given.
+3. Below one step of an 8-bit photo, where light ** (1 / gamma) becomes vertical, the slope is that of a straight line
+   to black (`photo_of`). Where the result is clipped at white, there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.field.blur_field import BlurField
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.estimation.pipeline import deblur_iterates, light_for
+from basis_blur.restoration.recording import keep_copies, recorded_deblur
+from basis_blur.restoration.settings import (
+    ITERATIONS,
+    solver_settings,
+    step_towards,
+    steps_for,
+)
+
+
+class Deblur(nn.Module):
+    """Blurred photo to sharp photo: `estimate_blur` and `deblur` for training.
+
+    Args:
+        net: takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in: call `eval()`
+            for the result of `estimate_blur`.
+        gamma: of the photos, light = photo ** gamma, >= 1.
+        iterations: of the restoration, at most; the default suits an estimated blur, as `ESTIMATED_ITERATIONS` says.
+        tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
+        strength: as of `deblur`; the default suits an estimated blur.
+        fusion: as of `deblur`; it sees the photo as a whole, also a large one, and runs in the mode it is in.
+
+    Raises:
+        ValueError: `strength` is not in [0, 1], or both `iterations` and `fusion` are given.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        gamma: float = GAMMA,
+        iterations: int | None = None,
+        tv_weight: float | None = None,
+        strength: float | None = None,
+        fusion: IterateFusion | None = None,
+    ):
+        super().__init__()
+        self.kept, self.strength = steps_for(True, iterations, strength, fusion)
+        self.net = net
+        self.gamma = gamma
+        self.tv_weight = tv_weight
+        self.fusion = fusion
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """Return the sharp photo, as `photo` is.
+
+        Args:
+            photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
+
+        Raises:
+            ValueError: the photo is not as described.
+            InputError: it is smaller than the kernels.
+        """
+        field = self.net(light_for(self.net, photo, self.gamma)).to(photo)
+        iterates = deblur_iterates_with_gradients(photo, field, self.kept, self.gamma, self.tv_weight)
+        sharp = iterates if self.fusion is None else self.fusion.fused(photo, iterates)
+        return step_towards(sharp, photo, self.strength)
+
+    def extra_repr(self) -> str:
+        return f'gamma={self.gamma}, iterations={self.kept[-1]}, tv_weight={self.tv_weight}, strength={self.strength}'
+
+
+def deblur_with_gradients(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float = GAMMA,
+    iterations: int = ITERATIONS,
+    tv_weight: float | None = None,
+) -> Tensor:
+    """Do as `deblur`, and let gradients flow to the photo, the kernels and the mixing; arguments and errors as there.
+
+    Gradients of gradients are refused.
+    """
+    return deblur_iterates_with_gradients(photo, field, (iterations,), gamma, tv_weight)
+
+
+def deblur_iterates_with_gradients(
+    photo: Tensor,
+    field: BlurField,
+    iterations: Sequence[int],
+    gamma: float = GAMMA,
+    tv_weight: float | None = None,
+) -> Tensor:
+    """Do as `deblur_iterates`, and let gradients flow as in `deblur_with_gradients`."""
+    return _Deblur.apply(photo, field.kernels, field.mixing, (tuple(iterations), gamma, tv_weight))
+
+
+class _Deblur(Function):
+    @staticmethod
+    def forward(ctx, photo, kernels, mixing, settings):
+        ctx.save_for_backward(photo, kernels, mixing)
+        ctx.settings = settings
+        return deblur_iterates(photo, BlurField.unchecked(kernels, mixing), *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        needed = ctx.needs_input_grad[:3]
+        saved = list(zip(ctx.saved_tensors, needed, strict=True))
+        kept, gamma, tv_weight = ctx.settings
+        found = []
+        for n, towards in enumerate(gradient.split(1)):
+            # Photo by photo: the record of one is dropped before that of the next begins.
+            inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
+            with torch.enable_grad(), keep_copies(*inputs):
+                solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight)
+                sharp = recorded_deblur(inputs[0], BlurField.unchecked(*inputs[1:]), gamma, solver, kept)
+                found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
+        gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])
+        return *(next(gradients) if need else None for need in needed), None

@@ -1,0 +1,180 @@
+"""Test-time refinement: fit the estimated blur of one photo to that photo alone.
+
+    repeat:   u = restoration of v with the present blur;     blur <- descend  mean | g(R(H u)) - v |
+
+The blur is a field, or the latent code of every pixel.
+
+Only the reblur loss of the present restoration is seen, no truth: so a refinement is kept only if, after the last
+restoration, it is smaller than it was before, and whether it was is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.archs.latent_kernel_arch import LatentKernels, decoded
+from basis_blur.field.blur_field import BlurField
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.estimation.pipeline import check_photo, deblur
+from basis_blur.restoration.settings import ITERATIONS
+
+STEPS = 30
+STEPS_PER_RESTORATION = 10
+LEARNING_RATE = 0.05  # of the logarithms of kernels and mixing
+CODE_LEARNING_RATE = 0.02  # of codes, whose standard deviation is 1
+LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
+RESTORATION_ITERATIONS = 6  # while the field still changes
+
+
+class Refinement(NamedTuple):
+    """What came of it.
+
+    Args:
+        field: the refined field, or the given one if it was not better.
+        before: reblur loss with the given field.
+        after: reblur loss with the refined field.
+        improved: whether the refined one is returned.
+    """
+
+    field: BlurField
+    before: float
+    after: float
+    improved: bool
+
+
+def refine_field(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float = GAMMA,
+    steps: int = STEPS,
+    callback: Callable[[int, float], None] | None = None,
+) -> Refinement:
+    """Refine the estimated blur of a photo by the reblur loss of its restoration.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1]; larger than the kernels.
+        field: of that photo, on its device.
+        gamma: of the photo, light = photo ** gamma, >= 1.
+        steps: of the descent, >= 1; the photo is restored anew after every ten.
+        callback: called after each step with its number, from 1, and the loss.
+
+    Raises:
+        ValueError: there are several photos, or they are not as described.
+    """
+    _check(photo, steps)
+    loss = ConsistencyLoss(gamma=gamma)
+
+    def judge(candidate: BlurField) -> float:
+        with torch.no_grad():
+            return loss(candidate, deblur(photo, candidate, gamma, ITERATIONS, strength=1.0), photo).item()
+
+    logits = [each.detach().clamp_min(LEAST).log().requires_grad_() for each in (field.kernels, field.mixing)]
+    optimizer = torch.optim.Adam(logits, LEARNING_RATE)
+    restored = photo
+    for step in range(steps):
+        if step % STEPS_PER_RESTORATION == 0:
+            with torch.no_grad():
+                restored = deblur(photo, _field_of(logits), gamma, RESTORATION_ITERATIONS)
+        error = loss(_field_of(logits), restored, photo)
+        optimizer.zero_grad(set_to_none=True)
+        error.backward()
+        optimizer.step()
+        if callback is not None:
+            callback(step + 1, error.item())
+    refined = _field_of([each.detach() for each in logits])
+    refined.estimated = field.estimated
+    before, after = judge(field), judge(refined)
+    improved = after < before
+    return Refinement(refined if improved else field, before, after, improved)
+
+
+class CodeRefinement(NamedTuple):
+    """What came of the refinement of codes.
+
+    Args:
+        image: (1, 3, H, W); the photo restored with the refined kernels, or the estimated ones if better.
+        pixel_kernels: (1, K*K, H, W); the kernels it was restored with, convolution kernels.
+        before: reblur loss of the restoration with the estimated codes.
+        after: reblur loss of the restoration with the refined codes.
+        improved: whether the refined ones are returned.
+    """
+
+    image: Tensor
+    pixel_kernels: Tensor
+    before: float
+    after: float
+    improved: bool
+
+
+def refine_codes(
+    net: nn.Module,
+    photo: Tensor,
+    gamma: float = GAMMA,
+    steps: int = STEPS,
+    callback: Callable[[int, float], None] | None = None,
+) -> CodeRefinement:
+    """Refine the latent codes that a UFPNet estimated from a photo, by the reblur loss of its restoration.
+
+    Args:
+        net: a UFPNet with kernel attention and flow prior, in evaluation mode.
+        photo: (1, 3, H, W); sRGB-like in [0, 1]; larger than the kernels.
+        gamma: of the photo, light = photo ** gamma, >= 1.
+        steps: of the descent, >= 1; the photo is restored anew after every ten.
+        callback: called after each step with its number, from 1, and the loss.
+
+    Raises:
+        ValueError: there are several photos, they are not as described, or the network has no codes.
+    """
+    _check(photo, steps)
+    if getattr(net, 'latent_kernels', None) is None or net.latent_kernels.flow is None:
+        raise ValueError('the network has no latent codes; give a UFPNet with kernel attention and flow prior.')
+    estimator, loss = net.latent_kernels, ConsistencyLoss(gamma=gamma)
+    with torch.no_grad():
+        estimate = estimator(photo)
+
+    def kernels_of(code: Tensor) -> LatentKernels:
+        raw = decoded(code, estimate.cell_sigma, estimator.flow)
+        return estimator.in_pixels(code, estimate.cell_sigma, raw, tuple(photo.shape[-2:]))
+
+    def restored(raw: Tensor) -> Tensor:
+        with torch.no_grad():
+            return net.restorer(photo, raw.detach()).clamp(0, 1)
+
+    code = estimate.code.clone().requires_grad_()
+    optimizer = torch.optim.Adam([code], CODE_LEARNING_RATE)
+    first = image = restored(estimate.raw)
+    for step in range(steps):
+        kernels = kernels_of(code)
+        if step and step % STEPS_PER_RESTORATION == 0:
+            image = restored(kernels.raw)
+        error = loss(kernels.pixel_kernels, image, photo)
+        (code.grad,) = torch.autograd.grad(error, code)
+        optimizer.step()
+        if callback is not None:
+            callback(step + 1, error.item())
+    with torch.no_grad():
+        refined = kernels_of(code.detach())
+        last = restored(refined.raw)
+        before = loss(estimate.pixel_kernels, first, photo).item()
+        after = loss(refined.pixel_kernels, last, photo).item()
+    if after < before:
+        return CodeRefinement(last, refined.pixel_kernels, before, after, True)
+    return CodeRefinement(first, estimate.pixel_kernels, before, after, False)
+
+
+def _check(photo: Tensor, steps: int) -> None:
+    check_photo(photo)
+    if len(photo) != 1:
+        raise ValueError(f'{len(photo)} photos are given, expected one; refine them one by one.')
+    if steps < 1:
+        raise ValueError(f'steps is {steps}, expected >= 1; the default is {STEPS}.')
+
+
+def _field_of(logits: list[Tensor]) -> BlurField:
+    kernels, mixing = logits
+    return BlurField.unchecked(kernels.flatten(2).softmax(-1).view_as(kernels), mixing.softmax(1))

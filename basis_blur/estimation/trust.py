@@ -1,0 +1,198 @@
+"""When an estimated blur, or a photo restored with it, is not to be trusted.
+
+    code        the doubt                                   found, where
+    flat        nothing to see a blur by                    the photo's gradients are no larger than noise makes them
+    large       the blur is larger than the kernels         in a tenth of the photo or more, kernels reach their rim
+    residual    the blur does not explain the photo         the restored photo, blurred again, is far from the photo
+
+Each says that the result may be wrong, and none that it is; a wrong blur that is small enough leaves no trace. Nor does
+a network tell from a photo at full size that the blur is larger than its kernels: taught on such that fit, it mostly
+returns small ones. So `estimate_blur_at_best_size` asks it at half size too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.estimation.pipeline import (
+    SAMPLE_SIDE,
+    SAMPLES,
+    estimate_blur,
+    estimate_blur_at_half_size,
+)
+from basis_blur.restoration.noise import BRIGHT, estimate_noise
+from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of
+from basis_blur.estimation.tiling import spread_windows
+
+RIM = 0.45  # of a kernel's side; farther from the middle, across or down, is its rim
+RIM_LIGHT = 0.02  # of a kernel; more in its rim means that the blur goes on outside
+# Of a kernel estimated at half size, outside the frame of those at full size. In 8 photos with noise of 0.01 it was
+# 0.01 to 0.13 where nothing was blurred, and about the true share where 0.18 to 0.44 of the light was there.
+OUTSIDE_LIGHT = 0.15
+LARGE_SHARE = 0.1  # of the photo
+GRID = 48  # pixels of the photo that are asked for their kernels, in each direction
+# What noise of 1 makes of `contrast_of`: two differences of means of 4 x 4 pixels in three colours.
+NOISE_CONTRAST = math.sqrt(2 * 3 * 2) / 4
+FLAT_RATIO = 1.5  # of the contrast over that of noise
+RESIDUAL_RATIO = 3  # over the noise
+# sRGB-like, root mean square. The few iterations for an estimated blur leave something at edges: of 200 scenes of
+# training photos (256 pixels, up to three objects, noise, JPEG), restored with their own estimates, 9 % leave more than
+# 0.04, and gain no less than the others; 35 % leave more than 0.025. Of those that lose by the kernels of another
+# photo, half leave more than 0.04.
+LEAST_RESIDUAL, LEAST_RESIDUAL_ESTIMATED = 0.025, 0.04
+UNKNOWN_LIGHT = 0.01  # of a pixel, from places that may be clipped
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A reason not to trust a result: `code`, as in the table above, and a sentence for a person."""
+
+    code: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Doubt]:
+    """Return why the estimated blur of a photo may be wrong, as far as the photo and the estimate tell.
+
+    'flat': the photo has a contrast (`contrast_of`, of its sRGB-like values) of less than 0.005, or of less than 1.5
+    times what its noise makes. 'large': see `share_beyond_kernels`; it is at least 0.1.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: estimated from it.
+
+    Raises:
+        ValueError: the field is of several photos or another size.
+    """
+    _check_pair(photo, field)
+    found = []
+    noise = max(estimate_noise(photo).item(), LEAST_NOISE)
+    if contrast_of(photo) < max(LEAST_CONTRAST, FLAT_RATIO * NOISE_CONTRAST * noise):
+        words = 'the photo is flat or mostly noise, so there is little to see its blur by; do not trust the estimate.'
+        found.append(Doubt('flat', words))
+    share = share_beyond_kernels(field)
+    if share >= LARGE_SHARE:
+        size = field.kernel_size
+        words = (
+            f'in {share:.0%} of the photo the blur reaches the rim of the kernels, {size}x{size} pixels, and may be '
+            'larger; do not trust the estimate there, or scale the photo down.'
+        )
+        found.append(Doubt('large', words))
+    return found
+
+
+def share_beyond_kernels(field: BlurField | PixelField) -> float:
+    """Return the share of a photo where the blur seems larger than the kernels hold.
+
+    There, more than 0.02 of a kernel's light is farther from its middle, across or down, than 0.45 of its side, or on
+    its outermost pixels if that is outside. Pixels are asked on a grid.
+
+    Args:
+        field: of one photo or several.
+    """
+    return _share_outside(field, min(RIM * field.kernel_size, field.kernel_size // 2 - 0.5), RIM_LIGHT)
+
+
+def _share_outside(field: BlurField | PixelField, reach: float, light: float) -> float:
+    """The share of a photo where more than `light` of a kernel is farther than `reach` pixels across or down."""
+    height, width = field.image_size
+    rows, columns = (torch.linspace(0, side - 1, min(side, GRID)).round().long() for side in (height, width))
+    kernels = field.kernels_at(torch.cartesian_prod(rows, columns).to(field.device))
+    radius = field.kernel_size // 2
+    across = torch.arange(-radius, radius + 1, device=kernels.device).abs() > reach
+    outside = across[:, None] | across
+    return ((kernels * outside).sum((-2, -1)) > light).float().mean().item()
+
+
+def doubts_of_restoration(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2) -> list[Doubt]:
+    """Return why a restored photo may be wrong, as far as blurring it again tells.
+
+    'residual': see `reblur_residual`; it is more than 0.025, for an estimated blur 0.04, and more than 3 times the
+    photo's noise.
+
+    Args:
+        photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: by which it was restored.
+        gamma: of the photo.
+
+    Raises:
+        ValueError: the field is of several photos or another size.
+    """
+    residual = reblur_residual(photo, restored, field, gamma)
+    noise = max(estimate_noise(photo).item(), LEAST_NOISE)
+    least = LEAST_RESIDUAL_ESTIMATED if field.estimated else LEAST_RESIDUAL
+    if residual <= max(least, RESIDUAL_RATIO * noise):
+        return []
+    words = (
+        f'the blur does not explain the photo: the restored photo, blurred again, differs from it by {residual:.3f}, '
+        f'{residual / noise:.0f} times its noise; do not trust the result.'
+    )
+    return [Doubt('residual', words)]
+
+
+@torch.no_grad()
+def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2) -> float:
+    """Return the root mean square of  photo - H restored,  sRGB-like, in windows spread over the photo.
+
+    Left out are pixels that may be clipped, and those near the border, whose blur comes from outside. Where more than
+    0.01 of the light comes from places of the restored photo that may be clipped, such as lamps, which may be brighter
+    than white, the photo may be brighter than H restored. Arguments and errors as `doubts_of_restoration`.
+    """
+    _check_pair(photo, field)
+    radius = field.kernel_size // 2
+    squares, count = 0.0, 0
+    for rows, columns in spread_windows(photo.shape[-2:], SAMPLE_SIDE, SAMPLES):
+        size = [part.stop - part.start - 2 * radius for part in (rows, columns)]
+        inner = field.crop(rows.start + radius, columns.start + radius, *size)
+        blur = BasisBlur(inner)
+        scene = restored[..., rows, columns].to(inner.kernels)
+        again = to_srgb(blur(to_linear(scene, gamma)).clamp(0, 1), gamma)
+        at_least = blur((scene >= BRIGHT).to(scene)) > UNKNOWN_LIGHT
+        seen = photo[..., rows, columns][..., radius : radius + size[0], radius : radius + size[1]]
+        known = seen < BRIGHT
+        difference = again - seen
+        difference = torch.where(at_least, difference.clamp_min(0), difference)
+        squares += (difference.square() * known).sum(dtype=torch.float64).item()
+        count += int(known.sum())
+    return math.sqrt(squares / count) if count else 0.0
+
+
+def estimate_blur_at_best_size(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> tuple[BlurField, bool]:
+    """Estimate the blur of a photo, at half its size where it is larger than the kernels.
+
+    Args:
+        net, photo, gamma: as for `basis_blur.estimation.pipeline.estimate_blur`.
+
+    Returns:
+        The field, and whether it is of half size: in a tenth of the photo or more, the kernels of full size reach their
+        rim (`share_beyond_kernels`), or those of half size have more than 0.15 of their light outside the K x K pixels
+        of the others. Photos smaller than 2K - 1 pixels are asked at full size only.
+
+    Raises:
+        ValueError, InputError: as `estimate_blur`.
+    """
+    field = estimate_blur(net, photo, gamma)
+    if min(photo.shape[-2:]) < 2 * field.kernel_size - 1:
+        return field, False
+    enlarged = estimate_blur_at_half_size(net, photo, gamma)
+    outside = _share_outside(enlarged, field.kernel_size // 2, OUTSIDE_LIGHT)
+    is_large = max(share_beyond_kernels(field), outside) >= LARGE_SHARE
+    return (enlarged if is_large else field), is_large
+
+
+def _check_pair(photo: Tensor, field: BlurField | PixelField) -> None:
+    if len(photo) != 1 or len(field) != 1 or tuple(photo.shape[-2:]) != tuple(field.image_size):
+        raise ValueError(
+            f'the photo is {tuple(photo.shape)} and the field is of {len(field)} photos of {tuple(field.image_size)}, '
+            'expected one photo and its field; give them one by one.'
+        )

@@ -1,0 +1,386 @@
+"""The blur of a photo: basis kernels and the per-pixel coefficients that mix them, or a kernel for every pixel.
+
+    BlurField     pixel i's point spread function is  sum_b mixing[b, i] kernels[b]     [C21, Eq. 2]
+    CompactField  the same, with the mixing in 16 bits, for large photos
+    PixelField    pixel i's point spread function is  pixel_kernels[:, i]               [F23]
+
+Convention: `kernels` are convolution kernels (point spread functions): light at a point of the scene is spread in
+    the shape of the kernel as it is drawn, not mirrored. A correlation kernel is flipped along both axes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import atomic_path, check_is_file
+
+if TYPE_CHECKING:
+    from deepinv.physics import SpaceVaryingBlur
+
+DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'  # stands floors above, and is loaded when it is asked for
+SUM_TOLERANCE = 1e-3
+FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
+MOST_KERNEL_BYTES = 2**28  # of a file, packed out; hundreds of kernels have a hundredth
+# What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
+_NO_FIELD = (
+    KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError,
+)  # fmt: skip
+
+
+class BlurField:
+    """The blur of a batch of photos of one size.
+
+    Args:
+        kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
+        mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
+        estimated: whether the blur was estimated from the photo, and so errs; `deblur` then goes less far. What is made
+            of a field, such as its crop, says the same.
+
+    Raises:
+        ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
+            further than 0.001 from 1.
+    """
+
+    def __init__(self, kernels: Tensor, mixing: Tensor, estimated: bool = False):
+        _check_shapes(kernels, mixing)
+        _check_values(kernels, mixing)
+        self.kernels = kernels
+        self.mixing = mixing
+        self.estimated = estimated
+
+    @classmethod
+    def unchecked(cls, kernels: Tensor, mixing: Tensor, estimated: bool = False) -> BlurField:
+        """Build a field whose values are known to be valid, such as the output of a softmax.
+
+        Only shapes are checked, so nothing waits for a device and gradients of a training step flow freely.
+
+        Raises:
+            ValueError: shapes, devices or dtypes do not fit together.
+        """
+        _check_shapes(kernels, mixing)
+        field = cls.__new__(cls)
+        field.kernels, field.mixing, field.estimated = kernels, mixing, estimated
+        return field
+
+    @property
+    def kernel_size(self) -> int:
+        """K, the side of a kernel in pixels."""
+        return self.kernels.shape[-1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.mixing.device
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.mixing.shape[-2], self.mixing.shape[-1]
+
+    @property
+    def scene_size(self) -> tuple[int, int]:
+        """(H+K-1, W+K-1): the photo with the border that the blur reaches into."""
+        height, width = self.image_size
+        return height + self.kernel_size - 1, width + self.kernel_size - 1
+
+    def inside(self, scene: Tensor) -> Tensor:
+        """Return the part of a scene (..., H+K-1, W+K-1) that lies under the photo: (..., H, W), a view."""
+        radius, (height, width) = self.kernel_size // 2, self.image_size
+        return scene[..., radius : radius + height, radius : radius + width]
+
+    def __len__(self) -> int:
+        return self.kernels.shape[0]
+
+    def __getitem__(self, item: int | slice) -> BlurField:
+        """Return the field of one photo (N = 1) or of a slice of the batch."""
+        if isinstance(item, int):
+            item = range(len(self))[item]
+            item = slice(item, item + 1)
+        return BlurField.unchecked(self.kernels[item], self.mixing[item], self.estimated)
+
+    def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
+        """Return the field of a window of the photo; sizes in pixels, the window inside the photo.
+
+        Raises:
+            ValueError: the window reaches outside the photo.
+        """
+        _check_window(self.image_size, top, left, height, width)
+        window = self.mixing[..., top : top + height, left : left + width]
+        return BlurField.unchecked(self.kernels, window, self.estimated)
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the point spread functions of some pixels.
+
+        Args:
+            points: (M, 2) whole numbers; row and column of each pixel.
+
+        Returns:
+            (N, M, K, K); each sums to 1.
+        """
+        weights = self.mixing[:, :, points[:, 0], points[:, 1]]
+        return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
+
+    def to_pixel_field(self) -> PixelField:
+        """Return the same blur with a kernel for every pixel; K*K numbers a pixel, 94 MB at 256 x 256 and K = 19."""
+        return PixelField(torch.einsum('nbhw,nbs->nshw', self.mixing, self.kernels.flatten(2)))
+
+    def to(self, *args, **kwargs) -> BlurField:
+        """Return the field on another device or in another dtype, as `Tensor.to`."""
+        kernels, mixing = self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs)
+        return BlurField.unchecked(kernels, mixing, self.estimated)
+
+    def detach(self) -> BlurField:
+        """Return the same numbers without their history of gradients."""
+        return BlurField.unchecked(self.kernels.detach(), self.mixing.detach(), self.estimated)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write `kernels`, `mixing` and `estimated` to a compressed npz file, whole or not at all.
+
+        Args:
+            path: file name; numpy's `load` reads it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with atomic_path(path) as partial, open(partial, 'wb') as file:
+            np.savez_compressed(
+                file,
+                kernels=self.kernels.detach().cpu().numpy(),
+                mixing=self.mixing.detach().cpu().numpy(),
+                estimated=self.estimated,
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> BlurField:
+        """Read a field that `save` wrote.
+
+        Raises:
+            InputError: the file is not such an npz file, or its numbers are not a blur field.
+            FileNotFoundError: there is no such file.
+        """
+        check_is_file(path)
+        try:
+            with np.load(Path(path), allow_pickle=False) as arrays:
+                if arrays.zip.getinfo('kernels.npy').file_size > MOST_KERNEL_BYTES:
+                    raise ValueError(f'its kernels take more than {MOST_KERNEL_BYTES / 1e6:.0f} MB')
+                kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
+                estimated = 'estimated' in arrays and bool(arrays['estimated'])
+        except _NO_FIELD as error:
+            raise InputError(
+                f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing".'
+            ) from error
+        try:
+            return cls(kernels, mixing, estimated)
+        except ValueError as error:
+            raise InputError(f'{path}: {error}') from error
+
+    def to_deepinv(self, border: str = 'valid') -> SpaceVaryingBlur:
+        """Return this blur as an operator of deepinv; see `basis_blur.bridges.deepinv.to_deepinv`."""
+        return importlib.import_module(DEEPINV_BRIDGE).to_deepinv(self, border)
+
+    @classmethod
+    def from_deepinv(cls, physics: SpaceVaryingBlur) -> BlurField:
+        """Return the field of an operator of deepinv; see `basis_blur.bridges.deepinv.from_deepinv`."""
+        return importlib.import_module(DEEPINV_BRIDGE).from_deepinv(physics)
+
+    def __repr__(self) -> str:
+        number, basis, size, _ = self.kernels.shape
+        height, width = self.image_size
+        return f'BlurField({number} x {height}x{width} pixels, {basis} kernels of {size}x{size})'
+
+
+class CompactField(BlurField):
+    """A field whose mixing is held as whole numbers of 16 bits, in half the memory, for large photos.
+
+    Each coefficient is off by at most 1 / 65534. Whoever asks for `mixing` gets all of it unpacked; `crop` unpacks a
+    window.
+
+    Args:
+        kernels: as of a BlurField.
+        packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` makes it.
+        estimated: as of a BlurField.
+
+    Raises:
+        ValueError: shapes or devices do not fit together, or `packed` is not int16.
+    """
+
+    def __init__(self, kernels: Tensor, packed: Tensor, estimated: bool = False):
+        if packed.dtype != torch.int16:
+            raise ValueError(f'packed is {packed.dtype}, expected int16; see `CompactField.of`.')
+        _check_shapes(kernels, torch.empty_like(packed[:, :, :1, :1], dtype=kernels.dtype))
+        self.kernels = kernels
+        self.packed = packed
+        self.estimated = estimated
+
+    @classmethod
+    def of(cls, field: BlurField) -> CompactField:
+        """Pack the mixing of a field."""
+        packed = torch.empty_like(field.mixing, dtype=torch.int16)
+        for place, coefficients in zip(packed.unbind(1), field.mixing.unbind(1), strict=True):
+            place.copy_(pack(coefficients))
+        return cls(field.kernels, packed, field.estimated)
+
+    @property
+    def mixing(self) -> Tensor:
+        """The mixing of the whole photo, (N, B, H, W), unpacked anew each time."""
+        return self._unpacked(self.packed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.packed.device
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.packed.shape[-2], self.packed.shape[-1]
+
+    def __getitem__(self, item: int | slice) -> CompactField:
+        """Return the field of one photo (N = 1) or of a slice of the batch."""
+        if isinstance(item, int):
+            item = range(len(self))[item]
+            item = slice(item, item + 1)
+        return CompactField(self.kernels[item], self.packed[item], self.estimated)
+
+    def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
+        """Return the field of a window of the photo, unpacked; arguments and errors as of a BlurField."""
+        _check_window(self.image_size, top, left, height, width)
+        window = self.packed[..., top : top + height, left : left + width]
+        return BlurField.unchecked(self.kernels, self._unpacked(window), self.estimated)
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the point spread functions of some pixels, as of a BlurField."""
+        weights = self._unpacked(self.packed[:, :, points[:, 0], points[:, 1]])
+        return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
+
+    def to(self, *args, **kwargs) -> CompactField:
+        """Return the field on another device or in another dtype, as `Tensor.to`; the mixing stays packed."""
+        kernels = self.kernels.to(*args, **kwargs)
+        return CompactField(kernels, self.packed.to(kernels.device), self.estimated)
+
+    def detach(self) -> CompactField:
+        """Return the same numbers without their history of gradients; the mixing has none."""
+        return CompactField(self.kernels.detach(), self.packed, self.estimated)
+
+    def _unpacked(self, packed: Tensor) -> Tensor:
+        return packed.to(self.kernels.dtype).div_(FULL_MIXING)
+
+
+def pack(mixing: Tensor) -> Tensor:
+    """Return mixing coefficients as a `CompactField` holds them."""
+    return (mixing * FULL_MIXING).round_().to(torch.int16)
+
+
+class PixelField:
+    """The blur of a batch of photos of one size, with a kernel of its own for every pixel.
+
+    Args:
+        pixel_kernels: (N, K*K, H, W), K odd; the K*K values of a kernel row by row. Point spread functions are >= 0
+            and sum to 1 over dim 1; only the shape is checked.
+
+    Raises:
+        ValueError: the shape is another.
+    """
+
+    def __init__(self, pixel_kernels: Tensor):
+        size = math.isqrt(pixel_kernels.shape[1]) if pixel_kernels.ndim == 4 else 0
+        if size % 2 == 0 or size**2 != pixel_kernels.shape[1] or not pixel_kernels.is_floating_point():
+            raise ValueError(
+                f'pixel_kernels have shape {tuple(pixel_kernels.shape)} in {pixel_kernels.dtype}, expected '
+                '(N, K*K, H, W) with K odd, in floating point.'
+            )
+        self.pixel_kernels = pixel_kernels
+        self.kernel_size = size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.pixel_kernels.device
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.pixel_kernels.shape[-2], self.pixel_kernels.shape[-1]
+
+    @property
+    def scene_size(self) -> tuple[int, int]:
+        """(H+K-1, W+K-1): the photo with the border that the blur reaches into."""
+        height, width = self.image_size
+        return height + self.kernel_size - 1, width + self.kernel_size - 1
+
+    def __len__(self) -> int:
+        return self.pixel_kernels.shape[0]
+
+    def __getitem__(self, item: int | slice) -> PixelField:
+        """Return the field of one photo (N = 1) or of a slice of the batch."""
+        if isinstance(item, int):
+            item = range(len(self))[item]
+            item = slice(item, item + 1)
+        return PixelField(self.pixel_kernels[item])
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the point spread functions of some pixels, as `BlurField.kernels_at`: (N, M, K, K)."""
+        kernels = self.pixel_kernels[:, :, points[:, 0], points[:, 1]].mT
+        return kernels.unflatten(-1, (self.kernel_size, self.kernel_size))
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return f'PixelField({len(self)} x {height}x{width} pixels, kernels of {self.kernel_size}x{self.kernel_size})'
+
+
+def _check_window(size: tuple[int, int], top: int, left: int, height: int, width: int) -> None:
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
+        raise ValueError(
+            f'the window at ({top}, {left}) of {height}x{width} reaches outside the {size[0]}x{size[1]} photo; '
+            'give a window inside it.'
+        )
+
+
+def _check_shapes(kernels: Tensor, mixing: Tensor) -> None:
+    if kernels.ndim != 4 or kernels.shape[2] != kernels.shape[3] or kernels.shape[3] % 2 == 0:
+        raise ValueError(f'kernels have shape {tuple(kernels.shape)}, expected (N, B, K, K) with K odd.')
+    if mixing.ndim != 4 or mixing.shape[:2] != kernels.shape[:2]:
+        raise ValueError(
+            f'mixing has shape {tuple(mixing.shape)}, expected (N, B, H, W) with N and B of the kernels '
+            f'{tuple(kernels.shape)}.'
+        )
+    if kernels.device != mixing.device or kernels.dtype != mixing.dtype:
+        raise ValueError(
+            f'kernels are {kernels.dtype} on {kernels.device} and mixing is {mixing.dtype} on {mixing.device}; '
+            'bring both to one device and dtype.'
+        )
+    if not kernels.is_floating_point():
+        raise ValueError(f'kernels are {kernels.dtype}, expected a floating point dtype.')
+
+
+@torch.no_grad()
+def _check_values(kernels: Tensor, mixing: Tensor) -> None:
+    _check_simplex(kernels.flatten(2), -1, 'kernels', 'kernel', 'divide each kernel by its sum')
+    _check_simplex(mixing, 1, 'mixing', 'pixel', 'apply softmax over dim 1')
+
+
+def _check_simplex(values: Tensor, dim: int, name: str, place: str, remedy: str) -> None:
+    if values.numel() == 0:
+        raise ValueError(f'{name} is empty: shape {tuple(values.shape)}.')
+    smallest = values.min().item()
+    if not smallest >= 0:
+        raise ValueError(f'{name} has the value {smallest:.3g}, expected >= 0; {remedy} before building a BlurField.')
+    sums = values.double().sum(dim)
+    worst = sums.flatten()[(sums - 1).abs().argmax()].item()
+    if not abs(worst - 1) <= SUM_TOLERANCE:
+        raise ValueError(
+            f'{name} sums to {worst:.4f} at its worst {place}, expected 1; {remedy} before building a BlurField.'
+        )

@@ -1,0 +1,91 @@
+"""Write files so that a final name never holds half a file, and meet files from elsewhere with care."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from basis_blur.foundation.errors import InputError
+
+
+@contextmanager
+def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
+    """Yield a path beside `final` to write to; rename it to `final` if the block succeeds, delete it if not.
+
+    The bytes are flushed to the disk before the rename, so a crash leaves the old file or the new one.
+    The yielded path keeps the suffix of `final`, by which image writers choose their format.
+
+    Args:
+        final: where the file shall be. Its folder is made if it is missing.
+
+    Raises:
+        OSError: from the writing block or the rename, such as a full disk; `final` is then as it was.
+    """
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f'.{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}')
+    try:
+        yield partial
+        with open(partial, 'rb') as written:
+            os.fsync(written.fileno())
+        os.replace(partial, final)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # of a write, which knows no name
+            error.filename = str(final)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: str | os.PathLike) -> None:
+    """Delete what `atomic_path` left unfinished in a folder in processes that were killed.
+
+    Args:
+        folder: nothing else may be writing there.
+    """
+    for path in Path(folder).glob('.*.partial*'):
+        if re.fullmatch(r'\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?', path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> None:
+    """Refuse what would be waited for or read for ever: a pipe, a device, a socket, or a file too large to be meant.
+
+    Args:
+        path: what is to be read; that it does not exist, or is a folder, is left to the reader to say.
+        most_bytes: the largest size that makes sense.
+
+    Raises:
+        InputError: it exists and is none of file and folder, or is larger.
+    """
+    path = Path(path)
+    try:
+        found = path.stat()
+    except ValueError as error:  # a zero byte in the name
+        raise InputError(f'{path} cannot be the name of a file ({error}); correct it.') from error
+    except OSError:
+        return
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f'{path} is a pipe or device, expected a file; save its content to a file first.')
+    if most_bytes is not None and path.is_file() and found.st_size > most_bytes:
+        raise InputError(
+            f'{path} has {found.st_size / 1e6:.0f} MB, expected at most {most_bytes / 1e6:.0f} MB; give the right file.'
+        )
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, no text, or nested so deeply that it must be meant to do harm.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError('it is nested too deeply') from error

@@ -1,0 +1,171 @@
+"""Check a section of an option file against the options that are known, before anything is built from it.
+
+BasicSR hands options around as plain dictionaries and reads them with `.get`, so a misspelt key silently
+means the default. Here every component declares what it knows, and a section is read once, by `read_options`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basis_blur.foundation.errors import InputError, did_you_mean
+
+REQUIRED = object()
+
+
+class OptionError(InputError):
+    """An option file has an unknown key, a value of the wrong type, or names a file that does not exist."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What one key of an option file may hold.
+
+    Args:
+        kinds: accepted types; `float` also takes whole numbers and texts such as '1e-4', which YAML 1.1
+            does not recognise as numbers. `None` as a value is accepted where `NoneType` is among them.
+        default: the value of an absent key; `REQUIRED` makes absence an error.
+        choices: the accepted values, if only these are.
+        is_path: the value names a file or folder that must exist.
+        names: what it may be instead, such as the name of a network in the box.
+        least, most: the range of a number, if it has one.
+    """
+
+    kinds: tuple[type, ...]
+    default: Any = REQUIRED
+    choices: tuple[Any, ...] = ()
+    is_path: bool = False
+    names: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+
+def read_options(
+    section: Mapping[str, Any], known: Mapping[str, Option], where: str, others: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the values of `section`, defaults filled in, after checking every key and type.
+
+    Args:
+        section: the mapping as it stands in the option file; not modified.
+        known: the options that have a meaning here.
+        where: how a person finds the section, such as 'datasets: train'; used in messages.
+        others: further keys that are allowed and not returned, such as those that BasicSR itself reads.
+
+    Raises:
+        OptionError: an unknown key (with the nearest known one), a missing key, a value of the wrong type or
+            outside the choices, or a path that does not exist.
+    """
+    others = set(others)
+    if not isinstance(section, Mapping):
+        raise OptionError(f'{where} is {section!r}, expected a group of "key: value" lines.')
+    for key in section:
+        if key not in known and key not in others:
+            raise OptionError(
+                f'{where} has the unknown key "{key}".{did_you_mean(key, [*known, *others])} '
+                f'Known keys are: {", ".join(sorted(known))}.'
+            )
+    return {key: _read(section, key, option, where) for key, option in known.items()}
+
+
+def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> Any:
+    if key not in section:
+        if option.default is REQUIRED:
+            raise OptionError(f'{where} lacks the key "{key}" ({_kinds_text(option)}); add a line "{key}: ...".')
+        return option.default
+    value = _as_kind(section[key], option.kinds)
+    if value is _MISFIT:
+        raise OptionError(
+            f'{where}: "{key}" is {section[key]!r} ({type(section[key]).__name__}), expected {_kinds_text(option)}.'
+        )
+    if option.choices and value is not None and value not in option.choices:
+        raise OptionError(
+            f'{where}: "{key}" is {value!r}, expected one of {", ".join(map(repr, option.choices))}.'
+            f'{did_you_mean(value, option.choices)}'
+        )
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_within(value, option):
+        span = ' to '.join(f'{limit:,}' for limit in (option.least, option.most) if limit is not None)
+        words = span if option.least is not None and option.most is not None else f'at least {span}'
+        raise OptionError(f'{where}: "{key}" is {value!r}, expected {words}.')
+    if option.is_path and value is not None and value not in option.names and not _exists(value):
+        names = ''.join(f', or give "{name}", the one in the box' for name in option.names)
+        raise OptionError(
+            f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path{names}.'
+        )
+    return value
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (ValueError, OSError, RuntimeError):  # a zero byte, a name that is too long, a home of nobody
+        return False
+
+
+def _is_within(value: float, option: Option) -> bool:
+    return (option.least is None or value >= option.least) and (option.most is None or value <= option.most)
+
+
+_MISFIT = object()
+
+
+def _as_kind(value: Any, kinds: tuple[type, ...]) -> Any:
+    if isinstance(value, bool):
+        return value if bool in kinds else _MISFIT
+    if isinstance(value, kinds) and not (isinstance(value, float) and not math.isfinite(value)):
+        return value
+    if float in kinds and isinstance(value, (int, str)):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):  # no number; one of hundreds of digits
+            return _MISFIT
+        return number if math.isfinite(number) else _MISFIT
+    if tuple in kinds and isinstance(value, list):
+        return tuple(value)
+    if list in kinds and isinstance(value, tuple):
+        return list(value)
+    return _MISFIT
+
+
+def _kinds_text(option: Option) -> str:
+    words = {
+        int: 'a whole number', float: 'a number', str: 'a text', bool: 'true or false', list: 'a list',
+        tuple: 'a list', dict: 'a group of lines', types.NoneType: '~ (none)',
+    }  # fmt: skip
+    text = ' or '.join(dict.fromkeys(words.get(kind, kind.__name__) for kind in option.kinds))
+    return f'{text}, one of {", ".join(map(repr, option.choices))}' if option.choices else text
+
+
+def options_of(build: Callable[..., Any]) -> dict[str, Option]:
+    """Return the options that a class or function takes, read from its annotated keyword arguments.
+
+    Args:
+        build: a network or loss class, or a function, whose parameters are all annotated;
+            `Literal` annotations become choices.
+    """
+    function = build.__init__ if inspect.isclass(build) else build
+    hints = typing.get_type_hints(function)
+    options = {}
+    for name, parameter in inspect.signature(build).parameters.items():
+        kinds, choices = _kinds_of(hints[name])
+        default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
+        options[name] = Option(kinds, default, choices)
+    return options
+
+
+def _kinds_of(hint: Any) -> tuple[tuple[type, ...], tuple[Any, ...]]:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        parts = [_kinds_of(part) for part in typing.get_args(hint)]
+        return sum((kinds for kinds, _ in parts), ()), sum((choices for _, choices in parts), ())
+    if origin is typing.Literal:
+        choices = typing.get_args(hint)
+        return tuple(dict.fromkeys(type(choice) for choice in choices)), choices
+    kind = origin or hint
+    return ((kind,) if isinstance(kind, type) else (object,)), ()

@@ -1,0 +1,118 @@
+"""What a network that predicts blur fields is trained for [C21, Eq. 5-7], independent of any training framework.
+
+    L = L_reblur(field, scene, lq) + L_kernel(field, true field) + L_divergence(field, true field)
+        + L_restoration(field, lq, scene)
+
+L_kernel has p = 2 first and p = 1 from some iteration on, as [C21] does after 300 of 1200 epochs. L_reblur and L_kernel
+are weighted by w_i = 1 / pixels of i's object. [C21] does not have the last two: L_divergence is an alternative to
+L_kernel for short trainings, L_restoration asks for the kernels that restore best. Each carries its own loss weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.field.blur_field import BlurField
+from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
+from basis_blur.losses.kernel_loss import KernelLoss
+from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.restoration_loss import RestorationLoss
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.camera_response import camera_response, photo_of, to_linear
+
+
+class BasisObjective(nn.Module):
+    """The losses above, by name.
+
+    Args:
+        reblur: without it, there is no reblur loss.
+        kernel: without it, there is no kernel loss.
+        divergence: without it, there is no divergence loss.
+        restoration: without it, there is no restoration loss.
+        kernel_p1_iter: the first iteration, counted from 1, with p = 1 whatever the p of `kernel`; None for never.
+        gamma: of the photos; 1 for linear light.
+
+    Raises:
+        ValueError: all losses are absent, the gamma of `reblur` or `restoration` is another, or `kernel_p1_iter` has
+            nothing to switch.
+    """
+
+    def __init__(
+        self,
+        reblur: ReblurLoss | None = None,
+        kernel: KernelLoss | None = None,
+        kernel_p1_iter: int | None = None,
+        gamma: float = 2.2,
+        divergence: KernelDivergenceLoss | None = None,
+        restoration: RestorationLoss | None = None,
+    ):
+        super().__init__()
+        if reblur is None and kernel is None and divergence is None and restoration is None:
+            raise ValueError(
+                'neither a reblur, a kernel, a divergence nor a restoration loss is given; give at least one of them.'
+            )
+        for name, loss in (('reblur', reblur), ('restoration', restoration)):
+            if loss is not None and loss.gamma != gamma:
+                raise ValueError(f'the {name} loss has gamma {loss.gamma:g}, but the photos have {gamma:g}; give one.')
+        if kernel_p1_iter is not None and kernel is None:
+            raise ValueError(f'kernel_p1_iter is {kernel_p1_iter}, but there is no kernel loss to switch to p = 1.')
+        self.reblur = reblur
+        self.kernel = kernel
+        self.divergence = divergence
+        self.restoration = restoration
+        self.kernel_p1_iter = kernel_p1_iter
+        self.kernel_p1 = (
+            None
+            if kernel_p1_iter is None
+            else KernelLoss(p=1, loss_weight=kernel.loss_weight, chunk_pixels=kernel.chunk_pixels)
+        )
+        self.gamma = gamma
+
+    def forward(self, field: BlurField, sample: Mapping[str, Tensor], iteration: int = 1) -> dict[str, Tensor]:
+        """Return the losses, each one number; their sum is to be minimised.
+
+        Args:
+            field: the prediction for the N photos of the sample.
+            sample: as `blur_scene` returns it: lq (N, C, H, W) and gt (N, C, H+K-1, W+K-1), sRGB-like; the true
+                kernels and mixing; weight (N, 1, H, W).
+            iteration: of the training, counted from 1.
+
+        Returns:
+            'l_reblur', 'l_kernel', 'l_divergence' and 'l_restoration', as far as they are wanted.
+        """
+        losses = {}
+        if self.reblur is not None:
+            scene = to_linear(sample['gt'], self.gamma)
+            losses['l_reblur'] = self.reblur(field, scene, sample['lq'], sample['weight'])
+        true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
+        if self.kernel is not None:
+            kernel = self._kernel_loss_at(iteration)
+            losses['l_kernel'] = kernel(field, true_field, sample['weight'])
+        if self.divergence is not None:
+            losses['l_divergence'] = self.divergence(field, true_field)
+        if self.restoration is not None:
+            losses['l_restoration'] = self.restoration(field, sample['lq'], sample['gt'])
+        return losses
+
+    def _kernel_loss_at(self, iteration: int) -> KernelLoss:
+        late = self.kernel_p1_iter is not None and iteration >= self.kernel_p1_iter
+        return self.kernel_p1 if late else self.kernel
+
+
+@torch.no_grad()
+def reblur(field: BlurField, scene: Tensor, gamma: float = 2.2) -> Tensor:
+    """Return the photo that a camera would take of a scene under this blur [C21, Eq. 3], without noise.
+
+    Args:
+        field: of N photos of size H, W.
+        scene: (N, C, H+K-1, W+K-1); sRGB-like, >= 0, may exceed 1.
+        gamma: light = srgb ** gamma.
+
+    Returns:
+        (N, C, H, W); sRGB-like in [0, 1].
+    """
+    light = camera_response(BasisBlur(field)(to_linear(scene, gamma)))
+    return photo_of(light, gamma).clamp(0, 1)

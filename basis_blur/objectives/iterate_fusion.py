@@ -1,0 +1,81 @@
+"""What an IterateFusion learns from: photos beside the iterates of their restoration, cut and turned in many ways.
+
+    lq --B--> field;    lq, field --Richardson-Lucy--> iterates;    stack = lq, iterates
+    views: random windows of stack and sharp photo, mirrored, turned, their colours exchanged
+
+Iterates cost far more than a step of the network, so each scene is looked at in several views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.archs.iterate_fusion_arch import COLOURS, IterateFusion
+from basis_blur.field.blur_field import BlurField
+from basis_blur.objectives.restoration_objective import estimated_blur
+from basis_blur.estimation.pipeline import deblur_iterates, fuse
+from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, step_towards
+
+
+@torch.no_grad()
+def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], gamma: float) -> Tensor:
+    """Return what an IterateFusion is shown of blurred photos, (N, 3 (1 + n), H, W).
+
+    Args:
+        blur_net: a BasisKPN or CorrelationKPN, in evaluation mode, that estimates the blur.
+        lq: (N, 3, H, W); sRGB-like; what is outside [0, 1] is clipped.
+        iterations: of the n iterates.
+        gamma: light = photo ** gamma.
+    """
+    photo = lq.clamp(0, 1)
+    field = estimated_blur(blur_net, photo, gamma)
+    return torch.cat([photo, deblur_iterates(photo, field.to(photo), iterations, gamma)], 1)
+
+
+def fused_and_alone(net: IterateFusion, photo: Tensor, field: BlurField, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return what `deblur` makes of photos with a fusion, and without, of one run of the solver.
+
+    Args:
+        net: the fusion.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: of those photos, estimated.
+        gamma: of the photos.
+    """
+    kept = sorted({*net.iterations, ESTIMATED_ITERATIONS})
+    after = dict(zip(kept, deblur_iterates(photo, field, kept, gamma).split(photo.shape[1], 1), strict=True))
+    fused = fuse(net, photo, torch.cat([after[iteration] for iteration in net.iterations], 1))
+    return fused, step_towards(after[ESTIMATED_ITERATIONS], photo, ESTIMATED_STRENGTH)
+
+
+def random_views(stack: Tensor, gt: Tensor, side: int, number: int) -> tuple[Tensor, Tensor]:
+    """Return random views of stacks and of their sharp photos, alike in both, drawn from torch's global generator.
+
+    Args:
+        stack: (N, 3 m, H, W).
+        gt: (N, 3, H, W).
+        side: of the windows, pixels; at most that of the photos.
+        number: of views of each photo.
+
+    Returns:
+        (N number, 3 m, side, side) and (N number, 3, side, side).
+
+    Raises:
+        ValueError: the photos are smaller than `side`.
+    """
+    height, width = stack.shape[-2:]
+    if min(height, width) < side:
+        raise ValueError(f'the photos are {width}x{height} pixels (width x height), expected at least {side} a side.')
+    images = torch.cat([stack, gt], 1).unflatten(1, (-1, COLOURS))
+    views = []
+    for one in images:
+        for _ in range(number):
+            top, left = (int(torch.randint(size - side + 1, ())) for size in (height, width))
+            view = one[:, torch.randperm(COLOURS, device=one.device), top : top + side, left : left + side]
+            turns, mirror = int(torch.randint(4, ())), bool(torch.randint(2, ()))
+            view = view.rot90(turns, (-2, -1))
+            views.append(view.flip(-1) if mirror else view)
+    joined = torch.stack(views).flatten(1, 2)
+    return joined[:, :-COLOURS], joined[:, -COLOURS:]

@@ -1,0 +1,94 @@
+"""What a network that restores photos is trained for, independent of any training framework [F23; C21, Sec. 7.3].
+
+    L = sum_s pixel(image_s, sharp_s) + reblur(K, image, blurred) + consistency(B, image, blurred)
+
+s: the scales of the result, of which the first is the restored photo; K: the network's own kernels; B: the blur of a
+second, frozen network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basis_blur.field.blur_field import BlurField
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.ops.camera_response import to_linear
+
+FIELD_NETWORKS = ('BasisKPN', 'CorrelationKPN')  # that return a blur field
+BLUR_NETWORKS = (*FIELD_NETWORKS, 'LatentKernelNet')  # that `estimated_blur` asks
+
+
+def restoration_losses(
+    result: Any, lq: Tensor, gt: Tensor | None, pixel: nn.Module | None = None, reblur: ConsistencyLoss | None = None
+) -> dict[str, Tensor]:
+    """Return the losses of what a network made of blurred photos, each one number.
+
+    Args:
+        result: of the network: a photo (N, C, H, W), several, or a result with `.image` and `.pixel_kernels`.
+        lq: (N, C, H, W); the blurred photos.
+        gt: (N, C, H, W); the sharp ones; only `pixel` reads them.
+        pixel: a loss of a restored and a sharp photo.
+        reblur: a loss of the restored photo with the network's own kernels.
+
+    Returns:
+        'l_pixel' and 'l_reblur', as far as they are wanted.
+
+    Raises:
+        ValueError: `reblur` is wanted, but the result has no kernels.
+    """
+    losses = {}
+    if pixel is not None:
+        losses['l_pixel'] = sum(pixel(image.float(), _resized(gt, image)) for image in images_of(result))
+    if reblur is not None:
+        kernels = getattr(result, 'pixel_kernels', None)
+        if kernels is None:
+            raise ValueError('the reblur loss needs kernels, but the network returns none; train without it.')
+        losses['l_reblur'] = reblur(kernels.float(), images_of(result)[0], lq)
+    return losses
+
+
+def images_of(result: Any) -> list[Tensor]:
+    """Return the photos among what a network returned: the restored one, and any smaller or earlier ones."""
+    if isinstance(result, Tensor):
+        return [result]
+    if hasattr(result, 'image'):
+        return images_of(result.image)
+    return list(result)
+
+
+def pair_in(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return the blurred and, if there is one, the sharp photo, (N, C, H, W), without the border of a scene.
+
+    Args:
+        tensors: 'lq' (N, C, H, W) and perhaps 'gt', as large or with the same border on all sides.
+    """
+    lq, gt = tensors['lq'], tensors.get('gt')
+    if gt is not None:
+        border = (gt.shape[-1] - lq.shape[-1]) // 2
+        gt = gt[..., border : border + lq.shape[-2], border : border + lq.shape[-1]].clamp(0, 1)
+    return lq, gt
+
+
+@torch.no_grad()
+def estimated_blur(net: nn.Module, photo: Tensor, gamma: float) -> BlurField | Tensor:
+    """Return the blur of photos: a field, or convolution kernels (N, K*K, H, W).
+
+    Args:
+        net: one of `BLUR_NETWORKS`; all see linear light but LatentKernelNet, which sees the photo.
+        photo: (N, 3, H, W); sRGB-like in [0, 1].
+        gamma: light = photo ** gamma.
+    """
+    if type(net).__name__ == 'LatentKernelNet':
+        return net(photo).pixel_kernels
+    return net(to_linear(photo, gamma))
+
+
+def _resized(gt: Tensor, image: Tensor) -> Tensor:
+    if gt.shape[-2:] == image.shape[-2:]:
+        return gt
+    return F.interpolate(gt, size=image.shape[-2:], mode='bilinear', align_corners=False, antialias=True)

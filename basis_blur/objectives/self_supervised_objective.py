@@ -1,0 +1,68 @@
+"""What a kernel estimator is trained for without true kernels: blur the sharp photo again [F23, stage II; C21, Eq. 5].
+
+L = | blur(gt, estimate) - lq |
+
+a kernel for every pixel (LatentKernelNet):     PixelReblurLoss
+a blur field (BasisKPN; LatentKernelNet with
+"estimator: correlation", of its windows):      ReblurLoss, every pixel weighted alike
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
+from basis_blur.field.blur_field import BlurField
+from basis_blur.losses.pixel_reblur_loss import with_border
+from basis_blur.ops.boundary import ReplicatePad
+from basis_blur.ops.camera_response import to_linear
+
+Estimate = LatentKernels | BlurField
+
+
+def has_pixel_kernels(net: nn.Module) -> bool:
+    """Return whether a network estimates a kernel for every pixel, for a PixelReblurLoss; else it is a field's."""
+    return isinstance(net, LatentKernelNet) and net.stride is not None
+
+
+def estimate_of(net: nn.Module, photo: Tensor, gamma: float, bare: nn.Module | None = None) -> Estimate:
+    """Return the estimate that a network is trained by.
+
+    Args:
+        net: the network.
+        photo: (N, C, H, W); sRGB-like.
+        gamma: of the photo, for a network that sees light.
+        bare: the network itself, where `net` wraps it.
+    """
+    bare = net if bare is None else bare
+    if not isinstance(bare, LatentKernelNet):
+        return net(to_linear(photo, gamma))
+    return net(photo) if has_pixel_kernels(bare) else net(photo, as_field=True)
+
+
+def self_supervised_loss(estimate: Estimate, lq: Tensor, gt: Tensor, loss: nn.Module, gamma: float) -> Tensor:
+    """Return how badly an estimate explains blurred photos, one number.
+
+    Args:
+        estimate: of N photos.
+        lq: (N, C, H, W); the blurred photos.
+        gt: (N, C, H, W), or larger by a border of the same width on all sides; the sharp ones.
+        loss: a PixelReblurLoss for latent kernels, a ReblurLoss for a field.
+        gamma: of the photos, for a field; a PixelReblurLoss has its own.
+    """
+    if isinstance(estimate, LatentKernels):
+        return loss(estimate.pixel_kernels, gt, lq)
+    weight = torch.full_like(lq[:, :1], 1 / (lq.shape[-2] * lq.shape[-1]))
+    return loss(estimate, to_linear(scene_of(gt, estimate), gamma), lq, weight)
+
+
+def scene_of(gt: Tensor, field: BlurField) -> Tensor:
+    """Return the sharp photo with the border that the field reaches into, from its edge if there is not enough.
+
+    Args:
+        gt: (N, C, H, W), or larger by a border of the same width on all sides.
+        field: of the same photos.
+    """
+    scene = with_border(gt, field.image_size, field.kernel_size // 2)
+    return scene if tuple(scene.shape[-2:]) == field.scene_size else ReplicatePad(field)(scene)

@@ -1,0 +1,408 @@
+"""Pictures of a blur field, for people: kernels drawn over the photo, and the basis with its mixing.
+
+Everything returns an (H, W, 3) uint8 RGB array and leaves its arguments alone; `write_picture` saves one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from basis_blur.foundation.errors import InputError
+from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.photos.image_io import write_samples
+
+# A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
+SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000
+CELLS = 16  # kernels along the longer side of a photo, at most
+SMALLEST_CELL = 44  # pixels of the picture
+SMALLEST_RADIUS = 5  # pixels of the kernel; a sharp place stays a dot, even where all of the photo is sharp
+VISIBLE = 0.04  # of a kernel's brightest pixel; dimmer ones do not count as part of its path
+MOST_COVERED = 0.1  # of its square, by a kernel that is drawn opaque
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+
+PAPER = np.array([22, 24, 28], np.uint8)
+TEXT, FAINT_TEXT = (222, 224, 228), (150, 154, 162)
+STRIP = 34  # height of a line of text, in pixels
+GAP = 12
+
+# The photo under the kernels: this much of its colour is kept, and black to white becomes this range of levels.
+COLOUR_KEPT, UNDER_INK = 0.35, (14, 132)
+# The ink of a path by its direction, in steps of 30 degrees anticlockwise from the horizontal; of a dot.
+INKS = np.array(
+    [(255, 190, 60), (165, 225, 80), (60, 222, 190), (85, 165, 255), (185, 135, 255), (255, 125, 155)], np.float32
+)
+DOT_INK = np.array([250, 250, 250], np.float32)
+
+
+def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = CELLS) -> np.ndarray:
+    """Draw the point spread functions of a grid of pixels over the dimmed photo.
+
+    Each is drawn around its pixel as a path of light, as bright as it can be, and all are magnified by one factor: a
+    longer path is a stronger blur. Its colour tells the direction of the motion: all that moved alike looks alike. A
+    scale and a legend of the colours stand below, where the picture is wide enough.
+
+    Args:
+        photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
+        field: of that photo, N = 1.
+        cells: kernels along the longer side, at most; fewer where they would be too small to see or smaller than life.
+
+    Raises:
+        ValueError: the field is of several photos, or of another size than the photo.
+    """
+    pixels = _to_rgb(photo)
+    height, width = pixels.shape[:2]
+    _check_single(field)
+    if field.image_size != (height, width):
+        raise ValueError(
+            f'the photo is {height}x{width} pixels and the field {field.image_size[0]}x{field.image_size[1]}; '
+            'give the photo that the field belongs to.'
+        )
+    scale = _picture_scale(height, width)
+    canvas = _under_ink(_resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale)))))
+    cell = max(max(canvas.shape[:2]) / cells, SMALLEST_CELL) / scale
+    rows, columns, points, kernels = _sample(field, cell)
+    radius = _common_radius(kernels)
+    if 2 * radius + 1 > cell:  # they would be drawn smaller than they are
+        rows, columns, points, kernels = _sample(field, 2 * radius + 1)
+    kernels = _middle(kernels, radius)
+    pitch = scale * min(height / len(rows), width / len(columns))
+    side = max(3, round(0.94 * pitch))
+    light = np.zeros(canvas.shape[:2], np.float32)
+    colour = np.zeros(canvas.shape, np.float32)
+    for (row, column), kernel in zip(points, kernels, strict=True):
+        path = _path_of_light(kernel, side)
+        top, left = round((row + 0.5) * scale) - side // 2, round((column + 0.5) * scale) - side // 2
+        window, inside = _overlap(light.shape, path.shape, top, left)
+        light[window] = path[inside]
+        colour[window] = _direction_colour(kernel)
+    picture = _inked(canvas, light, colour)
+    legend = _grid_legend(picture.shape[1], side / kernels.shape[-1], scale)
+    return picture if legend is None else np.vstack([picture, legend])
+
+
+def draw_basis_montage(field: BlurField, tile: int = 150, least: float = 0.002) -> np.ndarray:
+    """Draw basis kernels, each above the map of its mixing coefficients, those that do most of the work first.
+
+    Args:
+        field: N = 1.
+        tile: side of a kernel and of the space for a map, in pixels.
+        least: elements with a smaller share of the photo are not drawn; the last line says how many.
+
+    Raises:
+        ValueError: the field is of several photos.
+    """
+    _check_single(field)
+    kernels, mixing = (each[0].detach().float().cpu().numpy() for each in (field.kernels, field.mixing))
+    shares = mixing.mean((1, 2))
+    order = [b for b in np.argsort(-shares, kind='stable') if shares[b] >= min(least, shares.max())]
+    kernels = dict(zip(order, _middle(kernels[order], _common_radius(kernels[order])), strict=True))
+    height, width = (max(1, round(length * tile / max(mixing.shape[1:]))) for length in mixing.shape[1:])
+    cards = []
+    for b in order:
+        kernel = cv2.resize(
+            _colour(_normalised(kernels[b]) ** 0.6, cv2.COLORMAP_INFERNO), (tile, tile), interpolation=0
+        )
+        share = _resize(_colour(mixing[b], cv2.COLORMAP_VIRIDIS), (height, width))
+        margin = (tile - width) // 2
+        share = np.hstack([_paper(height, margin), share, _paper(height, tile - width - margin)])
+        title = _line(tile, [(0, f'kernel {b}', TEXT)], [(0, f'{100 * shares[b]:.1f} %', FAINT_TEXT)])
+        cards.append(np.vstack([title, kernel, _paper(4, tile), share]))
+    montage = _tiled(cards, _columns(len(cards), cards[0].shape[0] / tile))
+    return np.vstack([montage, _montage_legend(montage.shape[1], len(shares) - len(order), len(shares))])
+
+
+def draw_kernel_sets(sets: dict[str, Tensor], tile: int = 64) -> np.ndarray:
+    """Draw sets of kernels beside each other, each under its name, each kernel as bright as it can be.
+
+    Args:
+        sets: name to (M, K, K), M >= 1; the same M and K in all.
+        tile: side of a kernel in pixels.
+
+    Raises:
+        ValueError: there is none, or they differ in shape.
+    """
+    shapes = {tuple(kernels.shape) for kernels in sets.values()}
+    if len(shapes) != 1:
+        raise ValueError(f'the sets have the shapes {sorted(shapes)}, expected one shape (M, K, K).')
+    pictures = []
+    for name, kernels in sets.items():
+        tiles = [
+            cv2.resize(_colour(_normalised(kernel) ** 0.6, cv2.COLORMAP_INFERNO), (tile, tile), interpolation=0)
+            for kernel in kernels.detach().float().cpu().numpy()
+        ]
+        sheet = _tiled(tiles, _columns(len(tiles), 1))
+        pictures.append(np.vstack([_line(sheet.shape[1], [(GAP, name, TEXT)]), sheet]))
+    return _tiled(pictures, len(pictures))
+
+
+def draw_sigma(sigma: Tensor, side: int = SHORTEST_PICTURE) -> np.ndarray:
+    """Draw how unsure a network is of the kernel of each pixel: the brighter the less sure, with a scale below.
+
+    Args:
+        sigma: (1, H, W) or with N = 1; >= 0. The brightest colour is its largest value, which the scale tells.
+        side: the longer side of the picture, in pixels.
+
+    Raises:
+        ValueError: the shape is another.
+    """
+    values = sigma.detach().float().cpu()
+    if values.ndim not in (3, 4) or values.numel() != values.shape[-2] * values.shape[-1]:
+        raise ValueError(f'sigma has shape {tuple(sigma.shape)}, expected (1, H, W).')
+    values = values.reshape(values.shape[-2:]).numpy()
+    size = [max(1, round(length * side / max(values.shape))) for length in values.shape]
+    picture = _resize(_colour(_normalised(values), cv2.COLORMAP_VIRIDIS), tuple(size))
+    text = f'sigma 0 to {values.max():.3g}, mean {values.mean():.3g}'
+    return np.vstack([picture, _line(picture.shape[1], [(12, text, TEXT)])])
+
+
+def put_side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    """Put pictures beside each other, the tops in one line, those that are lower on paper."""
+    height = max(len(picture) for picture in pictures)
+    return np.hstack([np.vstack([each, _paper(height - len(each), each.shape[1])]) for each in pictures])
+
+
+def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
+    """Draw photos of one size beside each other, each with its name above.
+
+    Args:
+        photos: name to (3 or 1, H, W), or with N = 1; sRGB-like in [0, 1].
+
+    Raises:
+        ValueError: there is none, or they differ in size.
+    """
+    pictures = {name: _to_rgb(photo) for name, photo in photos.items()}
+    sizes = {picture.shape[:2] for picture in pictures.values()}
+    if len(sizes) != 1:
+        raise ValueError(f'the photos have the sizes {sorted(sizes)}, expected one size.')
+    named = [np.vstack([_line(each.shape[1], [(0, name, TEXT)]), each]) for name, each in pictures.items()]
+    return _tiled(named, len(named))
+
+
+def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
+    """Write a picture, whole or not at all; the suffix chooses the format.
+
+    Args:
+        path: ends in .png or .jpg.
+        picture: (H, W, 3) uint8, RGB.
+
+    Raises:
+        InputError: the suffix is neither of these.
+        OSError: the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in PICTURE_SUFFIXES:
+        raise InputError(f'{path} ends in "{suffix}", expected .png or .jpg; give the picture one of these names.')
+    write_samples(path, picture)
+
+
+def _check_single(field: BlurField | PixelField) -> None:
+    if len(field) != 1:
+        raise ValueError(f'the field is of {len(field)} photos, expected one; index it, as in field[0].')
+
+
+def _to_rgb(photo: Tensor) -> np.ndarray:
+    if photo.ndim == 4 and photo.shape[0] == 1:
+        photo = photo[0]
+    if photo.ndim != 3 or photo.shape[0] not in (1, 3):
+        raise ValueError(f'the photo has shape {tuple(photo.shape)}, expected (3, H, W) or (1, H, W).')
+    pixels = photo.detach().clamp(0, 1).mul(255).round().to(torch.uint8).cpu().expand(3, -1, -1)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+# ----------------------------------------------------------------------------------------------------- kernel grid
+
+
+def _picture_scale(height: int, width: int) -> float:
+    longer = max(height, width)
+    if longer > LONGEST_PICTURE:
+        return LONGEST_PICTURE / longer
+    return float(min(8, -(-SHORTEST_PICTURE // longer)))
+
+
+def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    smaller = size[0] < picture.shape[0]
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def _under_ink(picture: np.ndarray) -> np.ndarray:
+    """Darken and mostly remove the colour, so that the ink stands out on any photo; float32."""
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    low, high = UNDER_INK
+    return low + (high - low) / 255 * (gray + COLOUR_KEPT * (picture - gray))
+
+
+def _sample(
+    field: BlurField | PixelField, cell: float
+) -> tuple[list[int], list[int], list[tuple[int, int]], np.ndarray]:
+    """The rows and columns of a grid of pixels, the pixels themselves, and their kernels (M, K, K)."""
+    rows, columns = (_grid(length, cell) for length in field.image_size)
+    points = [(row, column) for row in rows for column in columns]
+    kernels = field.kernels_at(torch.tensor(points, device=field.device))[0]
+    return rows, columns, points, kernels.detach().float().cpu().numpy()
+
+
+def _grid(length: int, cell: float) -> list[int]:
+    """Evenly spaced pixels, as many as fit with `cell` pixels each."""
+    number = max(1, int(length / cell + 1e-6))
+    return [int((index + 0.5) * length / number) for index in range(number)]
+
+
+def _common_radius(kernels: np.ndarray) -> int:
+    """The smallest radius, in pixels, of a square around the middle that holds the path of every kernel (M, K, K)."""
+    middle = kernels.shape[-1] // 2
+    visible = kernels >= VISIBLE * kernels.max((1, 2), keepdims=True)
+    rows, columns = np.nonzero(visible.any(0))
+    reach = int(max(np.abs(rows - middle).max(), np.abs(columns - middle).max()))
+    return min(middle, max(reach + 1, SMALLEST_RADIUS))
+
+
+def _middle(kernels: np.ndarray, radius: int) -> np.ndarray:
+    middle = kernels.shape[-1] // 2
+    kept = slice(middle - radius, middle + radius + 1)
+    return kernels[..., kept, kept]
+
+
+def _normalised(values: np.ndarray) -> np.ndarray:
+    return (values / max(values.max(), 1e-12)).astype(np.float32)
+
+
+def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
+    """A kernel magnified to `side` pixels, in [0, 1]; dim parts are lifted so that the whole path shows.
+
+    A kernel that is no path but spread over its square is translucent, so that the photo is not covered.
+    """
+    larger = side > len(kernel)
+    path = cv2.resize(_normalised(kernel), (side, side), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
+    covered = _normalised(kernel).mean()
+    return min(1.0, math.sqrt(MOST_COVERED / covered)) * _normalised(np.clip(path, 0, 1)) ** 0.6
+
+
+def _direction_colour(kernel: np.ndarray) -> np.ndarray:
+    """The colour of a kernel's main axis; white for a kernel without one, such as a dot."""
+    weights = kernel / max(kernel.sum(), 1e-12)
+    along_y, along_x = np.indices(kernel.shape)
+    along_y, along_x = along_y - (weights * along_y).sum(), along_x - (weights * along_x).sum()
+    xx, yy, xy = ((weights * product).sum() for product in (along_x**2, along_y**2, along_x * along_y))
+    spread = math.hypot((xx - yy) / 2, xy)
+    longer, shorter = (math.sqrt(max(0.0, (xx + yy) / 2 + sign * spread)) for sign in (1, -1))
+    elongation = (longer - shorter) / (longer + shorter + 0.5)  # half a pixel: the path of a still camera
+    return _ink(math.atan2(-xy, (xx - yy) / 2) / 2, min(1.0, 1.3 * elongation))
+
+
+def _ink(angle: float, strength: float) -> np.ndarray:
+    """RGB levels; `angle` in radians, anticlockwise from the horizontal, with period pi; `strength` in [0, 1]."""
+    step, share = divmod(angle / math.pi % 1 * len(INKS), 1)
+    hue = (1 - share) * INKS[int(step) % len(INKS)] + share * INKS[(int(step) + 1) % len(INKS)]
+    return strength * hue + (1 - strength) * DOT_INK
+
+
+def _overlap(canvas: tuple[int, ...], stamp: tuple[int, ...], top: int, left: int) -> tuple[tuple, tuple]:
+    """Where a stamp lies on the canvas, and which part of it lies there."""
+    rows = slice(max(0, top), min(canvas[0], top + stamp[0]))
+    columns = slice(max(0, left), min(canvas[1], left + stamp[1]))
+    inside = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+    return (rows, columns), inside
+
+
+def _inked(canvas: np.ndarray, light: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Lay the light over the canvas, with a soft shadow that parts it from a bright background."""
+    shadow = np.clip(1.5 * cv2.GaussianBlur(cv2.dilate(light, np.ones((5, 5), np.uint8)), (0, 0), 3), 0, 1)
+    shaded = canvas * (1 - 0.7 * shadow[..., None])
+    return np.rint(shaded + (colour - shaded) * light[..., None]).clip(0, 255).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------- text and layout
+
+
+def _paper(height: int, width: int) -> np.ndarray:
+    return np.tile(PAPER, (height, width, 1))
+
+
+def _line(width: int, left: list[tuple], right: list[tuple] = (), height: int = STRIP) -> np.ndarray:
+    """A line of text on paper; every piece is (distance from its side in pixels, text, colour)."""
+    image = Image.fromarray(_paper(height, width))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
+    for distance, text, colour in left:
+        draw.text((distance, height // 2), text, colour, font, anchor='lm')
+    for distance, text, colour in right:
+        draw.text((width - distance, height // 2), text, colour, font, anchor='rm')
+    return np.array(image)
+
+
+def _text_width(text: str) -> int:
+    return math.ceil(ImageFont.load_default(15).getlength(text))
+
+
+def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray | None:
+    """The length of a path in pixels of the photo, and the colours of directions; None where there is no room."""
+    length = min((5, 10, 20, 50), key=lambda pixels: abs(pixels * magnification - 60))
+    bar = max(1, round(length * magnification))
+    scale_text = f'{length} px of motion (paths drawn {magnification / scale:.1f} x life size)'
+    direction_text = 'direction'
+    start = 12 + bar + 10
+    end = width - 12 - 6 * 30 - 10
+    if start + _text_width(scale_text) + 30 + _text_width(direction_text) > end:
+        return None
+    strip = _line(width, [(start, scale_text, TEXT)], [(width - end, direction_text, TEXT)])
+    middle = STRIP // 2
+    strip[middle - 1 : middle + 1, 12 : 12 + bar] = TEXT
+    for x in (12, 12 + bar - 1):
+        strip[middle - 5 : middle + 5, x] = TEXT
+    for index in range(6):
+        angle = index * math.pi / 6
+        x = end + 10 + 30 * index + 15
+        dx, dy = 10 * math.cos(angle), -10 * math.sin(angle)
+        ends = [tuple(round(8 * value) for value in (x + s * dx, middle + s * dy)) for s in (-1, 1)]
+        colour = tuple(float(level) for level in _ink(angle, 1.0))
+        cv2.line(strip, *ends, colour, 3, cv2.LINE_AA, 3)
+    return strip
+
+
+def _montage_legend(width: int, left_out: int, number: int) -> np.ndarray:
+    """What the maps mean, over as many lines as the width asks for."""
+    texts = ['kernels above, their mixing below, by their share of the photo']
+    if left_out:
+        texts.append(f'{left_out} of {number} kernels are hardly used and not shown')
+    lines = []
+    for text in texts:
+        for word in text.split():
+            if lines and lines[-1][0] is text and _text_width(f'{lines[-1][1]} {word}') <= width - 2 * GAP:
+                lines[-1] = (text, f'{lines[-1][1]} {word}')
+            else:
+                lines.append((text, word))
+    ramp = _resize(_colour(np.linspace(0, 1, 100)[None], cv2.COLORMAP_VIRIDIS), (10, 100))
+    scale = _line(width, [(GAP, '0', TEXT), (GAP + 122, '1', TEXT)])
+    scale[STRIP // 2 - 5 : STRIP // 2 + 5, GAP + 14 : GAP + 114] = ramp[:, : max(0, width - GAP - 14)]
+    return np.vstack([*(_line(width, [(GAP, text, TEXT)], height=22) for _, text in lines), scale])
+
+
+def _colour(values: np.ndarray, colours: int) -> np.ndarray:
+    levels = (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, colours), cv2.COLOR_BGR2RGB)
+
+
+def _columns(number: int, tallness: float) -> int:
+    """As many columns as make the montage about 4 : 3 with few places left empty."""
+    return min(
+        range(1, number + 1),
+        key=lambda n: abs(math.log(n / (math.ceil(number / n) * tallness) / 1.33)) + 0.15 * (-number % n),
+    )
+
+
+def _tiled(pictures: list[np.ndarray], columns: int) -> np.ndarray:
+    """Put pictures of one size into rows, with gaps between and around."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    canvas = _paper(rows * (height + GAP) + GAP, columns * (width + GAP) + GAP)
+    for index, picture in enumerate(pictures):
+        top, left = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
+        canvas[top : top + height, left : left + width] = picture
+    return canvas
