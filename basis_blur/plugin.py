@@ -1,7 +1,8 @@
 """Importing this module registers basis_blur in BasicSR: networks, losses, datasets, metrics, models.
 
 An option file loads it by its first line, `plugin: !!python/name:basis_blur.plugin.loaded`; the start-up hook and
-`basis-blur train` import it. What BasicSR itself lacks on this machine is mended in `basis_blur.bridges.basicsr.mended`.
+`basis-blur train` import it. What BasicSR itself lacks on this machine is mended in
+`basis_blur.bridges.basicsr.mended`.
 """
 
 from __future__ import annotations

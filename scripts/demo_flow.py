@@ -25,11 +25,11 @@ import torch
 from demo import DATA, KERNELS, PHOTOS, ROOT, SHARP_PHOTO, command, prepare_photos, shaken, step
 
 import basis_blur as bb
-from basis_blur.photos.image_io import read_photo, write_photo
+from basis_blur.deblurring.restoring import restore
 from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.pixel_blur import PixelBlur
-from basis_blur.estimation.pipeline import restore
+from basis_blur.photos.image_io import read_photo, write_photo
 from basis_blur.photos.pictures import draw_kernel_grid, draw_side_by_side, draw_sigma, write_picture
 
 STAGES = ('train_kernel_flow_quick', 'train_latent_kernel_quick', 'train_ufpnet_quick')

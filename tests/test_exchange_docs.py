@@ -9,11 +9,12 @@ import torch
 
 from basis_blur.archs import ARCHS
 from basis_blur.bridges import torchvision_shim
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.tiff import write_field_tiff
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
-from basis_blur.estimation.pipeline import deblur, estimate_blur
+from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH
 from basis_blur.weights.checkpoints import load_network, save_network
 

@@ -11,11 +11,15 @@ import basis_blur
 
 PACKAGE = Path(basis_blur.__file__).parent
 FLOORS = [
-    {'errors', 'files', 'field', 'interrupts', 'modes', 'ops', 'options'},
-    {'restoration', 'simulation', 'archs', 'losses', 'metrics'},
-    {'weights', 'tiling', 'visualize', 'image_io', 'field_tiff', 'export'},
-    {'pipeline', 'refinement', 'differentiable', 'fusion', 'trust'},
-    {'data', 'models'},
+    {'foundation'},
+    {'field', 'ops'},
+    {'simulation', 'photos', 'archs'},
+    {'estimation', 'restoration', 'losses', 'metrics'},
+    {'weights'},
+    {'deblurring'},
+    {'objectives'},
+    {'data'},
+    {'models'},
     {'bridges', 'plugin', 'registry'},
     {'cli', '__main__'},
 ]

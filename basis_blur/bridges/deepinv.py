@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from basis_blur.bridges import torchvision_shim
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 
 if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur

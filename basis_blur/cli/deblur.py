@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from basis_blur.archs.iterate_fusion_arch import IterateFusion
     from basis_blur.archs.ufpnet_arch import Restored
+    from basis_blur.estimation.refinement import CodeRefinement, Refinement
     from basis_blur.field.blur_field import BlurField
     from basis_blur.photos.image_io import Photo
-    from basis_blur.estimation.refinement import CodeRefinement, Refinement
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
 second network makes one photo (--method rl), or by a network that restores photos with the kernels it
@@ -206,7 +206,7 @@ def check_method(args: argparse.Namespace) -> None:
     if args.iterations is not None and args.fusion not in (None, NO_FUSION):
         raise InputError('--iterations means nothing with --fusion, which says how many it needs; leave one out.')
     if args.tile is not None:
-        from basis_blur.estimation.pipeline import OVERLAP
+        from basis_blur.deblurring.restoring import OVERLAP
 
         if args.tile <= OVERLAP:
             raise InputError(f'--tile is {args.tile}, expected more than the {OVERLAP} pixels by which tiles overlap.')
@@ -254,10 +254,12 @@ def by_richardson_lucy(
     """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
     from tqdm import tqdm
 
-    from basis_blur.estimation.pipeline import check_larger_than_kernel, deblur_iterates, fuse
-    from basis_blur.restoration.settings import step_towards, steps_for
     from basis_blur.estimation.trust import doubts_of_restoration
+    from basis_blur.ops.photo import check_larger_than_kernel
     from basis_blur.photos.pictures import draw_kernel_grid, write_picture
+    from basis_blur.restoration.deblur import deblur_iterates
+    from basis_blur.restoration.fusion import fuse
+    from basis_blur.restoration.settings import step_towards, steps_for
 
     field = estimate(task.photo, photo)
     check_larger_than_kernel(photo.pixels, field.kernel_size)
@@ -308,7 +310,7 @@ def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespac
     """Return the photo as a UFPNet restores it; write its kernels and their uncertainty if they are wanted."""
     from tqdm import tqdm
 
-    from basis_blur.estimation.pipeline import restore
+    from basis_blur.deblurring.restoring import restore
     from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, write_picture
 
     pixels = photo.pixels.to(next(net.parameters()).device)
@@ -375,8 +377,8 @@ def _restored_by_refined_codes(
 ) -> Tensor:
     from tqdm import tqdm
 
-    from basis_blur.field.blur_field import PixelField
     from basis_blur.estimation.refinement import refine_codes
+    from basis_blur.field.blur_field import PixelField
     from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 
     colour = pixels.expand(-1, 3, -1, -1)

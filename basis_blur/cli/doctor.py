@@ -86,8 +86,8 @@ def _print_basicsr() -> str | None:
     except Exception as error:  # whatever it is, telling it is what this command is for
         _line('basicsr', f'cannot be used  {spec.origin}')
         return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}'
-    from basis_blur.bridges.basicsr import mended as compatibility
     from basis_blur.bridges import torchvision_shim
+    from basis_blur.bridges.basicsr import mended as compatibility
 
     _line('basicsr', f'{version}  {Path(spec.origin).parent}')
     print(f'\nRegistered in BasicSR ({plugin.loaded}):')

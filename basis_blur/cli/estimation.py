@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from basis_blur.estimation.trust import Doubt
     from basis_blur.field.blur_field import BlurField
     from basis_blur.photos.image_io import Photo
-    from basis_blur.estimation.trust import Doubt
 
 DEFAULT_WEIGHTS = 'basis_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
@@ -90,8 +90,8 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
     device = _device(args.device)
     if kernels is not None:
         return _saved_field(kernels, device)
-    from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
     from basis_blur.estimation.trust import doubts_of_estimate
+    from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
     from basis_blur.weights.checkpoints import load_network
 
     net = load_network(args.weights, device=device, expect=FIELD_NETWORKS)
@@ -111,7 +111,7 @@ def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable
 def _estimate(net: nn.Module, path: Path, pixels: Tensor, args: argparse.Namespace) -> BlurField:
     from tqdm import tqdm
 
-    from basis_blur.estimation.pipeline import estimate_blur, estimate_blur_at_half_size
+    from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
     from basis_blur.estimation.trust import estimate_blur_at_best_size
 
     if args.estimate_at == 'full':

@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.output)
     size = None if args.size is None else size_of(args.size)
 
-    from basis_blur.weights.export import GAMMA, export_onnx, save_program
     from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
     from basis_blur.weights.checkpoints import load_network
+    from basis_blur.weights.export import GAMMA, export_onnx, save_program
 
     net = load_network(args.weights)
     if args.gamma is not None and type(net).__name__ not in FIELD_NETWORKS:

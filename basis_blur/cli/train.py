@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     check_option_file(args, is_train=True)
     from basicsr.train import train_pipeline
 
-    from basis_blur.foundation import interrupts
     from basis_blur.bridges.basicsr.mended import saving_on_interrupts
+    from basis_blur.foundation import interrupts
 
     set_basicsr_arguments(args, ['--auto_resume'] if args.auto_resume else [])
     try:

@@ -23,9 +23,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.estimation.by_network import light_for
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.camera_response import GAMMA
-from basis_blur.estimation.pipeline import deblur_iterates, light_for
+from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import (
     ITERATIONS,

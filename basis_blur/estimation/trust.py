@@ -18,18 +18,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.estimation.pipeline import (
-    SAMPLE_SIDE,
-    SAMPLES,
-    estimate_blur,
-    estimate_blur_at_half_size,
-)
+from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of
-from basis_blur.estimation.tiling import spread_windows
 
 RIM = 0.45  # of a kernel's side; farther from the middle, across or down, is its rim
 RIM_LIGHT = 0.02  # of a kernel; more in its rim means that the blur goes on outside
@@ -47,6 +42,7 @@ RESIDUAL_RATIO = 3  # over the noise
 # 0.04, and gain no less than the others; 35 % leave more than 0.025. Of those that lose by the kernels of another
 # photo, half leave more than 0.04.
 LEAST_RESIDUAL, LEAST_RESIDUAL_ESTIMATED = 0.025, 0.04
+SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
 UNKNOWN_LIGHT = 0.01  # of a pixel, from places that may be clipped
 
 
@@ -171,7 +167,7 @@ def estimate_blur_at_best_size(net: nn.Module, photo: Tensor, gamma: float = 2.2
     """Estimate the blur of a photo, at half its size where it is larger than the kernels.
 
     Args:
-        net, photo, gamma: as for `basis_blur.estimation.pipeline.estimate_blur`.
+        net, photo, gamma: as for `basis_blur.estimation.by_network.estimate_blur`.
 
     Returns:
         The field, and whether it is of half size: in a tenth of the photo or more, the kernels of full size reach their

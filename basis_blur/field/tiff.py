@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 from torch import Tensor
 
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
 
 SUFFIXES = ('.tif', '.tiff')

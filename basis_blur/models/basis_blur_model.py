@@ -18,8 +18,9 @@ import torch
 from basicsr.losses import build_loss
 from torch import Tensor
 
+from basis_blur.archs.modes import evaluation_mode
 from basis_blur.field.blur_field import BlurField
-from basis_blur.objectives.basis_objective import BasisObjective, reblur
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
@@ -28,11 +29,10 @@ from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.archs.modes import evaluation_mode
+from basis_blur.objectives.basis_objective import BasisObjective, reblur
 from basis_blur.ops.camera_response import to_linear
-from basis_blur.foundation.options import Option, OptionError
-from basis_blur.estimation.pipeline import deblur
 from basis_blur.photos.pictures import draw_kernel_grid
+from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion
 
 SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')

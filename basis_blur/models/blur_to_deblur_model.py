@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from basicsr.losses import build_loss
 from torch import Tensor, nn
 
-from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.objectives.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
-from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.foundation.options import Option, OptionError
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.models.ufpnet_model import UFPNetModel
+from basis_blur.objectives.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
 from basis_blur.weights.checkpoints import load_network
 
 

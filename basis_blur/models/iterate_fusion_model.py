@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.objectives.iterate_fusion import fused_and_alone, iterate_stack, random_views
-from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
+from basis_blur.estimation.by_network import estimate_blur
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.models.batch import gamma_of
 from basis_blur.models.ufpnet_model import UFPNetModel
-from basis_blur.foundation.options import Option, OptionError
-from basis_blur.estimation.pipeline import estimate_blur
+from basis_blur.objectives.iterate_fusion import fused_and_alone, iterate_stack, random_views
+from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
 from basis_blur.weights.checkpoints import load_network
 
 

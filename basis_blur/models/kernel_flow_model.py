@@ -18,13 +18,13 @@ from basicsr.utils import get_root_logger
 from torch import Tensor
 
 from basis_blur.archs.kernel_flow_arch import LEVELS
+from basis_blur.archs.modes import evaluation_mode
 from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
 from basis_blur.metrics.kernel import kernel_l1
 from basis_blur.metrics.kernel_statistics import statistics_table
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.archs.modes import evaluation_mode
-from basis_blur.foundation.options import Option, OptionError
 from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 
 SAMPLES = 1000  # that are drawn for the table

@@ -48,8 +48,8 @@ from tqdm import tqdm
 from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import atomic_path, check_is_file
-from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.photos.pictures import write_picture
 from basis_blur.weights.checkpoints import load_network
 

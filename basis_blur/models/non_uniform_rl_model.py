@@ -18,12 +18,13 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor
 
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.options import Option, OptionError, options_of, read_options
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
-from basis_blur.foundation.options import Option, OptionError, options_of, read_options
-from basis_blur.estimation.pipeline import deblur, estimate_blur
 from basis_blur.photos.pictures import draw_kernel_grid, write_picture
+from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion
 
 RL_OPTIONS = {key: options_of(deblur)[key] for key in ('iterations', 'strength', 'tv_weight')}

@@ -26,11 +26,17 @@ from torch import Tensor, nn
 
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
-from basis_blur.foundation.errors import InputError
+from basis_blur.archs.modes import evaluation_mode
 from basis_blur.field.blur_field import BlurField, PixelField
-from basis_blur.objectives.basis_objective import reblur
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.metrics.kernel import field_errors
+from basis_blur.metrics.psnr import psnr
+from basis_blur.models.batch import gamma_of, tensors_of
+from basis_blur.models.network_model import NetworkModel
+from basis_blur.objectives.basis_objective import reblur
 from basis_blur.objectives.self_supervised_objective import (
     Estimate,
     estimate_of,
@@ -38,12 +44,6 @@ from basis_blur.objectives.self_supervised_objective import (
     scene_of,
     self_supervised_loss,
 )
-from basis_blur.metrics.kernel import field_errors
-from basis_blur.metrics.psnr import psnr
-from basis_blur.models.batch import gamma_of, tensors_of
-from basis_blur.models.network_model import NetworkModel
-from basis_blur.archs.modes import evaluation_mode
-from basis_blur.foundation.options import Option, OptionError
 from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, put_side_by_side
 from basis_blur.weights.checkpoints import load_decoder, load_network
 

@@ -18,13 +18,13 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor, nn
 
+from basis_blur.deblurring.restoring import restore
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.objectives.restoration_objective import pair_in, restoration_losses
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.foundation.options import Option, OptionError
-from basis_blur.estimation.pipeline import restore
+from basis_blur.objectives.restoration_objective import pair_in, restoration_losses
 from basis_blur.photos.pictures import draw_side_by_side
 from basis_blur.weights.checkpoints import load_network
 

@@ -17,8 +17,9 @@ slower than tremor, and is not imitated. A test compares the spectra where the r
 Kernel number i of a seed depends on nothing but (seed, i), bit by bit: a million kernels can be drawn in any order,
 in any number of processes, and be continued after an interruption.
 
-Convention: kernels are point spread functions (see `basis_blur.field.blur_field`). Their centre of mass is the middle pixel, so
-    that a blurred picture is not shifted. The outermost ring of pixels is empty: the support is smaller than K.
+Convention: kernels are point spread functions (see `basis_blur.field.blur_field`). Their centre of mass is the middle
+    pixel, so that a blurred picture is not shifted. The outermost ring of pixels is empty: the support is smaller than
+    K.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, UFPNet
+from basis_blur.archs.modes import evaluation_mode
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
-from basis_blur.archs.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

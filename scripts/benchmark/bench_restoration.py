@@ -26,8 +26,8 @@ from measure import print_table, report_claims, time_alternately, write_json
 from torch import Tensor
 
 import basis_blur as bb
-from basis_blur.photos.image_io import read_photo
 from basis_blur.metrics.psnr import psnr
+from basis_blur.photos.image_io import read_photo
 
 PHOTOS = Path(skimage.__file__).parent / 'data'
 TUNED_ON = (

@@ -44,13 +44,13 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 import basis_blur as bb
-from basis_blur.estimation import trust
 from basis_blur.archs import UFPNet
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
+from basis_blur.estimation import trust
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.photos.image_io import SUFFIXES, read_photo, write_photo
 from basis_blur.metrics.aligned import plain_score, realblur_score
+from basis_blur.photos.image_io import SUFFIXES, read_photo, write_photo
 from basis_blur.photos.pictures import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
 from basis_blur.weights.checkpoints import load_fusion
 

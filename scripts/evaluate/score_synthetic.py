@@ -47,12 +47,12 @@ from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.data.segmentation import FORMS
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basis_blur.foundation.errors import InputError
-from basis_blur.objectives.iterate_fusion import fused_and_alone
-from basis_blur.objectives.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.objectives.basis_objective import reblur
+from basis_blur.objectives.iterate_fusion import fused_and_alone
 from basis_blur.weights.checkpoints import load_fusion
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'

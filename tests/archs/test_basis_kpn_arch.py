@@ -6,8 +6,8 @@ from torch import nn
 
 from basis_blur.archs import ARCHS
 from basis_blur.archs.basis_kpn_arch import BasisKPN, reflect_to_multiple
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import options_of, read_options
 
 

@@ -7,8 +7,8 @@ import torch
 
 from basis_blur.bridges import deepinv as bridge
 from basis_blur.bridges import torchvision_shim
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad, ReplicatePad, ZeroPad
 

@@ -27,18 +27,19 @@ from basis_blur.data import kernel_dataset, synthetic_blur_dataset  # noqa: E402
 from basis_blur.data.kernel_dataset import derive_normalization  # noqa: E402
 from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels  # noqa: E402
 from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos  # noqa: E402
-from basis_blur.foundation.errors import InputError  # noqa: E402
+from basis_blur.estimation.by_network import estimate_blur  # noqa: E402
 from basis_blur.field.blur_field import BlurField  # noqa: E402
+from basis_blur.foundation.errors import InputError  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
 from basis_blur.models.iterate_fusion_model import IterateFusionModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
-from basis_blur.estimation.pipeline import deblur, estimate_blur  # noqa: E402
-from basis_blur.registry import DATASETS, VISUALIZERS  # noqa: E402
-from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
 from basis_blur.photos.pictures import draw_kernel_grid  # noqa: E402
+from basis_blur.registry import DATASETS, VISUALIZERS  # noqa: E402
+from basis_blur.restoration.deblur import deblur  # noqa: E402
+from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
 from basis_blur.weights.checkpoints import load_network, save_network  # noqa: E402
 
 CONFIGS = sorted(Path(__file__).parents[2].glob('configs/*.py'))

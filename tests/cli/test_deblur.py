@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from basis_blur.estimation import pipeline
 from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
+from basis_blur.estimation import by_network
 from basis_blur.field.blur_field import BlurField
-from basis_blur.photos.image_io import Photo, read_photo, write_photo
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.photos.image_io import Photo, read_photo, write_photo
+from basis_blur.restoration import deblur as restoration
 from basis_blur.restoration import settings
 from basis_blur.weights.checkpoints import NAMES, load_network, save_network
 
@@ -35,7 +36,7 @@ def negatives(monkeypatch):
             callback(iteration)
         return (1 - photo).repeat(1, len(iterations), 1, 1)
 
-    monkeypatch.setattr(pipeline, 'deblur_iterates', deblur_iterates)
+    monkeypatch.setattr(restoration, 'deblur_iterates', deblur_iterates)
     return calls
 
 
@@ -264,7 +265,7 @@ def test_the_blur_can_be_estimated_at_half_size(tmp_path, negatives, weights):
     assert main([*arguments, 'half', '-o', str(tmp_path / 'b.png')]) == 0
     assert main([*arguments, 'full', '-o', str(tmp_path / 'c.png')]) == 0
     assert [call['field'].kernel_size for call in negatives] == [2 * KERNEL_SIZE - 1, KERNEL_SIZE]
-    expected = pipeline.estimate_blur_at_half_size(load_network(weights), pixels)
+    expected = by_network.estimate_blur_at_half_size(load_network(weights), pixels)
     torch.testing.assert_close(negatives[0]['field'].kernels, expected.kernels)
 
 

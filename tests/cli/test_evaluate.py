@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from basis_blur.cli.main import main
-from basis_blur.photos.image_io import read_photo, write_photo
 from basis_blur.metrics.aligned import align, koehler_score, plain_score, realblur_score
+from basis_blur.photos.image_io import read_photo, write_photo
 
 
 def scene(seed: int) -> torch.Tensor:

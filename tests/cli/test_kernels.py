@@ -8,9 +8,9 @@ from PIL import Image
 
 from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
 from basis_blur.photos.image_io import read_photo, write_photo
-from basis_blur.estimation.pipeline import estimate_blur
 from basis_blur.weights.checkpoints import load_network, save_network
 
 

@@ -16,8 +16,8 @@ from basis_blur.data.kernel_lmdb import KernelLmdb, KernelRecipe, prepare_kernel
 from basis_blur.data.lmdb_store import LmdbWriter
 from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import OptionError
 from basis_blur.simulation.scene_blur import blur_scene
 

@@ -5,8 +5,9 @@ import torch
 
 from basis_blur.archs import ARCHS
 from basis_blur.deblurring.differentiable import Deblur, deblur_iterates_with_gradients, deblur_with_gradients
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
-from basis_blur.estimation.pipeline import deblur, deblur_iterates, estimate_blur
+from basis_blur.restoration.deblur import deblur, deblur_iterates
 
 NAMES = ['photo', 'kernels', 'mixing']
 STEP = 1e-8  # shorter than the way to the next kink: a pixel at a limit, a step that is cut

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from basis_blur.estimation.pipeline import restore
+from basis_blur.deblurring.restoring import restore
 
 
 class Brighter(nn.Module):

@@ -4,18 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from basis_blur.estimation import pipeline
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.nafnet_arch import NAFNet
-from basis_blur.foundation.errors import InputError
+from basis_blur.deblurring.restoring import restore
+from basis_blur.estimation import by_network
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField, CompactField
+from basis_blur.foundation.errors import InputError
 from basis_blur.ops import rows
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.linear_operator import dot_test
+from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.tiled_blur import TiledBlur
-from basis_blur.estimation.pipeline import deblur, estimate_blur, restore
+from basis_blur.ops.windows import Feathered, spread_windows, tile_windows
+from basis_blur.restoration import deblur as restoration
+from basis_blur.restoration.deblur import deblur
 from basis_blur.simulation.camera_shake import shake_kernels
-from basis_blur.estimation.tiling import Feathered, spread_windows, tile_windows, with_smaller_tiles
 
 LEVEL = 1 / 255
 
@@ -94,12 +98,13 @@ def test_a_compact_field_is_the_field_to_sixteen_bits():
 def test_large_photos_get_compact_fields(kpn, monkeypatch):
     photo = smooth_photo(64, 96)
     expected = estimate_blur(kpn, photo)
-    monkeypatch.setattr(pipeline, 'WHOLE_PIXELS', 64 * 96 - 1)
+    for module in (by_network, restoration):
+        monkeypatch.setattr(module, 'WHOLE_PIXELS', 64 * 96 - 1)
     for tile in (None, 32):
         found = estimate_blur(kpn, photo, tile=tile)
         assert isinstance(found, CompactField)
         torch.testing.assert_close(found.mixing, expected.mixing, rtol=0, atol=0.51 / 32767)
-    monkeypatch.setattr(pipeline, 'TILE', 40)
+    monkeypatch.setattr(restoration, 'TILE', 40)
     assert (deblur(photo, found) - deblur(photo, expected, tile=64)).abs().max() < 0.5 * LEVEL
 
 
@@ -168,7 +173,7 @@ def test_richardson_lucy_falls_back_to_windows(monkeypatch):
     def full(_):
         raise torch.OutOfMemoryError('no memory')
 
-    monkeypatch.setattr(pipeline, 'BasisBlur', full)
+    monkeypatch.setattr(restoration, 'BasisBlur', full)
     with pytest.warns(UserWarning, match='tiles of 1024 pixels'):
         found = deblur(photo, field)
     torch.testing.assert_close(found, whole, rtol=1e-9, atol=1e-9)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from basis_blur.foundation.errors import InputError
+from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
 from basis_blur.field.blur_field import BlurField
-from basis_blur.estimation.pipeline import estimate_blur, estimate_blur_at_half_size
+from basis_blur.foundation.errors import InputError
 
 
 class Listener(nn.Module):

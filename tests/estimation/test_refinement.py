@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from basis_blur.archs.ufpnet_arch import UFPNet
+from basis_blur.estimation.refinement import refine_codes, refine_field
 from basis_blur.field.blur_field import BlurField
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.estimation.refinement import refine_codes, refine_field
 
 
 def line_kernel(size, horizontal):

@@ -5,17 +5,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basis_blur.foundation.errors import InputError
-from basis_blur.field.blur_field import BlurField
-from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.estimation.pipeline import deblur, estimate_blur, estimate_blur_at_half_size
+from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
 from basis_blur.estimation.trust import (
     doubts_of_estimate,
     doubts_of_restoration,
     estimate_blur_at_best_size,
     share_beyond_kernels,
 )
+from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.restoration.deblur import deblur
 
 SIZE = 9
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField, CompactField
+from basis_blur.foundation.errors import InputError
 
 
 def make_field():

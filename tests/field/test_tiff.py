@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.tiff import LARGEST, write_field_tiff
+from basis_blur.foundation.errors import InputError
 
 
 def make_field():

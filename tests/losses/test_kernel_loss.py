@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
-from basis_blur.losses.kernel_loss import KernelLoss
+from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import options_of, read_options
+from basis_blur.losses.kernel_loss import KernelLoss
 
 
 def random_field(photos=2, basis=5, size=7, height=9, width=11, dtype=None):

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.options import options_of, read_options
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import DARKEST, camera_response, photo_of
-from basis_blur.foundation.options import options_of, read_options
 
 
 def random_field(photos=2, basis=3, size=5, height=6, width=7, dtype=None):

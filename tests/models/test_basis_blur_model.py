@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader, default_collate
 
 from basis_blur.archs import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.foundation.errors import InputError
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.options import OptionError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.basis_blur_model import BasisBlurModel
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel
-from basis_blur.foundation.options import OptionError
-from basis_blur.estimation.pipeline import deblur, estimate_blur
+from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network
 
 NETWORK = {'type': 'BasisKPN', 'num_feat': 4, 'num_kernels': 2, 'norm': 'group'}

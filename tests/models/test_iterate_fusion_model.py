@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from basis_blur.archs import BasisKPN
-from basis_blur.objectives.iterate_fusion import iterate_stack
-from basis_blur.models.iterate_fusion_model import IterateFusionModel
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import OptionError
-from basis_blur.estimation.pipeline import deblur, estimate_blur
+from basis_blur.models.iterate_fusion_model import IterateFusionModel
+from basis_blur.objectives.iterate_fusion import iterate_stack
+from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network
 
 TRAIN = {'pixel_opt': {'type': 'PSNRLoss'}, 'views': 2, 'view_size': 32}

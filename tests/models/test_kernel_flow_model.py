@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, default_collate
 from basis_blur.bridges.basicsr.option_check import read_option_file
 from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
 from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels
-from basis_blur.models.kernel_flow_model import KernelFlowModel
 from basis_blur.foundation.options import OptionError
+from basis_blur.models.kernel_flow_model import KernelFlowModel
 from basis_blur.weights.checkpoints import load_network
 
 QUICK = Path(__file__).parents[2] / 'options' / 'train_kernel_flow_quick.yml'

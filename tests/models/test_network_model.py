@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.models import network_model
 from basis_blur.foundation.options import OptionError
+from basis_blur.models import network_model
 from basis_blur.weights.checkpoints import load_network
 
 

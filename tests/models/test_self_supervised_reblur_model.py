@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from basis_blur.archs import CorrelationKPN, KernelFlow
 from basis_blur.foundation.errors import InputError
-from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel
 from basis_blur.foundation.options import OptionError
+from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel
 from basis_blur.weights.checkpoints import load_network, save_network
 
 NETWORK = {'type': 'LatentKernelNet', 'kernel_size': 5, 'width': 4, 'flow_blocks': 2, 'flow_hidden': 4}

@@ -7,7 +7,8 @@ import basis_blur as bb
 from basis_blur.archs import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import FIRST_STEP, IterateFusion
 from basis_blur.objectives.iterate_fusion import iterate_stack, random_views
-from basis_blur.estimation.pipeline import deblur_iterates, fuse
+from basis_blur.restoration.deblur import deblur_iterates
+from basis_blur.restoration.fusion import fuse
 
 SIZES = {'iterations': (1, 3), 'width': 4, 'deep_width': 6, 'blocks': 2, 'deep_blocks': 1}
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 from basis_blur.photos.pictures import (
     draw_basis_montage,
     draw_kernel_grid,

@@ -2,13 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from basis_blur.foundation.errors import InputError
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_srgb
-from basis_blur.estimation.pipeline import deblur
+from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import (
     ESTIMATED_ITERATIONS,
     ESTIMATED_STRENGTH,

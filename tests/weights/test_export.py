@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from basis_blur.weights import export
 from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, LatentKernelNet, UFPNet
 from basis_blur.cli.main import main
 from basis_blur.foundation.errors import InputError
-from basis_blur.weights.export import export_onnx, export_program
 from basis_blur.photos.image_io import write_photo
+from basis_blur.weights import export
 from basis_blur.weights.checkpoints import load_network, save_network
+from basis_blur.weights.export import export_onnx, export_program
 
 UFPNET = {'kernel_size': 3, 'estimator_width': 2, 'flow_hidden': 2, 'flow_blocks': 1}
 LIGHT = {'width': 2, 'enc_blocks': (1,), 'dec_blocks': (0,), 'middle_blocks': 0, 'attention_levels': (0,)}

@@ -35,7 +35,6 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import check_resume, get_root_logger
 from torch.nn.parallel import DistributedDataParallel
 
-from basis_blur.foundation import interrupts
 from basis_blur.bridges.basicsr.option_check import (
     OptionLoader,
     apply_overrides,
@@ -45,6 +44,7 @@ from basis_blur.bridges.basicsr.option_check import (
     value_of_text,
 )
 from basis_blur.data.sample_stream import SampleStream, SeededDataset
+from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import check_is_file, remove_partials
 

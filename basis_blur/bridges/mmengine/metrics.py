@@ -19,12 +19,12 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from basis_blur.field.blur_field import PixelField
-from basis_blur.objectives.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
-from basis_blur.objectives.self_supervised_objective import scene_of
 from basis_blur.metrics.aligned import realblur_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.objectives.basis_objective import reblur
+from basis_blur.objectives.self_supervised_objective import scene_of
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.registry import METRICS
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from basis_blur import losses
 from basis_blur.archs import ARCHS
 from basis_blur.archs.latent_kernel_arch import LatentKernels
-from basis_blur.foundation.errors import InputError
+from basis_blur.deblurring.restoring import restore
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField, PixelField
-from basis_blur.objectives.iterate_fusion import iterate_stack, random_views
-from basis_blur.objectives.basis_objective import BasisObjective
+from basis_blur.foundation.errors import InputError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
@@ -36,6 +36,8 @@ from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
+from basis_blur.objectives.basis_objective import BasisObjective
+from basis_blur.objectives.iterate_fusion import iterate_stack, random_views
 from basis_blur.objectives.restoration_objective import (
     BLUR_NETWORKS,
     FIELD_NETWORKS,
@@ -44,10 +46,15 @@ from basis_blur.objectives.restoration_objective import (
     pair_in,
     restoration_losses,
 )
-from basis_blur.objectives.self_supervised_objective import Estimate, estimate_of, has_pixel_kernels, self_supervised_loss
+from basis_blur.objectives.self_supervised_objective import (
+    Estimate,
+    estimate_of,
+    has_pixel_kernels,
+    self_supervised_loss,
+)
 from basis_blur.ops.camera_response import GAMMA, to_linear
-from basis_blur.estimation.pipeline import deblur, estimate_blur, restore
 from basis_blur.registry import MODELS, SCOPE
+from basis_blur.restoration.deblur import deblur
 from basis_blur.simulation.scene_blur import blur_scene
 from basis_blur.weights.checkpoints import load_decoder, load_fusion, load_network
 

@@ -12,8 +12,8 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
-from basis_blur.registry import VISUALIZERS
 from basis_blur.photos.pictures import PAPER, draw_kernel_grid
+from basis_blur.registry import VISUALIZERS
 
 
 @VISUALIZERS.register_module()

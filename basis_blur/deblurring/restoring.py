@@ -1,0 +1,117 @@
+"""Photos through a restoring network, such as UFPNet, tile by tile if wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.archs.basis_kpn_arch import SIZE_MULTIPLE
+from basis_blur.archs.modes import evaluation_mode
+from basis_blur.archs.shared_means import shared_means, takes_means
+from basis_blur.ops.memory import LEAST_TILE, with_smaller_tiles
+from basis_blur.ops.photo import check_photo
+from basis_blur.ops.windows import Feathered, Window, spread_windows, tile_windows
+
+OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
+
+
+@torch.no_grad()
+def restore(
+    net: nn.Module,
+    photo: Tensor,
+    tile: int | None = None,
+    overlap: int | None = None,
+    callback: Callable[[int, int], None] | None = None,
+    watch: Callable[[Window, Any], None] | None = None,
+) -> Tensor:
+    """Restore a photo with a network that maps photos to photos, such as UFPNet.
+
+    A photo larger than `tile` is restored in tiles, kernels included, which fade into each other where they overlap;
+    memory then depends on the tile alone. Where the network takes means over a photo, all tiles take them from the
+    same windows of it. The network runs in evaluation mode and is afterwards in its mode of before.
+
+    Args:
+        net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns such a photo, a result with `.image`, or a list of
+            photos whose first is the restored one.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; gray is repeated, and the colours of the result averaged.
+        tile: largest side of a tile, pixels; by default the photo is restored as a whole where that takes a few GB,
+            as far as the network's hyper-parameters tell, and else in tiles for which it does.
+        overlap: of neighbouring tiles, pixels; by default a quarter of their side, but from 32 to 128.
+        callback: called after each tile with its number, from 1, and how many there are.
+        watch: called after each tile with its place, (rows, columns) as slices, and what the network returned; once
+            more from the start if memory did not suffice and the tiles are smaller.
+
+    Returns:
+        The restored photo in [0, 1], as `photo` is.
+
+    Raises:
+        ValueError: the photo is not as described, or `tile` is not larger than `overlap`.
+        InputError: memory does not suffice for small tiles.
+    """
+    check_photo(photo)
+    if tile is not None and not 0 <= _overlap_of(tile, overlap) < tile:
+        overlap = _overlap_of(tile, overlap)
+        raise ValueError(f'tiles of {tile} pixels overlap by {overlap}, expected less than their size, and >= 0.')
+    first = next(net.parameters(), photo)
+    colour = photo.to(first).expand(-1, 3, -1, -1)
+    size = photo.shape[-2:]
+
+    def work(side: int | None) -> Tensor:
+        whole = Feathered(colour, 0 if side is None else _overlap_of(side, overlap))
+        windows = tile_windows(size, side, whole.overlap)
+        with shared_means([net] if len(windows) > 1 else []):
+            if len(windows) > 1 and takes_means(net):
+                samples = spread_windows(size, side // 2, 4)
+                net(torch.cat([colour[(..., *window)] for window in samples]))
+            for number, window in enumerate(windows, 1):
+                result = net(colour[(..., *window)])
+                whole.add(window, _restored_photo(result))
+                if watch is not None:
+                    watch(window, result)
+                if callback is not None:
+                    callback(number, len(windows))
+        return whole.result().clamp_(0, 1)
+
+    with evaluation_mode(net):
+        tile = tile or restoring_tile(net, size)
+        result = with_smaller_tiles(work, tile, first_restoring_tile(net), 'restoring')
+    return (result if photo.shape[1] == 3 else result.mean(1, keepdim=True)).to(photo)
+
+
+def _overlap_of(tile: int, overlap: int | None) -> int:
+    return max(OVERLAP, min(LARGE_OVERLAP, tile // 4)) if overlap is None else overlap
+
+
+def _restored_photo(result) -> Tensor:
+    image = getattr(result, 'image', result)
+    return image if isinstance(image, Tensor) else image[0]
+
+
+# Restoring networks.
+WHOLE_NUMBERS = 1 << 30
+
+
+def restoring_tile(net: nn.Module, size: tuple[int, int]) -> int | None:
+    """Return the side of the tiles in which a network restores a photo (H, W); None for the whole.
+
+    Of a network without `hyper_parameters` nothing is known, and it is given the whole.
+    """
+    numbers = _numbers_of_pixel(net)
+    return None if numbers * size[0] * size[1] <= WHOLE_NUMBERS else first_restoring_tile(net)
+
+
+def first_restoring_tile(net: nn.Module) -> int:
+    """Return the side of tiles for a moderate use of memory."""
+    side = math.isqrt(3 * WHOLE_NUMBERS // 4 // max(1, _numbers_of_pixel(net)))
+    return min(1024, max(2 * LEAST_TILE, side // SIZE_MULTIPLE * SIZE_MULTIPLE))
+
+
+def _numbers_of_pixel(net: nn.Module) -> int:
+    """About how many numbers a network holds at once for each pixel of a photo; 0 where it does not tell."""
+    facts = getattr(net, 'hyper_parameters', {})
+    kernel_size = facts.get('kernel_size') if facts.get('kernel_attention', True) else None
+    return 8 * (kernel_size or 0) ** 2 + 16 * facts.get('width', 0)

@@ -1,0 +1,125 @@
+"""The blur of a photo as a network estimates it.
+
+    estimate_blur                   photo --to_linear--> network --> BlurField
+    estimate_blur_at_half_size      the same of the photo at half size, with kernels twice as large
+
+Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basis_blur.archs.basis_kpn_arch import BasisKPN
+from basis_blur.archs.modes import evaluation_mode
+from basis_blur.estimation.tiles import blur_of_tiles, blur_tile, first_blur_tile
+from basis_blur.field.blur_field import BlurField, CompactField, pack
+from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.ops.memory import with_smaller_tiles
+from basis_blur.ops.photo import check_larger_than_kernel, check_photo
+from basis_blur.ops.windows import WHOLE_PIXELS
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
+
+
+def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int | None = None) -> BlurField:
+    """Estimate the blur of every pixel of a photo.
+
+    The network runs in evaluation mode and without gradients; afterwards it is in the mode it was in before.
+    A gray photo is repeated for a network that expects colour; a network that expects gray sees the luminance.
+
+    Args:
+        net: a network such as `load_network` returns: takes linear light (N, C, H, W), returns a BlurField, and has
+            `hyper_parameters` with 'kernel_size', and with 'in_channels' unless it takes gray and colour alike.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
+        gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
+        tile: side of the tiles in which a BasisKPN works on the photo, pixels; by default a large photo is worked on
+            in tiles for which memory stays moderate, and any other network and photo as a whole. See
+            `basis_blur.estimation.tiles` for why they make no difference.
+
+    Returns:
+        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`. It says
+        that it is `estimated`.
+
+    Raises:
+        ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN.
+        InputError: the photo is smaller than the network's kernels, or memory does not suffice for small tiles.
+    """
+    light = light_for(net, photo, gamma)
+
+    large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
+
+    def estimate(side: int | None) -> BlurField:
+        if side is None:
+            field = net(light)
+            return CompactField.of(field) if large else field
+        shape = (len(light), net.hyper_parameters['num_kernels'], *light.shape[-2:])
+        mixing = light.new_empty(shape, dtype=torch.int16 if large else light.dtype)
+        parts = zip(light.split(1), mixing.split(1), strict=True)
+        kernels = torch.cat([blur_of_tiles(net, one, side, place) for one, place in parts])
+        return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
+
+    with torch.no_grad(), evaluation_mode(net):
+        if isinstance(net, BasisKPN):
+            tile = tile or blur_tile(net, photo.shape[-2:])
+            field = with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
+        else:
+            field = estimate(None).to(photo)
+    field.estimated = True
+    return field
+
+
+def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
+    """Estimate a blur that is larger than the network's kernels, from the photo at half its size.
+
+    Pixels of the small photo are means of 2 x 2, in linear light. Its kernels are enlarged linearly, middle on middle:
+    K pixels become 2K - 1, of which every second is one of theirs, up to the sum. What is sharp so gets the smallest
+    kernel that half size tells from a point, 2 pixels wide.
+
+    Args:
+        net: as for `estimate_blur`.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from 2K - 1 pixels.
+        gamma: of the photo.
+
+    Returns:
+        The field of the photo, with kernels of 2K - 1 pixels a side.
+
+    Raises:
+        ValueError: as `estimate_blur`.
+        InputError: the photo is smaller than the enlarged kernels, or memory does not suffice for small tiles.
+    """
+    check_photo(photo)
+    side = 2 * net.hyper_parameters['kernel_size'] - 1
+    check_larger_than_kernel(photo, side)
+    light = F.avg_pool2d(to_linear(photo.detach(), gamma), 2, ceil_mode=True, count_include_pad=False)
+    field = estimate_blur(net, to_srgb(light, gamma).clamp_(0, 1), gamma)
+    kernels = F.interpolate(field.kernels, size=(side, side), mode='bilinear', align_corners=True)
+    kernels = kernels / kernels.sum((-2, -1), keepdim=True)
+    large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
+    shape = (*field.mixing.shape[:2], *photo.shape[-2:])
+    mixing = torch.empty(shape, dtype=torch.int16 if large else field.mixing.dtype, device=field.device)
+    for place, small in zip(mixing.split(1, 1), field.mixing.split(1, 1), strict=True):
+        whole = F.interpolate(small, scale_factor=2, mode='bilinear', align_corners=False)
+        whole = whole[..., : shape[-2], : shape[-1]]
+        place.copy_(pack(whole) if large else whole)
+    return (CompactField if large else BlurField.unchecked)(kernels, mixing, estimated=True)
+
+
+def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
+    """Return what a network sees of a photo: (N, C, H, W) linear light; arguments and errors as `estimate_blur`."""
+    check_photo(photo)
+    check_larger_than_kernel(photo, net.hyper_parameters['kernel_size'])
+    channels = net.hyper_parameters.get('in_channels', photo.shape[1])
+    return _with_channels(to_linear(photo.to(next(net.parameters())), gamma), channels)
+
+
+def _with_channels(light: Tensor, channels: int) -> Tensor:
+    if channels == light.shape[1]:
+        return light
+    if channels == 3:
+        return light.expand(-1, 3, -1, -1)
+    if channels == 1:
+        return (light * light.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    raise ValueError(f'the network expects {channels} channels, a photo has 3 or 1.')

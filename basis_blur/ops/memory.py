@@ -1,0 +1,49 @@
+"""Memory that runs out on a device is met with tiles of half the size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from basis_blur.foundation.errors import InputError
+
+Result = TypeVar('Result')
+
+LEAST_TILE = 128  # pixels; smaller tiles would be little but overlap
+
+
+def with_smaller_tiles(work: Callable[[int | None], Result], tile: int | None, first: int, purpose: str) -> Result:
+    """Return `work(tile)`; where the memory of a device does not suffice, warn and do it in tiles half as large.
+
+    Args:
+        work: does it with tiles of some side, or as a whole for None.
+        tile: to begin with.
+        first: side of the first tiles to be tried in place of the whole.
+        purpose: what is done, for messages.
+
+    Raises:
+        InputError: tiles of `LEAST_TILE` pixels need too much memory.
+    """
+    while True:
+        try:
+            return work(tile)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).splitlines()[0] if str(error) else 'out of memory'
+        # Here, and not above: the exception holds on to all that the failed work had in memory.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        smaller = first if tile is None else tile // 2
+        if smaller < LEAST_TILE:
+            raise InputError(
+                f'the device has too little memory for {purpose}, even in tiles of {tile} pixels ({reason}); '
+                'give a smaller photo, or --device cpu.'
+            )
+        before = 'the whole photo' if tile is None else f'tiles of {tile} pixels'
+        warnings.warn(
+            f'{purpose}: the device has too little memory for {before}; going on in tiles of {smaller} pixels.',
+            stacklevel=2,
+        )
+        tile = smaller

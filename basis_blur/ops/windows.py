@@ -1,0 +1,104 @@
+"""Large photos in windows: where they lie, and how overlapping tiles fade into each other.
+
+What lies around a tile is missing in it; so tiles overlap, and of the overlap the outer quarters do not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import Tensor
+
+Window = tuple[slice, slice]
+
+WHOLE_PIXELS = 1 << 23  # of larger photos, fields are compact and the blur is applied in windows
+
+
+def tile_starts(side: int, tile: int | None, overlap: int) -> list[tuple[int, int]]:
+    """Cut a side into equal pieces of at most `tile` pixels that overlap by at least `overlap`: (start, stop)."""
+    if tile is None or side <= tile:
+        return [(0, side)]
+    number = math.ceil((side - overlap) / (tile - overlap))
+    return [(start, start + tile) for start in torch.linspace(0, side - tile, number).round().long().tolist()]
+
+
+def tile_windows(size: tuple[int, int], tile: int | None, overlap: int) -> list[Window]:
+    """Cut a photo (H, W) into tiles as `tile_starts` cuts a side."""
+    rows, columns = (tile_starts(side, tile, overlap) for side in size)
+    return [(slice(*row), slice(*column)) for row, column in product(rows, columns)]
+
+
+def fade(window: Window, size: tuple[int, int], overlap: int) -> Tensor:
+    """Return the weights of a tile, (h, w): 1 inside, falling towards neighbours in the middle half of the overlap."""
+    down, right = (_fade_side(part, side, overlap) for part, side in zip(window, size, strict=True))
+    return down[:, None] * right
+
+
+def _fade_side(window: slice, side: int, overlap: int) -> Tensor:
+    size, margin = window.stop - window.start, overlap // 4
+    distance = torch.arange(size, dtype=torch.float64) + 1 - margin
+    ramp, length = torch.ones(size, dtype=torch.float64), overlap - 2 * margin + 1
+    if window.start > 0:
+        ramp = torch.minimum(ramp, distance / length)
+    if window.stop < side:
+        ramp = torch.minimum(ramp, distance.flip(0) / length)
+    return ramp.clamp_min(0)
+
+
+class Feathered:
+    """A photo that is put together from tiles.
+
+    Args:
+        like: (N, C, H, W); size, dtype and device of the photo.
+        overlap: of the tiles, pixels.
+    """
+
+    def __init__(self, like: Tensor, overlap: int):
+        self.overlap = overlap
+        self._total = torch.zeros_like(like)
+        self._weights = like.new_zeros(1, 1, *like.shape[-2:])
+
+    def add(self, window: Window, tile: Tensor) -> None:
+        """Add a tile (N, C, h, w)."""
+        weights = fade(window, self._total.shape[-2:], self.overlap).to(self._total)
+        self._total[(..., *window)] += weights * tile.to(self._total)
+        self._weights[(..., *window)] += weights
+
+    def result(self) -> Tensor:
+        """Return the photo; nothing can be added afterwards."""
+        return self._total.div_(self._weights)
+
+
+def spread_windows(size: tuple[int, int], side: int, most: int) -> list[Window]:
+    """Return at most `most` square windows, evenly spread over a photo (H, W); all of it if it is so small."""
+    if size[0] * size[1] <= most * side**2:
+        return [(slice(0, size[0]), slice(0, size[1]))]
+    side = min(side, *size)
+    rows = max(1, min(math.isqrt(most * size[0] // size[1]), math.ceil(size[0] / side)))
+    columns = max(1, min(most // rows, math.ceil(size[1] / side)))
+    starts = [
+        [(length - side) // 2] if number == 1 else torch.linspace(0, length - side, number).round().long().tolist()
+        for length, number in zip(size, (rows, columns), strict=True)
+    ]
+    return [(slice(y, y + side), slice(x, x + side)) for y, x in product(*starts)]
+
+
+def tiles_with_halo(size: tuple[int, int], tile: int, halo: int) -> Iterator[tuple[Window, Window]]:
+    """Cut a photo (H, W) into tiles side by side; each with the window that reaches `halo` pixels further."""
+    cuts = [[(start, min(start + tile, side)) for start in range(0, side, tile)] for side in size]
+    for core in product(*cuts):
+        around = [
+            slice(max(0, start - halo), min(side, stop + halo)) for (start, stop), side in zip(core, size, strict=True)
+        ]
+        yield tuple(slice(*part) for part in core), tuple(around)
+
+
+def inside(core: Window, around: Window, scale: int = 1) -> Window:
+    """Return where a tile lies in the window around it, in maps that are `scale` times smaller."""
+    return tuple(
+        slice((part.start - outer.start) // scale, (part.stop - outer.start) // scale)
+        for part, outer in zip(core, around, strict=True)
+    )

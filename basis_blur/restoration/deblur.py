@@ -1,0 +1,141 @@
+"""From a blurred photo and its blur to the sharp photo.
+
+    deblur          photo --to_linear--> Richardson-Lucy with the field --> to_srgb --> photo
+                    the same, and its iterates --> IterateFusion --> photo
+
+Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.field.blur_field import BlurField
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.boundary import ReflectPad
+from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.ops.memory import with_smaller_tiles
+from basis_blur.ops.photo import check_larger_than_kernel, check_photo
+from basis_blur.ops.tiled_blur import TiledBlur
+from basis_blur.ops.windows import WHOLE_PIXELS
+from basis_blur.restoration.fusion import fuse
+from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
+from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
+
+TILE = 1024  # pixels; of the windows in which it then blurs
+
+
+def deblur(
+    photo: Tensor,
+    field: BlurField,
+    gamma: float = 2.2,
+    iterations: int | None = None,
+    tv_weight: float | None = None,
+    callback: Callable[[int], None] | None = None,
+    tile: int | None = None,
+    strength: float | None = None,
+    fusion: IterateFusion | None = None,
+) -> Tensor:
+    """Remove the blur of a photo by Richardson-Lucy iterations.
+
+    Photos of a batch are restored one by one, each for its own noise. The border that the photo does not show is
+    estimated with it, and saturated places are modelled as such. By default a blur that was estimated
+    (`field.estimated`) is removed with more care than a true one.
+
+    Args:
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: of that photo, on its device.
+        gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
+        iterations: at most; by default 11 for a true blur, `ESTIMATED_ITERATIONS` for an estimated one.
+        tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
+        callback: called with the number of each iteration, from 1.
+        tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
+            are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
+        strength: of the step from the blurred photo to the restored one, in [0, 1]; by default 1 for a true blur and
+            with `fusion`, `ESTIMATED_STRENGTH` for an estimated one.
+        fusion: a network that looks at several iterates and makes the restored photo of them, such as
+            `load_network('iterate_fusion')`, which suits blurs that `load_network('basis_kpn')` estimated. It says how
+            many iterations are made.
+
+    Returns:
+        The sharp photo, as `photo` is.
+
+    Raises:
+        ValueError: the photo is not as described, the field is of another size, `strength` is out of its range, or both
+            `iterations` and `fusion` are given.
+        InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
+    """
+    kept, strength = steps_for(field.estimated, iterations, strength, fusion)
+    iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile)
+    return step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
+
+
+def deblur_iterates(
+    photo: Tensor,
+    field: BlurField,
+    iterations: Sequence[int],
+    gamma: float = 2.2,
+    tv_weight: float | None = None,
+    callback: Callable[[int], None] | None = None,
+    tile: int | None = None,
+) -> Tensor:
+    """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
+
+    Where the stop rule of the solver ends before, later iterates are the last one.
+
+    Args:
+        iterations: >= 1, ascending.
+        photo, field, gamma, tv_weight, callback, tile: as of `deblur`; errors too.
+    """
+    check_photo(photo)
+    check_larger_than_kernel(photo, field.kernel_size)
+    if tile is None and photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
+        tile = TILE
+    if (len(photo), *photo.shape[-2:]) != (len(field), *field.image_size):
+        raise ValueError(
+            f'the photo is {tuple(photo.shape)} and the field {tuple(field.mixing.shape)}, expected the same N, H and '
+            'W; give the field that was estimated from this photo.'
+        )
+    results = []
+    for n, one in enumerate(photo.split(1)):
+        solver = _Solver(one, field[n], gamma, solver_settings(one, gamma, iterations[-1], tv_weight), callback)
+        work = partial(solver.solve, iterations)
+        results.append(with_smaller_tiles(work, tile, TILE, 'removing the blur'))
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+class _Solver:
+    """Richardson-Lucy on one photo."""
+
+    def __init__(
+        self,
+        photo: Tensor,
+        field: BlurField,
+        gamma: float,
+        settings: RichardsonLucy,
+        callback: Callable[[int], None] | None,
+    ):
+        self.photo = photo
+        self.field = field
+        self.gamma = gamma
+        self.settings = settings
+        self.callback = callback
+
+    def solve(self, kept: Sequence[int], tile: int | None) -> Tensor:
+        """Return the photos after the iterations `kept`, one after the other in dim 1."""
+        field = self.field
+        blur = BasisBlur(field) if tile is None else TiledBlur(field, tile)
+        iterates = Iterates(kept, self._photo_of)
+        tell = None if self.callback is None else lambda iteration, _: self.callback(iteration)
+        light = to_linear(self.photo, self.gamma)
+        scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, tell, iterates.watch).scene
+        del light
+        return iterates.joined(scene)
+
+    def _photo_of(self, scene: Tensor) -> Tensor:
+        return to_srgb(self.field.inside(scene).clamp(0, 1), self.gamma).to(self.photo.dtype)

@@ -1,0 +1,39 @@
+"""One photo of several iterates of Richardson-Lucy, by a network, in tiles that see all that reaches them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from basis_blur.archs.iterate_fusion_arch import SIZE_MULTIPLE, IterateFusion
+from basis_blur.archs.modes import evaluation_mode
+from basis_blur.ops.memory import with_smaller_tiles
+from basis_blur.ops.windows import inside, tiles_with_halo
+
+FUSION_TILE = 1536  # pixels; of the tiles of an IterateFusion
+
+
+@torch.no_grad()
+def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION_TILE) -> Tensor:
+    """Return what a network makes of a photo and of its iterates, in tiles that see all that reaches them.
+
+    Args:
+        net: runs in evaluation mode and is afterwards in its mode of before.
+        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        iterates: (N, the same times the number of `net.iterations`, H, W); see `deblur_iterates`.
+        tile: largest side of a tile, pixels, rounded down to a multiple of 8.
+
+    Raises:
+        InputError: memory does not suffice for small tiles.
+    """
+
+    def work(side: int) -> Tensor:
+        result = torch.empty_like(photo)
+        side = max(SIZE_MULTIPLE, side // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        for core, around in tiles_with_halo(photo.shape[-2:], side, net.reach):
+            found = net.fused(photo[(..., *around)], iterates[(..., *around)])
+            result[(..., *core)] = found[(..., *inside(core, around))]
+        return result
+
+    with evaluation_mode(net):
+        return with_smaller_tiles(work, tile, tile, 'fusing the iterates')
