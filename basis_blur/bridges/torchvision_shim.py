@@ -4,7 +4,9 @@ Two gaps are closed, each only where it is there:
 
 1. torchvision is a build for another torch (a CUDA build beside a CPU torch), so its compiled library does not load.
    Its import then dies on `operator torchvision::nms does not exist`, although BasicSR uses none of its operators.
-   The schemas of `nms` and `qnms` are declared beforehand; calling them still fails, as it should.
+   After that failure, and never before it, the schemas of `nms` and `qnms` are declared, and torchvision is imported
+   again; calling them still fails, as it should. A schema that is declared before the library has failed would abort
+   the process as soon as a sound library declares it too.
 2. basicsr 1.4.2 imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, which torchvision 0.17
    removed; the function lives on in `torchvision.transforms.functional`.
 """
@@ -14,7 +16,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import torch
@@ -30,14 +31,23 @@ _declared: torch.library.Library | None = None
 
 
 def install() -> None:
-    """Close the gaps that are there. Does not import torchvision; a second call changes nothing."""
+    """Import torchvision, if there is one, and close the gaps that are there; a second call changes nothing.
+
+    A torchvision that cannot be imported for another reason is left alone: whoever imports it next is told the reason.
+    """
     spec = importlib.util.find_spec('torchvision')
     if spec is None or spec.origin is None:
         return
-    folder = Path(spec.origin).parent
-    if 'torchvision' not in sys.modules and not _operators_load(folder):
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError as error:
+        if not _lacks_operators(error):
+            return
+        _forget_torchvision()
         _declare_operators()
-    if OLD_MODULE not in sys.modules and not (folder / 'transforms' / 'functional_tensor.py').exists():
+    except (ImportError, OSError):
+        return
+    if OLD_MODULE not in sys.modules and not (Path(spec.origin).parent / 'transforms' / 'functional_tensor.py').exists():
         sys.modules[OLD_MODULE] = _old_module()
 
 
@@ -51,17 +61,14 @@ def active() -> list[str]:
     return sentences
 
 
-def _operators_load(folder: Path) -> bool:
-    if hasattr(torch.ops.torchvision, 'nms'):
-        return True
-    libraries = [folder / f'_C{suffix}' for suffix in EXTENSION_SUFFIXES if (folder / f'_C{suffix}').exists()]
-    if not libraries:
-        return False
-    try:
-        torch.ops.load_library(libraries[0])
-    except OSError:
-        return False
-    return hasattr(torch.ops.torchvision, 'nms')
+def _lacks_operators(error: RuntimeError) -> bool:
+    return 'torchvision::' in str(error) and not hasattr(torch.ops.torchvision, 'nms')
+
+
+def _forget_torchvision() -> None:
+    """Take what a failed import left out of `sys.modules`, so that the next import executes all of it."""
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
+        del sys.modules[name]
 
 
 def _declare_operators() -> None:

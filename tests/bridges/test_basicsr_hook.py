@@ -89,7 +89,7 @@ def wheels(tmp_path_factory):
     source = tmp_path_factory.mktemp('source')
     for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
         shutil.copy(REPOSITORY / name, source)
-    for name in ('__init__.py', 'bridges/__init__.py', 'bridges/basicsr_hook.py'):
+    for name in ('__init__.py', 'bridges/__init__.py', 'bridges/basicsr/hook.py'):
         (source / 'basis_blur' / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / 'basis_blur' / name, source / 'basis_blur' / name)
     code = 'from setuptools import build_meta as b; b.build_wheel("wheel"); b.build_editable("editable")'

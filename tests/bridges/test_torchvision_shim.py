@@ -50,18 +50,20 @@ def test_a_torchvision_for_another_torch_can_be_imported(run):
     assert out[:2] == ["('gray', 3)", '2']
 
 
-def test_nothing_is_changed_where_torchvision_suits(run):
-    # Operators that are there already stand for a compiled library that loads.
+def test_a_library_that_loads_declares_its_operators_itself(run):
+    """Whatever the library is called; a schema that was declared before would end the process."""
     out = run(
         {
-            '__init__.py': '',
+            '_C_of_another_year.so': '',
+            '__init__.py': """
+                import torch
+                library = torch.library.Library('torchvision', 'DEF')
+                library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+            """,
             'transforms/__init__.py': '',
             'transforms/functional_tensor.py': 'rgb_to_grayscale = "the real one"',
         },
         """
-        import torch
-        library = torch.library.Library('torchvision', 'FRAGMENT')
-        library.define('nms(Tensor a) -> Tensor')
         from basis_blur.bridges import torchvision_shim
         torchvision_shim.install()
         from torchvision.transforms.functional_tensor import rgb_to_grayscale
@@ -70,3 +72,19 @@ def test_nothing_is_changed_where_torchvision_suits(run):
         """,
     )
     assert out[:2] == ['the real one', '[]']
+
+
+def test_a_torchvision_that_fails_for_another_reason_tells_it_itself(run):
+    out = run(
+        {'__init__.py': 'raise RuntimeError("compiled for another CUDA")'},
+        """
+        from basis_blur.bridges import torchvision_shim
+        torchvision_shim.install()
+        try:
+            import torchvision
+        except RuntimeError as error:
+            print(error)
+        print(torchvision_shim.active())
+        """,
+    )
+    assert out[:2] == ['compiled for another CUDA', '[]']
