@@ -1,0 +1,109 @@
+"""Tensors to photo files, whole or not at all: PNG, JPEG and TIFF, by the suffix of the name.
+
+PNG and TIFF are encoded in this package: no library among our dependencies writes 16-bit colour together with an ICC
+profile and EXIF, nor 16-bit gray with alpha.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import atomic_path
+from basis_blur.photos.jpeg import encode_jpeg
+from basis_blur.photos.photo import FULL_SCALE, Photo
+from basis_blur.photos.png import encode_png
+from basis_blur.photos.tiff import encode_tiff
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
+
+
+def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = None) -> None:
+    """Write a photo in the format that the suffix of its name says, whole or not at all.
+
+    PNG keeps 8 or 16 bits (float becomes 16), TIFF 8, 16 or float, JPEG has 8, at quality 95 without subsampling of
+    colour. The profile of `like` is left out where it is for colour and the pixels are gray, or the reverse.
+
+    Args:
+        path: name ending in one of `SUFFIXES`.
+        pixels: (1, 3 or 1, H, W); sRGB-like in [0, 1]; rounded to the nearest sample value.
+        like: the photo whose alpha, bit depth, profile, EXIF and resolution the file shall have; None: 8 bit, bare.
+
+    Raises:
+        ValueError: the pixels have other dimensions, values outside [0, 1] or NaN, or another size than the alpha.
+        InputError: the suffix is none of `SUFFIXES`, or a JPEG was asked for a photo with alpha.
+        OSError: the file cannot be written, such as on a full disk; what was there before stays.
+    """
+    if pixels.ndim != 4 or pixels.shape[0] != 1 or pixels.shape[1] not in (1, 3):
+        raise ValueError(f'pixels have shape {tuple(pixels.shape)}, expected (1, 3, H, W) or (1, 1, H, W).')
+    pixels = pixels.detach().cpu()
+    low, high = (value.item() for value in pixels.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f'pixels range from {low:.4g} to {high:.4g}, expected values in [0, 1]; clamp them.')
+    like = like or Photo(pixels)
+    if like.icc is not None and like.pixels.shape[1] != pixels.shape[1]:
+        like = Photo(pixels, like.alpha, like.bits, None, like.exif, like.dpi)
+    if like.alpha is not None:
+        if like.alpha.shape[-2:] != pixels.shape[-2:]:
+            raise ValueError(
+                f'pixels are {tuple(pixels.shape[-2:])} and the alpha {tuple(like.alpha.shape[-2:])} (rows, columns), '
+                'expected one size; crop both alike.'
+            )
+        pixels = torch.cat([pixels, like.alpha.to(pixels)], 1)
+    bits = _bits_for(check_suffix(path), like.bits)
+    samples = pixels[0].permute(1, 2, 0).numpy()
+    if bits in FULL_SCALE:
+        samples = np.rint(samples.astype(np.float64) * FULL_SCALE[bits]).astype(f'uint{bits}')
+    write_samples(path, samples, like)
+
+
+def write_samples(path: str | os.PathLike, samples: np.ndarray, like: Photo | None = None) -> None:
+    """Write samples as they are, with the profile, EXIF and resolution of `like`, whole or not at all.
+
+    Args:
+        path: name ending in one of `SUFFIXES`.
+        samples: (H, W, C); C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8; also uint16 in PNG and TIFF,
+            and float32 in TIFF.
+        like: None for a bare file.
+
+    Raises:
+        InputError: the suffix is none of `SUFFIXES`, or a JPEG was asked for samples with alpha.
+        ValueError: the format does not take samples of this dtype or shape.
+        OSError: the file cannot be written; what was there before stays.
+    """
+    encode = _ENCODERS[check_suffix(path)]
+    if samples.ndim != 3 or samples.shape[2] not in (1, 2, 3, 4):
+        raise ValueError(f'samples have shape {samples.shape}, expected (H, W, C) with C from 1 to 4.')
+    if encode is encode_jpeg and samples.shape[2] in (2, 4):
+        raise InputError(f'{path} cannot be written: JPEG has no alpha and the photo has; write PNG or TIFF.')
+    encoded = encode(np.ascontiguousarray(samples), like or Photo(torch.empty(0)))
+    with atomic_path(path) as partial:
+        partial.write_bytes(encoded)
+
+
+def check_suffix(path: str | os.PathLike) -> str:
+    """Return the suffix of a name to write to, in lower case.
+
+    Raises:
+        InputError: the suffix is none of `SUFFIXES`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}; name the output so.')
+    return suffix
+
+
+def _bits_for(suffix: str, bits: int) -> int:
+    if suffix in ('.jpg', '.jpeg'):
+        return 8
+    return min(bits, 16) if suffix == '.png' else bits
+
+
+_ENCODERS = {
+    '.png': encode_png, '.jpg': encode_jpeg, '.jpeg': encode_jpeg, '.tif': encode_tiff, '.tiff': encode_tiff,
+}  # fmt: skip
