@@ -47,7 +47,8 @@ def install() -> None:
         _declare_operators()
     except (ImportError, OSError):
         return
-    if OLD_MODULE not in sys.modules and not (Path(spec.origin).parent / 'transforms' / 'functional_tensor.py').exists():
+    old_module = Path(spec.origin).parent / 'transforms' / 'functional_tensor.py'
+    if OLD_MODULE not in sys.modules and not old_module.exists():
         sys.modules[OLD_MODULE] = _old_module()
 
 
