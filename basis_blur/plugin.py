@@ -1,20 +1,23 @@
 """Importing this module registers basis_blur in BasicSR: networks, losses, datasets, metrics, models.
 
 An option file loads it by its first line, `plugin: !!python/name:basis_blur.plugin.loaded`; the start-up hook and
-`basis-blur train` import it. What BasicSR itself lacks on this machine is mended in
-`basis_blur.bridges.basicsr.mended`.
+`basis-blur train` import it. Without BasicSR the import fails with a sentence on what to install. What BasicSR itself
+lacks on this machine is mended in `basis_blur.bridges.basicsr.mended`.
 """
 
 from __future__ import annotations
 
 from basis_blur.bridges import torchvision_shim
+from basis_blur.bridges.basicsr import presence
 
+presence.check()
 torchvision_shim.install()  # Before the first import of basicsr, which imports torchvision.
 
 import basicsr.utils.registry as registries  # noqa: E402
 
 from basis_blur.archs import ARCHS  # noqa: E402
 from basis_blur.bridges.basicsr import mended as compatibility  # noqa: E402
+from basis_blur.bridges.basicsr import names  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.losses import (  # noqa: E402
@@ -52,24 +55,11 @@ COMPONENTS = {
 
 
 def register() -> None:
-    """Put every component into its registry of BasicSR; those that are there already stay.
-
-    Raises:
-        RuntimeError: somebody else's component has the name of one of ours.
-    """
-    for registry, components in COMPONENTS.items():
-        for component in components:
-            name = component.__name__
-            present = dict(iter(registry)).get(name)
-            if present is None:
-                registry.register(component)
-            elif present.__module__ != component.__module__:
-                raise RuntimeError(
-                    f'{component.__module__} cannot register "{name}" in BasicSR: {present.__module__} did so before. '
-                    'Rename or remove that component; one name can mean one thing only.'
-                )
+    """Put every component into its registry of BasicSR; see `basis_blur.bridges.basicsr.names` for the names."""
+    names.register(COMPONENTS)
 
 
+names.check(COMPONENTS)  # Before anything of BasicSR is changed: where this fails, BasicSR stays as it is.
 compatibility.apply()
 register()
 loaded = 'basis_blur is registered'

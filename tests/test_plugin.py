@@ -45,12 +45,55 @@ def test_registering_twice_changes_nothing():
     assert {registry: dict(iter(registry)) for registry in plugin.COMPONENTS} == before
 
 
-def test_a_name_that_somebody_else_registered_is_an_error(monkeypatch):
-    arch_registry = importlib.import_module('basicsr.utils.registry').ARCH_REGISTRY
-    foreign = type('BasisKPN', (), {'__module__': 'somebody.else'})
-    monkeypatch.setitem(arch_registry._obj_map, 'BasisKPN', foreign)
-    with pytest.raises(RuntimeError, match=r'cannot register "BasisKPN" in BasicSR: somebody\.else did so before'):
+class Foreign:
+    """A network of another project, under whatever name a test gives it."""
+
+    def __new__(cls, name):
+        return type(name, (), {'__module__': 'somebody.else'})
+
+
+@pytest.fixture
+def archs():
+    """BasicSR's registry of networks, whose entries are afterwards what they were before."""
+    registry = importlib.import_module('basicsr.utils.registry').ARCH_REGISTRY
+    before = dict(registry._obj_map)
+    yield registry
+    registry._obj_map.clear()
+    registry._obj_map.update(before)
+
+
+@pytest.mark.parametrize('suffix', [None, 'basicsr'])
+@pytest.mark.parametrize('name', ['NAFNet', 'BasisKPN'])
+def test_a_project_that_registers_a_name_of_ours_later_has_it(archs, name, suffix):
+    ours, theirs = archs.get(name), Foreign(name)
+    assert archs.register(suffix=suffix)(theirs) is theirs
+    assert archs.get(name) is theirs
+    assert archs.get(f'{name}_basis_blur') is ours
+    with pytest.raises(AssertionError, match='already registered'):  # as ever, of two of their own
+        archs.register(Foreign(name), suffix=suffix)
+
+
+@pytest.mark.parametrize('suffix', [None, 'basicsr'])
+def test_a_project_that_registered_a_name_of_ours_before_keeps_it(archs, suffix):
+    ours = {name: component for name, component in archs if component.__module__.startswith('basis_blur.')}
+    for name in ours:
+        del archs._obj_map[name]
+    theirs = Foreign('NAFNet')
+    archs.register(theirs, suffix=suffix)
+    plugin.register()
+    assert archs.get('NAFNet') is theirs
+    assert archs.get('NAFNet_basis_blur') is ours['NAFNet']
+    assert {name: archs.get(name) for name in ours if name != 'NAFNet'}.items() <= ours.items()
+
+
+def test_registration_is_all_or_nothing(archs):
+    for name in [name for name, component in archs if component.__module__.startswith('basis_blur.')]:
+        del archs._obj_map[name]
+    archs._obj_map['UFPNet_basis_blur'] = Foreign('UFPNet')
+    before = dict(iter(archs))
+    with pytest.raises(RuntimeError, match=r'cannot register "UFPNet_basis_blur" in BasicSR: somebody\.else did so'):
         plugin.register()
+    assert dict(iter(archs)) == before
 
 
 def test_the_option_files_line_names_a_text():

@@ -1,6 +1,6 @@
 """basis-blur doctor: tell what is installed, what is registered in BasicSR, and what had to be mended.
 
-The last line says whether training will work; the exit code is 0 if so and 2 if not.
+The last lines say whether training will work; the exit code is 2 if BasicSR is there and it will not, else 0.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from basis_blur import __version__
+from basis_blur.bridges.basicsr import presence
 
 DISTRIBUTIONS = {
     'torchvision': ('torchvision',),
@@ -37,12 +38,12 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report."""
     _print_machine()
-    mistake = _print_basicsr()
+    mistake, remark = _print_basicsr()
     _print_hook()
     if mistake:
         print(f'\nNot well: {mistake}')
         return 2
-    print('\nAll is well.')
+    print(f'\nEstimating and removing blur work; {remark}' if remark else '\nAll is well.')
     return 0
 
 
@@ -73,32 +74,36 @@ def _version(distributions: tuple[str, ...]) -> str | None:
     return None
 
 
-def _print_basicsr() -> str | None:
-    """Print the state of BasicSR; return what is wrong with it, if something is."""
-    spec = importlib.util.find_spec('basicsr')
-    if spec is None:
-        _line('basicsr', 'not installed')
-        return 'BasicSR is missing; "pip install basicsr" brings it.'
+def _print_basicsr() -> tuple[str, str]:
+    """Print the state of BasicSR; return what is wrong with it, and what is not but keeps one from training."""
+    spec = presence.find()
+    try:
+        presence.check()
+    except presence.MissingBasicSRError as error:
+        _line('basicsr', 'not installed' if spec is None else 'without registries')
+        return '', str(error)
     try:
         plugin = importlib.import_module('basis_blur.plugin')
         registry = importlib.import_module('basicsr.utils.registry')
         version = importlib.import_module('basicsr.version').__version__
     except Exception as error:  # whatever it is, telling it is what this command is for
         _line('basicsr', f'cannot be used  {spec.origin}')
-        return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}'
+        return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}', ''
     from basis_blur.bridges import torchvision_shim
     from basis_blur.bridges.basicsr import mended as compatibility
+    from basis_blur.bridges.basicsr.names import is_ours
+    from basis_blur.foundation.options import OUR_SUFFIX
 
     _line('basicsr', f'{version}  {Path(spec.origin).parent}')
     print(f'\nRegistered in BasicSR ({plugin.loaded}):')
     for kind in ('arch', 'loss', 'dataset', 'model', 'metric'):
         known = dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY')))
-        own = sorted(name for name, component in known.items() if component.__module__.startswith('basis_blur.'))
+        own = sorted(name for name, component in known.items() if is_ours(component) and not name.endswith(OUR_SUFFIX))
         _line(f'  {kind}', ', '.join(own) or '-')
     print('\nMended in this process:')
     for sentence in [*torchvision_shim.active(), *compatibility.active()]:
         print(f'  {sentence}')
-    return None
+    return '', ''
 
 
 def _print_hook() -> None:

@@ -82,10 +82,12 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any
     """Register basis_blur in BasicSR and return the options after checking them.
 
     Raises:
-        InputError, OSError: see `read_option_file` and `check_options`.
+        InputError, OSError: see `presence.check`, `read_option_file` and `check_options`.
     """
+    from basis_blur.bridges.basicsr import presence
     from basis_blur.bridges.basicsr.option_check import apply_overrides, check_options, read_option_file
 
+    presence.check()
     if (args.file is None) == (args.opt is None):
         raise InputError('give one option file, either by its name alone or after -opt.')
     args.opt = args.opt or args.file

@@ -18,6 +18,8 @@ from typing import Any
 from basis_blur.foundation.errors import InputError, did_you_mean
 
 REQUIRED = object()
+# What a registry's name of a component ends with where it can only mean the one of this package.
+OUR_SUFFIX = '_basis_blur'
 
 
 class OptionError(InputError):
@@ -45,6 +47,12 @@ class Option:
     names: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+
+
+def component_name(section: Mapping[str, Any]) -> str | None:
+    """Return the name of the component that `type` of a section asks for, without the suffix that makes it ours."""
+    name = section.get('type')
+    return name.removesuffix(OUR_SUFFIX) if isinstance(name, str) else None
 
 
 def read_options(

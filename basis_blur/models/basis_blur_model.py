@@ -20,7 +20,7 @@ from torch import Tensor
 
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.options import Option, OptionError
+from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
@@ -97,7 +97,7 @@ class BasisBlurModel(NetworkModel):
             section = self.train_options[key]
             if section is None:
                 continue
-            if section.get('type') != kind.__name__:
+            if component_name(section) != kind.__name__:
                 raise OptionError(f'train: {key} has the type {section.get("type")!r}, expected "{kind.__name__}".')
             losses[key] = build_loss({**facts, **section})
         try:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from basicsr.losses import build_loss
 from torch import Tensor, nn
 
-from basis_blur.foundation.options import Option, OptionError
+from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.objectives.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
@@ -52,7 +52,7 @@ class BlurToDeblurModel(UFPNetModel):
 
     def _build_losses(self) -> dict[str, nn.Module]:
         section = self.train_options['consistency_opt']
-        if section is None or section.get('type') != ConsistencyLoss.__name__:
+        if section is None or component_name(section) != ConsistencyLoss.__name__:
             raise OptionError(
                 f'train: consistency_opt is {section!r}, expected a group with "type: {ConsistencyLoss.__name__}".'
             )

@@ -20,7 +20,7 @@ from torch import Tensor
 from basis_blur.archs.kernel_flow_arch import LEVELS
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
-from basis_blur.foundation.options import Option, OptionError
+from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
 from basis_blur.metrics.kernel import kernel_l1
 from basis_blur.metrics.kernel_statistics import statistics_table
@@ -55,7 +55,7 @@ class KernelFlowModel(NetworkModel):
         if self.train_options['amp'] is not None:
             raise OptionError('train: "amp" is of no use to a flow, whose likelihoods need float32; leave it out.')
         section = self.train_options['nll_opt']
-        if section.get('type') != FlowNLLLoss.__name__:
+        if component_name(section) != FlowNLLLoss.__name__:
             raise OptionError(f'train: nll_opt has the type {section.get("type")!r}, expected "FlowNLLLoss".')
         self.loss = build_loss(section)
         dataset = self._training_kernels()

@@ -29,7 +29,7 @@ from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.options import Option, OptionError
+from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.metrics.kernel import field_errors
@@ -138,7 +138,7 @@ class SelfSupervisedReblurModel(NetworkModel):
     def _build_loss(self) -> PixelReblurLoss | ReblurLoss:
         section = self.train_options['reblur_opt']
         kind = PixelReblurLoss if self.of_pixels else ReblurLoss
-        if section.get('type') != kind.__name__:
+        if component_name(section) != kind.__name__:
             net = self.get_bare_model(self.net_g)
             of_windows = isinstance(net, LatentKernelNet) and not self.of_pixels
             raise OptionError(

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 def start(tmp_path):
     """Start a Python that has the hook, a tiny `basicsr` and whatever `basis_blur` is asked for; run code in it."""
 
-    def start(plugin, code, **environment):
+    def start(plugin, code, registries=True, **environment):
         site = tmp_path / 'site'
         for name, text in {
             '_basis_blur_hook.py': Path(basicsr_hook.__file__).read_text(),
@@ -30,6 +30,7 @@ def start(tmp_path):
             'basis_blur/plugin.py': plugin,
             'basicsr/__init__.py': 'print("basicsr")',
             'basicsr/train.py': '',
+            **({'basicsr/utils/registry.py': ''} if registries else {}),
         }.items():
             (site / name).parent.mkdir(parents=True, exist_ok=True)
             (site / name).write_text(text)
@@ -54,6 +55,12 @@ def test_the_plugin_comes_with_basicsr_once_and_in_order(start):
 def test_without_basicsr_nothing_is_loaded(start):
     done = start('', 'import json\nprint([name for name in sys.modules if name.startswith("basis_blur")])')
     assert done.stdout == '[]\n'
+
+
+def test_a_basicsr_without_registries_is_left_alone(start):
+    done = start('raise ValueError("loaded")', 'import basicsr\nprint("basis_blur" in sys.modules)', registries=False)
+    assert done.stdout.split() == ['basicsr', 'False']
+    assert not done.stderr
 
 
 def test_looking_for_basicsr_does_not_load_it(start):

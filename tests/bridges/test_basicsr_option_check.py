@@ -313,3 +313,32 @@ def test_a_file_that_is_no_option_file_is_refused_with_its_place(tmp_path, text,
         read_option_file(file)
     assert found in str(error.value)
     assert '\n' not in str(error.value)
+
+
+@pytest.fixture
+def foreign_network(monkeypatch):
+    """A NAFNet of a project, registered beside that of basis_blur."""
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    foreign = type('NAFNet', (), {'__module__': 'somebody.else'})
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, 'NAFNet', foreign)
+
+
+def test_a_name_that_means_two_things_is_an_error_where_ours_is_asked_for(opt, foreign_network):
+    opt['network_g'] = {'type': 'NAFNet', 'width': 4}
+    with pytest.raises(
+        OptionError, match=r'is "NAFNet", which is registered by somebody\.else and also .*_basis_blur"'
+    ):
+        check_options(opt, is_train=True)
+    opt['network_g']['type'] = 'NAFNet_basis_blur'
+    check_options(opt, is_train=True)
+    opt['network_g']['wdith'] = 4
+    with pytest.raises(OptionError, match='wdith'):  # it is ours, so its options are checked
+        check_options(opt, is_train=True)
+
+
+def test_a_projects_own_option_file_has_the_projects_own_network(opt, foreign_network):
+    del opt['plugin']
+    opt['model_type'] = 'SRModel'
+    opt['network_g'] = {'type': 'NAFNet', 'whatever': 1}
+    check_options(opt, is_train=True)

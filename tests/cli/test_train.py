@@ -1,10 +1,13 @@
 """basis-blur train and test: the option file is judged before BasicSR is handed the command line it understands."""
 
+import os
+import subprocess
 import sys
 
 import pytest
 
 import basis_blur.plugin  # noqa: F401
+from basis_blur.bridges.basicsr import presence
 from basis_blur.cli.main import main
 
 FILE = """
@@ -84,3 +87,24 @@ def test_a_file_with_foreign_python_never_reaches_basicsr(pipelines, tmp_path, c
     assert 'is refused' in capsys.readouterr().err
     assert pipelines == []
     assert not (tmp_path / 'executed').exists()
+
+
+@pytest.mark.parametrize('command', ['train', 'test'])
+def test_without_basicsr_one_sentence_says_what_to_install(pipelines, capsys, monkeypatch, command):
+    monkeypatch.setattr(presence, 'find', lambda: None)
+    assert main([command, 'o.yml']) == 2
+    assert "pip install 'basis_blur[basicsr]'" in capsys.readouterr().err
+    assert pipelines == []
+
+
+def test_beside_a_fork_without_registries_one_sentence_says_so(tmp_path):
+    """A process of its own, since an import happens once."""
+    (tmp_path / 'basicsr').mkdir()
+    (tmp_path / 'basicsr' / '__init__.py').touch()
+    (tmp_path / 'o.yml').write_text(FILE)
+    environment = {**os.environ, 'BASIS_BLUR_HOOK': 'off', 'PYTHONPATH': str(tmp_path)}
+    command = [sys.executable, '-m', 'basis_blur', 'train', 'o.yml']
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f'the basicsr in {tmp_path}/basicsr has no registries' in done.stderr
+    assert 'Traceback' not in done.stderr

@@ -2,7 +2,7 @@ from typing import Literal
 
 import pytest
 
-from basis_blur.foundation.options import Option, OptionError, options_of, read_options
+from basis_blur.foundation.options import Option, OptionError, component_name, options_of, read_options
 
 KNOWN = {'patch_size': Option((int,)), 'lr': Option((float,), 1e-4), 'mode': Option((str,), 'a', ('a', 'b'))}
 
@@ -52,3 +52,8 @@ def test_options_are_read_from_a_signature():
     assert options['size'].default is None
     with pytest.raises(OptionError, match='lacks the key "width"'):
         read_options({}, options, 'network_g')
+
+
+@pytest.mark.parametrize('section', [{'type': 'KernelLoss'}, {'type': 'KernelLoss_basis_blur', 'p': 1}])
+def test_both_names_of_a_component_mean_it(section):
+    assert component_name(section) == 'KernelLoss'

@@ -6,6 +6,7 @@ least of all, and it does nothing but compare names until somebody imports `basi
 `BASIS_BLUR_HOOK=off` in the environment keeps it out.
 """
 
+import os
 import sys
 
 
@@ -29,10 +30,15 @@ class BasicSRFinder:
 
 
 def _execute_and_register(execute, module):
-    usable = _guarded(_close_torchvision_gaps)
+    usable = _has_registries(module) and _guarded(_close_torchvision_gaps)
     execute(module)
     if usable:
         _guarded(_register)
+
+
+def _has_registries(module):
+    """Return whether the plugin has a place in this `basicsr`; forks of versions before 1.3 have none."""
+    return any(os.path.isfile(os.path.join(folder, 'utils', 'registry.py')) for folder in module.__path__)
 
 
 def _close_torchvision_gaps():

@@ -53,15 +53,22 @@ OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stand
 
 def apply() -> None:
     """Make every change of this module that this process needs; a second call changes nothing."""
+    changes = (
+        (dist_util, 'init_dist', _init_dist),
+        (reader, 'init_dist', _init_dist),
+        (reader, 'parse_options', _parse_options),
+        (BaseModel, 'model_to_device', _model_to_device),
+        (BaseModel, 'update_learning_rate', _update_learning_rate),
+        (prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors),
+        (prefetch.PrefetchGenerator, '__next__', _next_or_raise),
+    )
+    lacking = [f'{owner.__name__}.{name}' for owner, name, _ in changes if not hasattr(owner, name)]
+    if lacking:  # nothing is changed then
+        raise RuntimeError(f'this BasicSR lacks {", ".join(lacking)}; 1.3.4.9 to 1.4.2 and the git master are known.')
+    for change in changes:
+        _replace(*change)
     if hasattr(reader, '_postprocess_yml_value'):
         reader._postprocess_yml_value = value_of_text
-    _replace(dist_util, 'init_dist', _init_dist)
-    _replace(reader, 'init_dist', _init_dist)
-    _replace(reader, 'parse_options', _parse_options)
-    _replace(BaseModel, 'model_to_device', _model_to_device)
-    _replace(BaseModel, 'update_learning_rate', _update_learning_rate)
-    _replace(prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors)
-    _replace(prefetch.PrefetchGenerator, '__next__', _next_or_raise)
     for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
         _mend_script(script)
 

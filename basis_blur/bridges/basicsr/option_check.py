@@ -22,9 +22,10 @@ from typing import Any
 import torch
 import yaml
 
+from basis_blur.bridges.basicsr.names import BASICSR_SUFFIX, is_ours
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import check_is_file
-from basis_blur.foundation.options import REQUIRED, Option, OptionError, options_of, read_options
+from basis_blur.foundation.options import OUR_SUFFIX, REQUIRED, Option, OptionError, options_of, read_options
 from basis_blur.weights.checkpoints import build_without_memory
 
 OUR_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded'
@@ -279,11 +280,12 @@ def check_options(opt: Mapping[str, Any], is_train: bool) -> None:
     Raises:
         OptionError: the first thing that is wrong.
     """
-    registries = _registries()
+    registries = _registries(asks_for_ours='plugin' in opt)
     if 'model_type' not in opt:
         raise OptionError('the option file lacks the key "model_type"; add a line "model_type: BasisBlurModel".')
     model = _component('model', opt, 'model_type', 'the option file', registries)
-    ours = _is_ours(model)
+    ours = is_ours(model)
+    registries.asks_for_ours |= ours
     if ours:
         _check_top_level(opt, is_train, model)
     networks = [key for key in opt if key.startswith('network_')]
@@ -307,39 +309,47 @@ def check_options(opt: Mapping[str, Any], is_train: bool) -> None:
             _component('metric', section, 'type', f'val: metrics: {key}', registries)
 
 
-def _registries() -> dict[str, Mapping[str, Any]]:
+@dataclasses.dataclass
+class _Registries:
+    """What is registered in BasicSR, by kind and name, and whether the file at hand asks for basis_blur."""
+
+    known: dict[str, Mapping[str, Any]]
+    asks_for_ours: bool
+
+
+def _registries(asks_for_ours: bool) -> _Registries:
     # Imported here because it brings all of BasicSR along, which reading and refusing a bad file does not need.
     from basicsr.utils import registry
 
     kinds = ('arch', 'dataset', 'loss', 'metric', 'model')
-    return {kind: dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY'))) for kind in kinds}
+    known = {kind: dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY'))) for kind in kinds}
+    return _Registries(known, asks_for_ours)
 
 
-def _is_ours(component: Any) -> bool:
-    return component.__module__.split('.')[0] == 'basis_blur'
-
-
-def _component(kind: str, section: Mapping[str, Any], key: str, where: str, registries: Mapping) -> Any:
+def _component(kind: str, section: Mapping[str, Any], key: str, where: str, registries: _Registries) -> Any:
     name = section.get(key)
     if not isinstance(name, str):
         raise OptionError(f'{where} lacks the key "{key}", the name of the {kind}; add a line "{key}: ...".')
-    known = registries[kind]
-    # BasicSR also finds a component under its name with this suffix.
-    found = known.get(name, known.get(f'{name}_basicsr'))
+    known = registries.known[kind]
+    found = known.get(name, known.get(f'{name}{BASICSR_SUFFIX}'))
     if found is None:
-        own = sorted(other for other, component in known.items() if _is_ours(component))
-        hint = did_you_mean(name, [other.removesuffix('_basicsr') for other in known]) or (
-            f' Of basis_blur there are: {", ".join(own)}.' if own else ''
-        )
+        short = {other.removesuffix(BASICSR_SUFFIX).removesuffix(OUR_SUFFIX) for other in known}
+        own = sorted({other.removesuffix(OUR_SUFFIX) for other, component in known.items() if is_ours(component)})
+        hint = did_you_mean(name, sorted(short)) or (f' Of basis_blur there are: {", ".join(own)}.' if own else '')
         raise OptionError(f'{where}: "{key}" is "{name}", but no {kind} of this name is registered.{hint}')
+    if registries.asks_for_ours and not is_ours(found) and f'{name}{OUR_SUFFIX}' in known:
+        raise OptionError(
+            f'{where}: "{key}" is "{name}", which is registered by {found.__module__} and also in basis_blur; write '
+            f'"{name}{OUR_SUFFIX}" for that of basis_blur, or register the other under a name of its own.'
+        )
     return found
 
 
-def _check_component(kind: str, section: Any, where: str, registries: Mapping) -> None:
+def _check_component(kind: str, section: Any, where: str, registries: _Registries) -> None:
     if not isinstance(section, Mapping):
         raise OptionError(f'{where} is {section!r}, expected a group of "key: value" lines.')
     component = _component(kind, section, 'type', where, registries)
-    if not _is_ours(component):
+    if not is_ours(component):
         return
     values = read_options(section, options_of(component), where, others=('type',))
     if kind == 'arch':
@@ -384,7 +394,7 @@ def _section_options(model: Any, section: str) -> dict[str, Option]:
     return getattr(model, 'OPTIONS', {}).get(section, {})
 
 
-def _check_dataset(phase: str, section: Any, is_train: bool, registries: Mapping) -> None:
+def _check_dataset(phase: str, section: Any, is_train: bool, registries: _Registries) -> None:
     where = f'datasets: {phase}'
     allowed = ('train', 'val') if is_train else ('test', 'val', 'train')
     if not isinstance(section, Mapping):
@@ -395,7 +405,7 @@ def _check_dataset(phase: str, section: Any, is_train: bool, registries: Mapping
             f'Expected {" or ".join(allowed)}, or one of them with a suffix such as {allowed[-1]}_2.'
         )
     dataset = _component('dataset', section, 'type', where, registries)
-    if not _is_ours(dataset):
+    if not is_ours(dataset):
         _check_roots(section, where)
         return
     needed = ('num_worker_per_gpu', 'batch_size_per_gpu') if str(phase).split('_')[0] == 'train' else ()
