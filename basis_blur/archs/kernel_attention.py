@@ -4,6 +4,9 @@
     k1 = gelu(conv(gelu(conv(kernels))))           what the kernels say
     out = x + x1 * sigmoid(conv([x1, k1]))         all convolutions 3x3
 
+Only the first residual branch behind an attention looks at `out`; its skip connection comes from x, in the published
+NAFNet as in the other restorers of this package: y = x + branch(out).
+
 Convention: the kernels come as the flow gives them, (N, K*K, H, W), see `LatentKernels.raw`: correlation kernels, not
     clamped and not renormalised, as the published weights want them.
 """

@@ -8,6 +8,8 @@
 
 Parameters: 16.11 M with the default sizes, MIMO-UNet+ of the paper; `num_res` 8 makes 6.81 M, the plain MIMO-UNet.
 Photos and features are halved by the mean of 2 x 2 pixels, and features enlarged bilinearly.
+With `kernel_size`, the first residual block of every encoder level looks at its features through a kernel attention;
+its skip connection comes from before the attention, as in the NAFNet of [F23].
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class MIMOUNet(nn.Module):
         in_channels: of the photo and of the image, 3 or 1.
         width: w, channels at full size; an even number.
         num_res: number of residual blocks of each encoder and decoder level.
-        kernel_size: K of the kernels that the attention before each encoder level looks at; None for no attention.
+        kernel_size: K of the kernels that the attention of each encoder level looks at; None for no attention.
         multi_scale: restore at three sizes in training, which therefore returns `ImagesBySize`; otherwise only the
             image, as in evaluation.
 
@@ -139,10 +141,15 @@ class MIMOUNet(nn.Module):
             x = self.stems[level](photo)
             if level > 0:
                 x = self.attends[level - 1](self.downs[level - 1](features[-1]), x)
-            if kernels is not None:
+            first, *others = self.encoders[level]
+            if kernels is None:
+                x = first(x)
+            else:
                 kernels = kernels if level == 0 else self.kernel_down[level - 1](kernels)
-                x = self.kernel_attentions[level](x, kernels)
-            features.append(self.encoders[level](x))
+                x = first(x, self.kernel_attentions[level](x, kernels))
+            for block in others:
+                x = block(x)
+            features.append(x)
         return features
 
 
@@ -186,12 +193,14 @@ class _Fuse(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
+    """x + convs(seen): what the branch looks at is x itself, unless it is given."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.convs = nn.Sequential(_conv(channels, channels), nn.Conv2d(channels, channels, 3, padding=1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.convs(x)
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        return x + self.convs(x if seen is None else seen)
 
 
 def _residual_blocks(channels: int, number: int) -> nn.Sequential:

@@ -12,7 +12,8 @@ for the next stage. Every U-Net has three levels of n, n + s, n + 2 s channels. 
 
 Parameters: 20.13 M with the default sizes, the network of the paper for deblurring.
 Differs from the paper: every CAB has a slope of its PReLU of its own, instead of one for all.
-With `kernel_size`, one kernel attention is in stage 3, between its first features and its full-size blocks.
+With `kernel_size`, the first full-size block of stage 3 looks at its features through a kernel attention; its skip
+connection comes from before the attention, as in the NAFNet of [F23].
 """
 
 from __future__ import annotations
@@ -129,9 +130,10 @@ class MPRNet(nn.Module):
         handed_on, second = self.sams[1](decoded[0], padded)
 
         x = self.joins[1](torch.cat([self.stems[2](padded), handed_on], 1))
+        seen = None
         if self.kernel_attention is not None:
-            x = self.kernel_attention(x, reflect_to_multiple(raw_kernels, SIZE_MULTIPLE))
-        third = padded + self.ending(self.full_size(x, encoded, decoded))
+            seen = self.kernel_attention(x, reflect_to_multiple(raw_kernels, SIZE_MULTIPLE))
+        third = padded + self.ending(self.full_size(x, encoded, decoded, seen))
 
         images = ImagesByStage(*(image[..., :height, :width] for image in (third, second, _joined(first, -2))))
         return images if self.training and self._hyper_parameters['multi_stage'] else images.third
@@ -227,20 +229,23 @@ class _FullSize(nn.Module):
         self.from_encoder = nn.ModuleList(_enlarged(widths, level, channels) for level in range(LEVELS))
         self.from_decoder = nn.ModuleList(_enlarged(widths, level, channels) for level in range(LEVELS))
 
-    def forward(self, x: Tensor, encoded: list[Tensor], decoded: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, encoded: list[Tensor], decoded: list[Tensor], seen: Tensor | None = None) -> Tensor:
         for level, block in enumerate(self.blocks):
-            x = block(x) + self.from_encoder[level](encoded[level]) + self.from_decoder[level](decoded[level])
+            x = block(x, seen if level == 0 else None)
+            x = x + self.from_encoder[level](encoded[level]) + self.from_decoder[level](decoded[level])
         return x
 
 
 class _Residual(nn.Module):
+    """x + layers(seen): what the layers look at is x itself, unless it is given."""
+
     def __init__(self, channels: int, num_cab: int):
         super().__init__()
         blocks = (_ChannelAttentionBlock(channels) for _ in range(num_cab))
         self.layers = nn.Sequential(*blocks, _conv(channels, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        return x + self.layers(x if seen is None else seen)
 
 
 class _Scale(nn.Module):

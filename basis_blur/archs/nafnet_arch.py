@@ -9,12 +9,13 @@
 
 One block, with LN the normalisation of each pixel over its channels and gate([a, b]) = a b:
 
-    x <- attention(x, kernels)                                     in attention levels, before all else
-    u = gate(depthwise3x3(conv1x1(LN(x))))
+    a = attention(x, kernels)                                      in attention levels; a = x in the others
+    u = gate(depthwise3x3(conv1x1(LN(a))))
     x <- x + beta conv1x1(u * conv1x1(mean(u)))
     x <- x + gamma conv1x1(gate(conv1x1(LN(x))))
 
-beta and gamma begin at 0, so a fresh block without attention returns what it is given.
+The first branch alone looks at a; its skip connection comes from before the attention. beta and gamma begin at 0, so a
+fresh block returns what it is given.
 
 Parameters: 67.89 M with the default sizes, the network of the papers; 80.34 M of UFPNet are this one with attention,
 estimator and flow.
@@ -168,9 +169,8 @@ class _Block(nn.Module):
         self.kernel_atttion = KernelAttention(channels, taps) if taps else None
 
     def forward(self, x: Tensor, kernels: Tensor | None = None) -> Tensor:
-        if self.kernel_atttion is not None:
-            x = self.kernel_atttion(x, kernels)
-        gated = _gate(self.conv2(self.conv1(self.norm1(x))))
+        seen = x if self.kernel_atttion is None else self.kernel_atttion(x, kernels)
+        gated = _gate(self.conv2(self.conv1(self.norm1(seen))))
         x = x + self.beta * self.conv3(gated * self.sca(gated))
         return x + self.gamma * self.conv5(_gate(self.conv4(self.norm2(x))))
 

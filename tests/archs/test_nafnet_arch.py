@@ -61,14 +61,27 @@ def test_every_parameter_that_is_trained_receives_a_gradient(hyper_parameters):
 
 
 def test_the_image_depends_on_the_kernels_at_their_pixels():
-    net, photo = small(kernel_size=3, enc_blocks=(1,), dec_blocks=(0,), middle_blocks=0, attention_levels=(0,)), None
-    nn.init.zeros_(net.encoders[0][0].beta)  # the mean over the photo
+    net = small(kernel_size=3, enc_blocks=(1,), dec_blocks=(0,), middle_blocks=0, attention_levels=(0,))
+    nn.init.zeros_(net.encoders[0][0].sca[1].weight)  # the mean over the photo
     photo, kernels = torch.rand(1, 3, 40, 40), torch.rand(1, 9, 40, 40)
     other = kernels.clone()
     other[..., 20, 30] += 1
     change = (net(photo, other) - net(photo, kernels)).abs().sum(1)[0]
     assert change[20, 30] > 0
     assert change[:, :20].max() == 0
+
+
+def test_the_first_branch_alone_looks_through_the_attention():
+    block = lively(NAFNet(width=4, enc_blocks=(1,), dec_blocks=(0,), middle_blocks=0, kernel_size=3,
+                          attention_levels=(0,))).encoders[0][0]  # fmt: skip
+    x, kernels = torch.rand(1, 4, 5, 7), torch.rand(1, 9, 5, 7)
+    seen = block.kernel_atttion(x, kernels)
+    first, second = block.conv2(block.conv1(block.norm1(seen))).chunk(2, 1)
+    weighed = first * second * block.sca(first * second)
+    y = x + block.beta * block.conv3(weighed)  # not seen + ...: the skip connection passes the attention by
+    first, second = block.conv4(block.norm2(y)).chunk(2, 1)
+    torch.testing.assert_close(block(x, kernels), y + block.gamma * block.conv5(first * second))
+    assert not torch.allclose(seen, x)
 
 
 def test_a_window_over_the_whole_photo_is_the_mean_of_the_photo():

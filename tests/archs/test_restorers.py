@@ -98,6 +98,20 @@ def test_other_kernels_make_another_image(name):
 
 
 @pytest.mark.parametrize('name', WITH_ATTENTION)
+def test_the_skip_connection_passes_the_attention_by(name):
+    net, photo, kernels = with_kernels(name), torch.rand(1, 3, 16, 16), torch.rand(1, 9, 16, 16)
+    branches = {
+        'NAFNet': lambda: [block.conv3 for level in net.encoders for block in level],
+        'MIMOUNet': lambda: [level[0].convs[-1] for level in net.encoders],
+        'MPRNet': lambda: [net.full_size.blocks[0].layers[-1]],
+    }[name]()
+    for layer in branches:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+    assert torch.equal(net(photo, kernels), net(photo, kernels.flip(1)))
+
+
+@pytest.mark.parametrize('name', WITH_ATTENTION)
 def test_kernels_are_asked_for_if_and_only_if_they_are_used(name):
     photo, kernels = torch.rand(1, 3, 8, 8), torch.rand(1, 9, 8, 8)
     with pytest.raises(ValueError, match='raw_kernels are missing'):
