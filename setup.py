@@ -1,5 +1,14 @@
-"""What setup.cfg cannot say: the start-up hook goes beside the package, in wheels and in editable installs."""
+"""What setup.cfg cannot say.
 
+1. The start-up hook goes beside the package, in wheels and in editable installs.
+2. The option files and configs, which lie at the top of the repository, go into the package, in wheels.
+3. The README's pictures and links lead somewhere on a package index too, if BASIS_BLUR_REPOSITORY in the environment
+   is the address that the repository is published at, such as https://example.org/somebody/basis_blur.
+"""
+
+import os
+import re
+import shutil
 from pathlib import Path
 
 from setuptools import Command, setup
@@ -41,5 +50,54 @@ class BuildHook(Command):
         return [str(HOOK_SOURCE)]
 
 
-build.sub_commands.append(('build_hook', None))
-setup(cmdclass={'build_hook': BuildHook})
+class BuildShipped(Command):
+    """Copy the option files and configs to where `basis_blur.foundation.shipped` looks for them."""
+
+    description = 'copy option files and configs into the package'
+    editable_mode = False  # an editable install has them where they are
+
+    def initialize_options(self):
+        self.build_lib = None
+
+    def finalize_options(self):
+        self.set_undefined_options('build_py', ('build_lib', 'build_lib'))
+
+    def run(self):
+        for target, source in self.get_output_mapping().items():
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+    def get_outputs(self):
+        return list(self.get_output_mapping())
+
+    def get_output_mapping(self):
+        shipped = Path(self.build_lib, 'basis_blur', 'shipped')
+        return {} if self.editable_mode else {str(shipped / source): source for source in self.get_source_files()}
+
+    def get_source_files(self):
+        return sorted(map(str, [*Path('options').glob('*.yml'), *Path('configs').rglob('*.py')]))
+
+
+def readme(repository):
+    """Return the README as a package index shows it, where relative links lead nowhere."""
+    text = Path('README.md').read_text(encoding='utf-8')
+    if not repository:
+        return text
+    repository = repository.rstrip('/')
+    text = re.sub(r'(!\[[^]]*\]\()(?!\w+:)', rf'\g<1>{repository}/raw/HEAD/', text)
+    text = re.sub(r'((?<!!)\[[^]]*\]\()(?!\w+:)', rf'\g<1>{repository}/blob/HEAD/', text)
+    return text.replace('<this repository>', repository)
+
+
+repository = os.environ.get('BASIS_BLUR_REPOSITORY', '')
+build.sub_commands += [('build_hook', None), ('build_shipped', None)]
+setup(
+    cmdclass={'build_hook': BuildHook, 'build_shipped': BuildShipped},
+    long_description=readme(repository),
+    long_description_content_type='text/markdown',
+    project_urls={
+        **({'Source': repository} if repository else {}),
+        'Basis kernels (paper)': 'https://arxiv.org/abs/2102.01026',
+        'BasicSR': 'https://github.com/XPixelGroup/BasicSR',
+    },
+)

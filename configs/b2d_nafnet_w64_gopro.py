@@ -1,3 +1,5 @@
+# Fine-tune NAFNet by blurring its result again [C21], on GoPro.
+#
 # Blurring to deblur [C21, Sec. 7.3]: fine-tunes NAFNet with the forward model of a frozen BasisKPN. The mmengine twin
 # of options/train_blur_to_deblur_nafnet.yml; nobody has run these 50,000 iterations. Before: kpn_b25k33_ade20k.py and
 # nafnet_w64_gopro.py.

@@ -1,3 +1,5 @@
+# Train a light KernelFlow in a minute or two on a CPU.
+#
 # The flow prior on few kernels and for few steps, to see it work: the twin of options/train_kernel_flow_quick.yml.
 #
 #   basis-blur prep-kernels -o datasets/demo/flow_kernels.lmdb -n 4000 --kernel-size 19

@@ -1,3 +1,5 @@
+# Train KernelFlow, stage I of UFPNet [L21, F23], on camera shakes.
+#
 # The flow prior of UFPNet, stage I [L21, F23]: the mmengine twin of options/train_kernel_flow.yml, with its numbers,
 # deviations and expectations. Nobody has run these 100,000 iterations.
 _base_ = ['_base_/default_runtime.py', '_base_/kernels_19.py']

@@ -1,3 +1,5 @@
+# Train BasisKPN at the size of its paper [C21], on ADE20K.
+#
 # BasisKPN with 25 kernels of 33 x 33 [C21]: the mmengine twin of options/train_basis.yml, with its numbers, deviations
 # and expectations. Nobody has run these 3 million iterations.
 _base_ = ['_base_/default_runtime.py', '_base_/ade20k_synthetic.py']

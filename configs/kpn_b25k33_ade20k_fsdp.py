@@ -1,3 +1,5 @@
+# Train BasisKPN with its state shared out among processes by FSDP.
+#
 # kpn_b25k33_ade20k.py with weights, gradients and the optimiser's state shared out among processes by FSDP. These lines
 # turn any of our configs into such a one, but for UFPNet, which FSDP cannot save. The averaged weights are left out:
 # mmengine's EMAHook copies whole models.

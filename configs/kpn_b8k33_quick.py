@@ -1,3 +1,5 @@
+# Train a light BasisKPN in minutes on a CPU.
+#
 # A light BasisKPN, in minutes on a CPU: the twin of options/train_basis_quick.yml, which tells what to expect.
 # Before: `make demo` for the photos and kernels.
 _base_ = ['_base_/default_runtime.py', '_base_/demo_synthetic.py', '_base_/schedule_quick.py']

@@ -1,3 +1,5 @@
+# Train a light LatentKernelNet in minutes on a CPU.
+#
 # The estimator of stage II, light and for few steps, to see it work: the twin of options/train_latent_kernel_quick.yml,
 # which tells what to expect. Before: `make demo` for the photos, and flow_k19_quick.py.
 _base_ = ['_base_/default_runtime.py', '_base_/demo_synthetic.py', '_base_/schedule_quick.py']

@@ -1,3 +1,5 @@
+# Train LatentKernelNet, stage II of UFPNet [F23], on GoPro.
+#
 # Kernels as codes of the flow, learned by reblurring, stage II of UFPNet [F23]: the mmengine twin of
 # options/train_latent_kernel.yml, with its numbers, deviations and expectations. Nobody has run these 200,000
 # iterations. Before: flow_k19_shake.py.

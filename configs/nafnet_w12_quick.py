@@ -1,3 +1,5 @@
+# Train a light NAFNet in minutes on a CPU.
+#
 # A light NAFNet for few steps, to see it work: the twin of options/train_nafnet_quick.yml. Before: `make demo` for the
 # photos.
 _base_ = ['_base_/default_runtime.py', '_base_/demo_synthetic.py', '_base_/schedule_quick.py']

@@ -1,3 +1,5 @@
+# Train NAFNet, the plain baseline of UFPNet, on GoPro.
+#
 # NAFNet-64, the baseline of UFPNet: the mmengine twin of options/train_nafnet_gopro.yml. Published with local pooling:
 # 33.69 dB on GoPro; not run here.
 _base_ = ['_base_/default_runtime.py', '_base_/gopro.py', '_base_/schedule_nafnet_400k.py']

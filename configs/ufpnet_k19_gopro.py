@@ -1,3 +1,5 @@
+# Train UFPNet, stage III [F23], on GoPro.
+#
 # UFPNet [F23, stage III] on GoPro: the mmengine twin of options/train_ufpnet_gopro.yml, with its numbers, deviations
 # and expectations. Nobody has run these 400,000 iterations.
 _base_ = ['_base_/default_runtime.py', '_base_/gopro.py', '_base_/schedule_nafnet_400k.py']

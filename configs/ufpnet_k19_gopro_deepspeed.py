@@ -1,3 +1,5 @@
+# Train UFPNet with its state shared out among processes by DeepSpeed.
+#
 # ufpnet_k19_gopro.py with gradients and the optimiser's state shared out among processes by DeepSpeed, ZeRO stage 2.
 # The averaged weights are left out: mmengine's EMAHook copies whole models.
 _base_ = ['ufpnet_k19_gopro.py']

@@ -1,3 +1,5 @@
+# Train UFPNet, stage III [F23], on RealBlur-J.
+#
 # UFPNet on RealBlur-J, from the weights for GoPro: the mmengine twin of options/train_ufpnet_realblur.yml, with its
 # numbers, deviations and expectations. Nobody has run these 200,000 iterations. Before: ufpnet_k19_gopro.py.
 _base_ = ['ufpnet_k19_gopro.py']

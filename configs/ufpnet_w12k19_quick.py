@@ -1,3 +1,5 @@
+# Train a light UFPNet in minutes on a CPU.
+#
 # A light UFPNet for few steps, to see it work: the twin of options/train_ufpnet_quick.yml. Before:
 # latent_w16k19_quick.py.
 _base_ = ['nafnet_w12_quick.py']

@@ -25,6 +25,7 @@ COMMANDS = {
     'evaluate': 'score restored photos against their ground truth',
     'train': 'train a network from an option file, by BasicSR',
     'test': 'test a network on data sets from an option file, by BasicSR',
+    'options': 'list the option files that come with basis_blur, or print one',
     'prep-kernels': 'draw camera-shake kernels into an LMDB',
     'prep-lmdb': 'turn a folder of photos and masks into LMDBs',
     'prep-dataset': 'check the download of a benchmark and bring it into pairs',

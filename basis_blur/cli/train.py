@@ -31,7 +31,7 @@ def add_parser(subparsers) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that BasicSR's train.py and test.py share, under the names that they have there."""
-    parser.add_argument('file', metavar='FILE', nargs='?', help='option file (YAML)')
+    parser.add_argument('file', metavar='FILE', nargs='?', help='option file (YAML), or a name of "basis-blur options"')
     parser.add_argument('-opt', '--opt', metavar='FILE', help="the same, written as for BasicSR's scripts")
     parser.add_argument(
         '--launcher',
@@ -86,11 +86,12 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any
     """
     from basis_blur.bridges.basicsr import presence
     from basis_blur.bridges.basicsr.option_check import apply_overrides, check_options, read_option_file
+    from basis_blur.foundation import shipped
 
     presence.check()
     if (args.file is None) == (args.opt is None):
         raise InputError('give one option file, either by its name alone or after -opt.')
-    args.opt = args.opt or args.file
+    args.opt = str(shipped.find(args.opt or args.file, 'options'))
     opt = read_option_file(args.opt)
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)

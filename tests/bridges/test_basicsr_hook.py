@@ -1,4 +1,4 @@
-"""The start-up hook: built into both kinds of wheel, without weight, harmless when the plugin is broken."""
+"""The start-up hook: without weight, and harmless when the plugin is broken."""
 
 import os
 import py_compile
@@ -6,14 +6,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from basis_blur.bridges.basicsr import hook as basicsr_hook
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -86,43 +83,6 @@ def test_a_plugin_that_imports_basicsr_first_is_registered_once(start):
     done = start('import basicsr\nprint("plugin")', 'import basis_blur.plugin')
     assert done.stdout.split() == ['shim', 'basicsr', 'plugin']
     assert not done.stderr
-
-
-@pytest.fixture(scope='module')
-def wheels(tmp_path_factory):
-    """The files of the wheel and of the editable wheel that setup.py builds, unpacked."""
-    if not (REPOSITORY / 'setup.py').is_file():
-        pytest.skip('the tests run on an installed package, without its setup.py')
-    source = tmp_path_factory.mktemp('source')
-    for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
-        shutil.copy(REPOSITORY / name, source)
-    for name in ('__init__.py', 'bridges/__init__.py', 'bridges/basicsr/hook.py'):
-        (source / 'basis_blur' / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / 'basis_blur' / name, source / 'basis_blur' / name)
-    code = 'from setuptools import build_meta as b; b.build_wheel("wheel"); b.build_editable("editable")'
-    subprocess.run([sys.executable, '-c', code], cwd=source, check=True, capture_output=True)
-    folders = {}
-    for kind in ('wheel', 'editable'):
-        folders[kind] = source / f'site_{kind}'
-        (wheel,) = (source / kind).glob('*.whl')
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folders[kind])
-    return folders
-
-
-@pytest.mark.parametrize('kind', ['wheel', 'editable'])
-def test_both_kinds_of_wheel_start_the_hook(wheels, kind):
-    folder = wheels[kind]
-    (record,) = folder.glob('*.dist-info/RECORD')
-    assert {'_basis_blur_hook.py', 'basis_blur_hook.pth'} <= {line.split(',')[0] for line in record.open()}
-    code = f'import site, sys; site.addsitedir({str(folder)!r}); print(sys.meta_path)'
-    for switch, there in (('on', True), ('off', False)):
-        environment = {**os.environ, 'BASIS_BLUR_HOOK': switch}
-        done = subprocess.run(
-            [sys.executable, '-S', '-c', code], capture_output=True, text=True, check=True, env=environment
-        )
-        assert ('BasicSRFinder' in done.stdout) is there
-        assert not done.stderr
 
 
 def test_start_up_costs_less_than_a_millisecond(tmp_path):

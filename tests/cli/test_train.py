@@ -69,7 +69,7 @@ def test_basicsr_runs_in_the_current_folder_with_the_same_arguments(pipelines, t
     [
         (['train'], 'give one option file'),
         (['train', 'o.yml', '-opt', 'o.yml'], 'give one option file'),
-        (['train', 'p.yml'], 'p.yml: No such file'),
+        (['train', 'p.yml'], 'p.yml does not exist'),
         (['train', 'o.yml', '--force_yml', 'network_g:type=SRVGNetCompact'], 'Did you mean "SRVGGNetCompact"'),
         (['test', 'o.yml', '--force_yml', 'model_type=SRModle'], 'Did you mean "SRModel"'),
         (['train', 'o.yml', '--force_yml', 'trian:x=1'], 'Did you mean "train"'),

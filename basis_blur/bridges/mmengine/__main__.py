@@ -17,6 +17,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from basis_blur.bridges.mmengine.parallel import begin_processes, end_processes
+from basis_blur.foundation import shipped
 from basis_blur.foundation.errors import InputError, sentence_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code: 0, or 2 for a mistake of the user.
     """
     parser = argparse.ArgumentParser(prog='basis_blur.bridges.mmengine', description='Train or test by a config.')
-    parser.add_argument('config', metavar='CONFIG', type=Path, help='Python config, such as those in configs/')
+    parser.add_argument('config', metavar='CONFIG', help='Python config, or a name of "basis-blur options"')
     parser.add_argument('--work-dir', type=Path, help='for logs and checkpoints (default: work_dirs/CONFIG)')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint there')
     parser.add_argument('--load-from', metavar='FILE', help='checkpoint of mmengine or BasicSR to begin with')
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(arguments)
     try:
+        args.config = shipped.find(args.config, 'configs')
         config = _config(args)
         begin_processes(args.launcher)
         runner = _runner_of(config)

@@ -1,0 +1,56 @@
+"""basis-blur options: list the option files and configs that come with basis_blur, or print one to start from."""
+
+from __future__ import annotations
+
+import argparse
+
+from basis_blur.foundation import shipped
+from basis_blur.foundation.errors import InputError, did_you_mean
+
+DESCRIPTION = """List the option files and configs that come with basis_blur, or print one of them.
+
+    basis-blur options                       the names, with one line each
+    basis-blur options train_basis > my.yml  one to change; "basis-blur train train_basis" trains it as it is
+
+A config of mmengine is made of several files, so it is printed as one that inherits all of it."""
+TITLES = {
+    'options': 'Option files, for "basis-blur train NAME" and "basis-blur test NAME":',
+    'configs': 'Configs, for "python -m basis_blur.bridges.mmengine NAME":',
+}
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser of `basis-blur`."""
+    parser = subparsers.add_parser(
+        'options', description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('name', metavar='NAME', nargs='?', help='the file to print (default: list all)')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the list or the file.
+
+    Raises:
+        InputError: there is no file of that name.
+    """
+    found = {kind: shipped.files(kind) for kind in TITLES}
+    if args.name is not None:
+        print(_text_of(args.name, found), end='')
+        return 0
+    width = max((len(name) for files in found.values() for name in files), default=0)
+    for kind, title in TITLES.items():
+        print(title)
+        for name, path in found[kind].items():
+            print(f'  {name:<{width}}  {shipped.summary(path)}')
+    return 0
+
+
+def _text_of(name: str, found: dict[str, dict]) -> str:
+    if name in found['options']:
+        return found['options'][name].read_text(encoding='utf-8')
+    if name in found['configs']:
+        path = found['configs'][name]
+        return f'# {shipped.summary(path)}\n_base_ = [{str(path)!r}]\n'
+    known = [each for files in found.values() for each in files]
+    raise InputError(f'no file that comes with basis_blur is called "{name}".{did_you_mean(name, known)}')
