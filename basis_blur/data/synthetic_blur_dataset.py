@@ -26,7 +26,6 @@ from typing import Any, ClassVar, Protocol
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 
 from basis_blur.data.kernel_lmdb import KernelLmdb
@@ -36,6 +35,7 @@ from basis_blur.data.sample_stream import Draw
 from basis_blur.data.segmentation import FORMS, open_annotations
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
 from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots
 
@@ -232,7 +232,7 @@ class _LmdbPhotos:
 
     def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
         key = self._photos.keys[number]
-        photo = _decode_photo(self._photos[key], f'the entry "{key}" of {self._photos.path}')
+        photo = decode_photo(self._photos[key], f'the entry "{key}" of {self._photos.path}')
         if self._masks is None:
             return key, photo, np.zeros(photo.shape[:2], np.uint8)
         labels = cv2.imdecode(np.frombuffer(self._masks[key], np.uint8), cv2.IMREAD_UNCHANGED)
@@ -263,30 +263,16 @@ class _FolderPhotos:
         return len(self._names)
 
     def sizes(self) -> list[tuple[int, int]]:
-        return [self._size(self._folder / name) for name in self._names]
-
-    def _size(self, path: Path) -> tuple[int, int]:
-        try:
-            with Image.open(path) as picture:
-                return picture.size[::-1]
-        except OSError as error:
-            raise InputError(f'{path} cannot be read as a photo ({error}); replace or remove it.') from error
+        return [photo_size(self._folder / name) for name in self._names]
 
     def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
         name = self._names[number]
         path = self._folder / name
-        photo = _decode_photo(path.read_bytes(), str(path))
+        photo = decode_photo(path.read_bytes(), str(path))
         annotation = self._annotations[number]
         if annotation is None:
             return name, photo, np.zeros(photo.shape[:2], np.uint8)
         return name, photo, annotation.label_map(path, photo.shape[:2])
-
-
-def _decode_photo(content: bytes, source: str) -> np.ndarray:
-    photo = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if photo is None:
-        raise InputError(f'{source} cannot be read as a photo; replace or remove it.')
-    return photo
 
 
 def _as_jpeg(photo: torch.Tensor, quality: int) -> torch.Tensor:

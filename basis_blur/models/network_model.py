@@ -543,7 +543,10 @@ class NetworkModel(BaseModel):
             write_picture(self.picture_path(name, dataset_name, current_iter), picture)
 
     def picture_path(self, name: str, dataset_name: str, current_iter: int | str) -> Path:
-        """Where BasicSR's habit puts a picture: by photo and iteration in training, by data set in a test.
+        """Where a picture goes: by data set, and in training by photo and iteration.
+
+        Differs from BasicSR in the data set's folder in training: without it, sets with equal names of photos would
+        overwrite each other's pictures.
 
         Args:
             name: of the photo, without suffix.
@@ -555,7 +558,7 @@ class NetworkModel(BaseModel):
         """
         folder = Path(self.opt['path']['visualization'])
         if self.is_train:
-            return folder / name / f'{name}_{current_iter}.png'
+            return folder / dataset_name / name / f'{name}_{current_iter}.png'
         return folder / dataset_name / f'{name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
 
 

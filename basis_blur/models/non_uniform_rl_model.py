@@ -55,6 +55,8 @@ class NonUniformRLModel(NetworkModel):
         },
     }
 
+    VAL_GROUPS: ClassVar[dict[str, dict[str, Option]]] = {'rl': RL_OPTIONS}  # groups in `val`, and what they may hold
+
     def __init__(self, opt: dict[str, Any]):
         if opt['is_train']:
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')

@@ -92,7 +92,7 @@ def test_every_change_is_made_once():
     import basicsr.train
     from basicsr.utils import options
 
-    assert len(compatibility.active()) == 5
+    assert len(compatibility.active()) == 7
     functions = (options.parse_options, basicsr.train.parse_options, basicsr.train.load_resume_state)
     compatibility.apply()
     assert (options.parse_options, basicsr.train.parse_options, basicsr.train.load_resume_state) == functions
@@ -295,3 +295,21 @@ def test_a_resumed_epoch_skips_what_was_seen_if_that_fits(caplog, iteration, ski
     compatibility._skip_what_was_seen(stream, loader, 1, iteration)
     stream.order = type('Order', (list,), vars(order))(range(8))
     assert len(list(stream)) == 8 - skipped
+
+
+@pytest.mark.parametrize('batches', [1, 2, 3, 7])
+@pytest.mark.parametrize('iterations', [1, 6, 7, 40])
+@pytest.mark.parametrize('done', [0, 1, 5, 6])
+@pytest.mark.parametrize('epochs_before', [0, 1, 3])
+def test_the_loop_of_basicsr_makes_all_iterations_and_begins_one_epoch_too_many_at_most(
+    batches, iterations, done, epochs_before
+):
+    """Whether it begins, resumes within an epoch, or resumes with other data, whose epoch begins again."""
+    seen = done - epochs_before * batches
+    first = batches - seen if 0 <= seen <= batches else batches
+    made, superfluous = done, 0
+    for epoch in range(epochs_before, compatibility.last_epoch(batches, iterations, epochs_before, done) + 1):
+        superfluous += made >= iterations
+        made = min(iterations, made + (first if epoch == epochs_before else batches)) if made < iterations else made
+    assert made == max(iterations, done)
+    assert superfluous <= 1 + (done >= iterations)

@@ -30,9 +30,10 @@ class StandInModel:
             'optim_g': Option((dict,)),
             'scheduler': Option((dict,)),
             'kernel_opt': Option((dict, NoneType), None),
+            'pixel_opt': Option((dict, NoneType), None),
             'ema_decay': Option((float,), 0.0),
         },
-        'val': {'grid': Option((bool,), True)},
+        'val': {'grid': Option((bool,), True), 'metrics': Option((dict, NoneType), None)},
     }
 
 
@@ -131,12 +132,87 @@ def test_a_file_without_fault_passes_and_is_not_changed(opt):
         ('val:metrics:psnr:type', 'calculate_psrn', 'Did you mean "calculate_psnr"?'),
         ('logger:print_freq', 'often', 'logger: "print_freq"'),
         ('logger:prnt_freq', 1, 'Did you mean "print_freq"?'),
+        ('logger:wandb', {'project': 'p'}, 'write "use_tb_logger: true"'),
+        ('logger:wandb', {'projct': 'p'}, 'Did you mean "project"?'),
+        ('val:metrics:psnr:crop_borders', 4, 'Did you mean "crop_border"?'),
+        ('val:metrics:psnr', {'type': 'calculate_psnr'}, 'val: metrics: psnr lacks the key "crop_border"'),
+        ('val:metrics:psnr', 'calculate_psnr', 'expected a group with "type'),
+        ('val:metrics', ['psnr'], 'val: "metrics" is'),
+        ('train:scheduler', {'type': 'MultiStepLR', 'milestones': [5], 'restarts': [0, 1]}, 'cannot be built'),
+        ('train:scheduler', {'type': 'CosineAnnealingRestartLR', 'periods': [5, 5]}, 'cannot be built'),
+        ('train:pixel_opt', {'type': 'L1Loss', 'los_weight': 1}, 'Did you mean "loss_weight"?'),
+        ('network_g', {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feets': 3}, 'Did you mean "num_feat"?'),
     ],
 )
 def test_a_fault_is_named_with_what_was_meant(opt, path, value, found):
     change(opt, path, value)
     with pytest.raises(OptionError) as error:
         check_options(opt, is_train=True)
+    assert found in str(error.value)
+
+
+@pytest.mark.parametrize(('package', 'change'), [
+    ('tensorboard', {'use_tb_logger': True}),
+    ('wandb', {'use_tb_logger': True, 'wandb': {'project': 'p', 'resume_id': None}}),
+])  # fmt: skip
+def test_a_logger_that_is_not_installed_is_told_but_for_trials(opt, monkeypatch, package, change):
+    opt['logger'].update(change)
+    monkeypatch.setattr(
+        'basis_blur.bridges.basicsr.option_check.find_spec', lambda name: None if name == package else 1
+    )
+    with pytest.raises(OptionError, match=f'pip install {package}'):
+        check_options(opt, is_train=True)
+    check_options({**opt, 'name': 'debug_run'}, is_train=True)
+
+
+@pytest.fixture
+def pairs(opt, tmp_path):
+    """The options of a training on pairs of BasicSR's data set."""
+    opt['datasets']['train'] = {
+        'name': 'pairs', 'type': 'PairedImageDataset', 'dataroot_gt': str(tmp_path), 'dataroot_lq': str(tmp_path),
+        'io_backend': {'type': 'disk'}, 'gt_size': 64, 'use_hflip': True, 'use_rot': True,
+        'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0,
+    }  # fmt: skip
+    return {**opt, 'scale': 1}
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'found'),
+    [
+        ('scale', del_, 'lacks the key "scale"'),
+        ('datasets:train:gt_size', del_, 'lacks the key "gt_size"'),
+        ('datasets:train:gt_size', 0, '"gt_size" is 0'),
+        ('datasets:train:use_rot', del_, 'lacks the key "use_rot"'),
+        ('datasets:train:use_hflp', True, 'Did you mean "use_hflip"?'),
+        ('datasets:train:io_backend', del_, '"io_backend" is None'),
+        ('datasets:train:io_backend', {'type': 'disc'}, "'disc'}, expected {type: disk}"),
+        ('datasets:train:batch_size_per_gpu', del_, 'lacks the key "batch_size_per_gpu"'),
+        ('datasets:train:meta_info_file', 'no.txt', 'no.txt, which does not exist'),
+    ],
+)
+def test_basicsrs_pairs_are_understood_where_our_models_train_on_them(pairs, path, value, found):
+    check_options(pairs, is_train=True)
+    change(pairs, path, value)
+    with pytest.raises(OptionError) as error:
+        check_options(pairs, is_train=True)
+    assert found in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('model', 'val', 'found'),
+    [
+        ('BasisBlurModel', {'metrics': {}}, 'unknown key "metrics"'),
+        ('SelfSupervisedReblurModel', {'metrics': {}}, 'unknown key "metrics"'),
+        ('KernelFlowModel', {'metrics': {}}, 'unknown key "metrics"'),
+        ('NonUniformRLModel', {'rl': {'iteratoins': 3}}, 'val: rl has the unknown key "iteratoins". Did you mean'),
+        ('NonUniformRLModel', {'rl': {'iterations': 'x'}}, 'val: rl: "iterations"'),
+    ],
+)
+def test_a_model_refuses_what_it_would_not_read(opt, model, val, found):
+    opt = {**opt, 'model_type': model, 'val': {'save_img': False, **val}, 'datasets': {}}
+    opt = {key: opt[key] for key in opt if key not in ('train', 'logger')}
+    with pytest.raises(OptionError) as error:
+        check_options(opt, is_train=False)
     assert found in str(error.value)
 
 

@@ -120,10 +120,12 @@ def test_the_line_of_an_option_file_is_enough(tree, first_run):
 
 def test_the_hook_is_enough_and_auto_resume_finds_the_run(tree, first_run):
     assert first_run.returncode == 0, first_run.stderr
-    done = run(tree, 'hook', *TRAIN, 'options.yml', '--auto_resume', '--force_yml', 'train:total_iter=4')
+    # Batches of 3 of 4 photos: one full batch an epoch, where BasicSR counts two and would end at iteration 7.
+    changes = ('train:total_iter=8', 'datasets:train:batch_size_per_gpu=3')
+    done = run(tree, 'hook', *TRAIN, 'options.yml', '--auto_resume', '--force_yml', *changes)
     assert done.returncode == 0, done.stderr
     assert 'iter: 2.' in done.stderr.split('Resuming training from epoch: ')[1].split('\n')[0]
-    assert (tree / 'runs/tiny/training_states/4.state').is_file()
+    assert (tree / 'runs/tiny/training_states/8.state').is_file()
 
 
 def test_two_processes_train_together_without_a_gpu(tree):

@@ -154,8 +154,8 @@ def test_a_validation_scores_draws_and_writes(stage, dataset, tmp_path, synthesi
     assert shape[2] == 3
     assert dtype == np.uint8
     assert dataformats == 'HWC'
-    pictures = sorted(path.relative_to(tmp_path) for path in tmp_path.glob('visualization/*/*'))
-    assert pictures == [Path(f'visualization/{name}/{name}_20.png') for name in ('000_one', '001_two')]
+    pictures = sorted(path.relative_to(tmp_path) for path in tmp_path.glob('visualization/*/*/*'))
+    assert pictures == [Path(f'visualization/Photos/{name}/{name}_20.png') for name in ('000_one', '001_two')]
     records = model.best_metric_results['Photos']
     assert {name for name, record in records.items() if record['better'] == 'lower'} == {'kernel_l1', 'kernel_l2'}
 

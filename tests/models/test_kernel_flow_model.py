@@ -112,7 +112,7 @@ def test_a_validation_scores_held_out_kernels_and_draws_samples(quick, batches, 
     assert 0 < model.metric_results['round_trip_l1'] < 0.1
     assert board.scalars['metrics/held_out/bits_per_dim'] == before['bits_per_dim']
     assert board.images['held_out/samples'].shape[2] == 3
-    assert (tmp_path / 'visualization/held_out_samples/held_out_samples_1.png').is_file()
+    assert (tmp_path / 'visualization/held_out/held_out_samples/held_out_samples_1.png').is_file()
     assert model.best_metric_results['held_out']['bits_per_dim']['better'] == 'lower'
 
 

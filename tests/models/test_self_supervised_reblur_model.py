@@ -180,7 +180,7 @@ def test_a_validation_scores_and_draws(stage, pairs, synthetic, tmp_path, networ
     model.validation(DataLoader(synthetic('val')), 7, None, save_img=True)
     truth = {'kernel_l1', 'kernel_l2', 'kernel_correlation'}
     assert model.metric_results.keys() == {'reblur_psnr'} | sigma | truth
-    assert len(list(tmp_path.glob('visualization/*/*_7.png'))) == 4
+    assert len(list(tmp_path.glob('visualization/*/*/*_7.png'))) == 4
     before = model.metric_results
     model.validation(DataLoader(synthetic('val')), 8, None)
     assert model.metric_results == before

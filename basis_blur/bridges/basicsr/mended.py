@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 import pickle
 import sys
@@ -35,6 +36,8 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import check_resume, get_root_logger
 from torch.nn.parallel import DistributedDataParallel
 
+from basis_blur.bridges.basicsr import data_sets
+from basis_blur.bridges.basicsr.data_check import mended_build_dataset, open_data
 from basis_blur.bridges.basicsr.option_check import (
     OptionLoader,
     apply_overrides,
@@ -69,6 +72,7 @@ def apply() -> None:
         _replace(*change)
     if hasattr(reader, '_postprocess_yml_value'):
         reader._postprocess_yml_value = value_of_text
+    data_sets.mend(_replace)
     for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
         _mend_script(script)
 
@@ -88,6 +92,8 @@ def active() -> list[str]:
         'resuming works without a GPU and from any folder': basicsr.train.load_resume_state,
         'distributed training works without a GPU (gloo)': reader.init_dist,
         'a resumed run goes on with the sample it would have had next': basicsr.train.build_dataloader,
+        'a training makes all of its iterations': basicsr.train.create_train_val_dataloader,
+        'data sets are checked before a run, and a photo that cannot be used is named': basicsr.train.build_dataset,
         'an error of a data set ends a run with prefetch_mode "cpu"': prefetch.PrefetchGenerator.run,
     }
     return [sentence for sentence, function in sentences.items() if hasattr(function, OURS)]
@@ -110,12 +116,18 @@ def stop(error: BaseException) -> NoReturn:
 
 
 def prepare(opt: dict[str, Any], is_train: bool) -> None:
-    """Check what BasicSR's reader returned and turn number texts into numbers; end the process on a mistake."""
+    """Check what BasicSR's reader returned, and its data sets, and turn number texts into numbers.
+
+    Ends the process on a mistake.
+    """
     try:
         check_options(opt, is_train)
-    except InputError as error:
+        convert_number_texts(opt)
+        if isinstance(opt.get('logger'), dict):
+            opt['logger'].setdefault('use_tb_logger', False)  # which BasicSR reads in two ways, once without default
+        open_data(opt, is_train)
+    except (InputError, OSError) as error:
         stop(error)
-    convert_number_texts(opt)
 
 
 # Why parse_options: here the options are complete and no folder has been made yet. Its own errors on a broken file
@@ -270,6 +282,38 @@ def _build_dataloader(original: Callable) -> Callable:
     return build_dataloader
 
 
+# Why create_train_val_dataloader: the original counts the epochs as if its loader kept the last batch of each, which it
+# drops where that is not full.
+def _create_loaders(original: Callable) -> Callable:
+    def create_train_val_dataloader(opt, logger):
+        train_loader, sampler, val_loaders, _, iterations = original(opt, logger)
+        begun = _Training.resumed or {'epoch': 0, 'iter': 0}
+        epochs = last_epoch(len(train_loader), iterations, begun['epoch'], begun['iter'])
+        logger.info(
+            f'An epoch has {len(train_loader)} full batches for each process; {iterations} iterations end in epoch '
+            f'{max(epochs - 1, 0)}.'
+        )
+        return train_loader, sampler, val_loaders, epochs, iterations
+
+    return create_train_val_dataloader
+
+
+def last_epoch(batches: int, iterations: int, epoch: int = 0, done: int = 0) -> int:
+    """Return the number of epochs after which all iterations are made, as BasicSR's loop wants to know it.
+
+    Its loop begins one more, and finds that all is done.
+
+    Args:
+        batches: of an epoch, >= 1.
+        iterations: of the whole training.
+        epoch: that it begins with.
+        done: iterations before that; where they do not fit, the epoch begins again, see `_skip_what_was_seen`.
+    """
+    seen = done - epoch * batches
+    remaining = iterations - done + (seen if 0 <= seen <= batches else 0)
+    return epoch + math.ceil(max(remaining, 0) / batches)
+
+
 def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
     interrupts.leave_to_parent()
     if then is not None:
@@ -394,7 +438,10 @@ def _mend_script(script: types.ModuleType | None) -> None:
         _replace(script, 'load_resume_state', _check_and_load_state)
     if hasattr(script, 'load_resume_state') and hasattr(script, 'build_dataloader'):  # which test.py has too
         _replace(script, 'build_dataloader', _build_dataloader)
+        _replace(script, 'create_train_val_dataloader', _create_loaders)
         _replace(script, 'init_tb_loggers', _init_tb_loggers)
+    if hasattr(script, 'build_dataset'):
+        _replace(script, 'build_dataset', mended_build_dataset)
     if hasattr(script, 'make_exp_dirs'):
         tests = hasattr(script, 'test_pipeline')
         _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else _make_folders)

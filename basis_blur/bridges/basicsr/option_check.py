@@ -14,7 +14,8 @@ import copy
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -68,7 +69,6 @@ TRAIN = {'total_iter': Option((float,), least=1, most=10**12), 'warmup_iter': Op
 VAL = {
     'save_img': Option((bool,)),
     'suffix': Option((str, NoneType), None),
-    'metrics': Option((dict, NoneType), None),
     'pbar': Option((bool,), True),
 }
 LOGGER = {
@@ -77,10 +77,36 @@ LOGGER = {
     'use_tb_logger': Option((bool,), False),
     'wandb': Option((dict, NoneType), None),
 }
+WANDB = {'project': Option((str, NoneType), None), 'resume_id': Option((str, NoneType), None)}
+# What BasicSR's own data sets of photos read beside DATASET. A training must give those of TRAINED_ON.
+PHOTOS = {
+    'dataroot_gt': Option((str,), is_path=True),
+    'dataroot_lq': Option((str,), is_path=True),
+    'io_backend': Option((dict,)),
+    'meta_info_file': Option((str, NoneType), None, is_path=True),
+    'filename_tmpl': Option((str,), '{}'),
+    'gt_size': Option((int,), None, least=1),
+    'use_hflip': Option((bool,), True),
+    'use_rot': Option((bool,), True),
+    'color': Option((str, NoneType), None, choices=('y',)),
+    'mean': Option((list, NoneType), None),
+    'std': Option((list, NoneType), None),
+    'gamma': Option((float,), 2.2, least=0.1, most=10),  # which our models read
+}
+TRAINED_ON = ('gt_size', 'use_hflip', 'use_rot')
+PHOTO_DATASETS = {
+    'PairedImageDataset': tuple(PHOTOS),
+    'SingleImageDataset': ('dataroot_lq', 'io_backend', 'meta_info_file', 'color', 'mean', 'std', 'gamma'),
+}
+BACKENDS = ('disk', 'lmdb', 'memcached')
 PATH = {'ignore_resume_networks': Option((list, str, NoneType), None)}
 # Keys that BasicSR's reader adds to what the file says.
 ADDED = ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path')
 ADDED_PATHS = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
+
+# What a metric is handed beside its options, and what `calculate_metric` and BasicSR's models read of them.
+METRIC_IS_GIVEN = ('img', 'img2', 'better')
+METRIC_IS_IGNORED = ('crop_border', 'test_y_channel')
 
 SCHEDULERS = {
     'MultiStepLR': 'MultiStepRestartLR',
@@ -292,21 +318,25 @@ def check_options(opt: Mapping[str, Any], is_train: bool) -> None:
     for key in networks:
         if not ours and not (isinstance(opt[key], Mapping) and 'type' in opt[key]):
             continue
-        _check_component('arch', opt[key], key, registries)
+        _check_component('arch', opt[key], key, registries, ours)
     datasets = opt.get('datasets')
     if isinstance(datasets, Mapping):
         for phase, section in datasets.items():
-            _check_dataset(phase, section, is_train, registries)
+            _check_dataset(phase, section, is_train, registries, opt if ours else None)
     if ours:
         _check_sections(opt, is_train, model, networks)
     if isinstance(opt.get('train'), Mapping):
         for key, section in opt['train'].items():
             if key.endswith('_opt') and isinstance(section, Mapping) and 'type' in section:
-                _check_component('loss', section, f'train: {key}', registries)
+                _check_component('loss', section, f'train: {key}', registries, ours)
     metrics = opt['val'].get('metrics') if isinstance(opt.get('val'), Mapping) else None
     for key, section in (metrics or {}).items():
-        if isinstance(section, Mapping) and 'type' in section:
-            _component('metric', section, 'type', f'val: metrics: {key}', registries)
+        if isinstance(section, Mapping) and ('type' in section or ours):
+            metric = _component('metric', section, 'type', f'val: metrics: {key}', registries)
+            if ours:
+                _check_call(section, {section['type']: metric}, f'val: metrics: {key}', 'metric', given=METRIC_IS_GIVEN)
+        elif ours:
+            raise OptionError(f'val: metrics: {key} is {section!r}, expected a group with "type: calculate_psnr".')
 
 
 @dataclasses.dataclass
@@ -345,11 +375,13 @@ def _component(kind: str, section: Mapping[str, Any], key: str, where: str, regi
     return found
 
 
-def _check_component(kind: str, section: Any, where: str, registries: _Registries) -> None:
+def _check_component(kind: str, section: Any, where: str, registries: _Registries, trains_ours: bool = False) -> None:
     if not isinstance(section, Mapping):
         raise OptionError(f'{where} is {section!r}, expected a group of "key: value" lines.')
     component = _component(kind, section, 'type', where, registries)
     if not is_ours(component):
+        if trains_ours:
+            _check_call(section, {section['type']: component}, where, kind, given=('self',))
         return
     values = read_options(section, options_of(component), where, others=('type',))
     if kind == 'arch':
@@ -394,7 +426,10 @@ def _section_options(model: Any, section: str) -> dict[str, Option]:
     return getattr(model, 'OPTIONS', {}).get(section, {})
 
 
-def _check_dataset(phase: str, section: Any, is_train: bool, registries: _Registries) -> None:
+def _check_dataset(
+    phase: str, section: Any, is_train: bool, registries: _Registries, ours: Mapping[str, Any] | None
+) -> None:
+    """Check the section of a data set; `ours` are all options, if they are those of a model of ours."""
     where = f'datasets: {phase}'
     allowed = ('train', 'val') if is_train else ('test', 'val', 'train')
     if not isinstance(section, Mapping):
@@ -405,17 +440,43 @@ def _check_dataset(phase: str, section: Any, is_train: bool, registries: _Regist
             f'Expected {" or ".join(allowed)}, or one of them with a suffix such as {allowed[-1]}_2.'
         )
     dataset = _component('dataset', section, 'type', where, registries)
+    trains = str(phase).split('_')[0] == 'train'
+    needed = ('num_worker_per_gpu', 'batch_size_per_gpu') if trains else ()
+    needed = {key: dataclasses.replace(DATASET[key], default=REQUIRED) for key in needed}
+    own, others = getattr(dataset, 'OPTIONS', {}), ()
     if not is_ours(dataset):
         _check_roots(section, where)
-        return
-    needed = ('num_worker_per_gpu', 'batch_size_per_gpu') if str(phase).split('_')[0] == 'train' else ()
-    needed = {key: dataclasses.replace(DATASET[key], default=REQUIRED) for key in needed}
-    options = {**DATASET, **needed, **getattr(dataset, 'OPTIONS', {})}
-    values = read_options(section, options, where)
+        if ours is None:
+            return
+        own, others = _photo_options(dataset, section, ours, is_train and trains, where)
+    values = read_options(section, {**DATASET, **needed, **own}, where, others)
     if values['prefetch_mode'] == 'cuda' and not torch.cuda.is_available():
         raise OptionError(f'{where}: "prefetch_mode" is "cuda", but torch finds no GPU; write "cpu" or ~.')
     if values['persistent_workers'] and not values['num_worker_per_gpu']:
         raise OptionError(f'{where}: "persistent_workers" needs "num_worker_per_gpu" of 1 or more.')
+
+
+def _photo_options(
+    dataset: Any, section: Mapping[str, Any], opt: Mapping[str, Any], is_train: bool, where: str
+) -> tuple[dict[str, Option], Iterable[str]]:
+    """Return the options of a data set of BasicSR that are known here, and the keys that are left to itself."""
+    keys = PHOTO_DATASETS.get(dataset.__name__) if dataset.__module__.split('.')[0] == 'basicsr' else None
+    if keys is None:
+        return {}, section
+    backend = section.get('io_backend')
+    if not isinstance(backend, Mapping) or backend.get('type') not in BACKENDS:
+        raise OptionError(
+            f'{where}: "io_backend" is {backend!r}, expected {{type: disk}} for folders of photos or {{type: lmdb}}.'
+        )
+    options = {key: PHOTOS[key] for key in keys}
+    if 'dataroot_gt' in keys:
+        if 'scale' not in opt and 'scale' not in section:
+            raise OptionError(
+                f'the option file lacks the key "scale", which {dataset.__name__} needs; add a line "scale: 1".'
+            )
+        if is_train:
+            options.update({key: dataclasses.replace(PHOTOS[key], default=REQUIRED) for key in TRAINED_ON})
+    return options, ()
 
 
 def _check_roots(section: Mapping[str, Any], where: str) -> None:
@@ -431,12 +492,36 @@ def _check_sections(opt: Mapping[str, Any], is_train: bool, model: Any, networks
     if is_train:
         if not any(str(phase).split('_')[0] == 'train' for phase in opt['datasets']):
             raise OptionError('datasets lacks the section "train", which a training needs.')
-        read_options(opt['logger'], {**LOGGER, **_section_options(model, 'logger')}, 'logger')
+        _check_logger(opt['logger'], opt['name'], model)
         _check_train(opt['train'], model)
     if opt.get('val') is not None:
         frequency = Option((float,), REQUIRED if is_train else None, least=1)
         read_options(opt['val'], {**VAL, 'val_freq': frequency, **_section_options(model, 'val')}, 'val')
+        for key, options in getattr(model, 'VAL_GROUPS', {}).items():
+            if opt['val'].get(key) is not None:
+                read_options(opt['val'][key], options, f'val: {key}')
     _check_path(opt, is_train, model, networks)
+
+
+def _check_logger(section: Mapping[str, Any], name: str, model: Any) -> None:
+    values = read_options(section, {**LOGGER, **_section_options(model, 'logger')}, 'logger')
+    wandb = read_options(values['wandb'] or {}, WANDB, 'logger: wandb')
+    if 'debug' in name:  # BasicSR keeps neither of a trial
+        return
+    if values['use_tb_logger'] and find_spec('tensorboard') is None:
+        raise OptionError(
+            'logger: "use_tb_logger" is true, but TensorBoard is not installed; install it by '
+            '"pip install tensorboard", or write "use_tb_logger: false".'
+        )
+    if wandb['project'] is None:
+        return
+    if not values['use_tb_logger']:
+        raise OptionError(
+            'logger: wandb shows what TensorBoard is given, but "use_tb_logger" is false; write "use_tb_logger: true", '
+            'or "wandb: ~".'
+        )
+    if find_spec('wandb') is None:
+        raise OptionError('logger: wandb is not installed; install it by "pip install wandb", or write "wandb: ~".')
 
 
 def _check_train(section: Mapping[str, Any], model: Any) -> None:
@@ -481,6 +566,11 @@ def _check_scheduler(section: Mapping[str, Any], total: int) -> None:
             f'train: scheduler: the periods {section["periods"]} end before total_iter {total}; make their sum at '
             'least as large.'
         )
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    try:
+        known[section['type']](optimizer, **_arguments(section))
+    except (ValueError, TypeError, AssertionError, IndexError) as error:
+        raise OptionError(f'train: scheduler: {section["type"]} cannot be built: {error}') from error
 
 
 def _check_call(section: Mapping[str, Any], known: Mapping[str, Any], where: str, kind: str, given: tuple) -> None:
@@ -491,14 +581,21 @@ def _check_call(section: Mapping[str, Any], known: Mapping[str, Any], where: str
             f'{where}: "type" is {name!r}, which is no {kind}.{did_you_mean(name, known)} '
             f'There are: {", ".join(sorted(known))}.'
         )
-    options = {}
-    for argument, parameter in inspect.signature(known[name].__init__).parameters.items():
-        if argument not in given:
+    options: dict[str, Option] = {}
+    others = ['type', *(key for key in given if key in section)]
+    called = known[name].__init__ if inspect.isclass(known[name]) else known[name]
+    project = (known[name].__module__ or '').split('.')[0]
+    for argument, parameter in inspect.signature(called).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            # BasicSR's own functions take any argument and ignore it, our metrics what BasicSR's have; what others do
+            # with theirs is not known.
+            others += {'basicsr': (), 'basis_blur': METRIC_IS_IGNORED}.get(project, section)
+        elif argument not in given:
             needed = parameter.default is inspect.Parameter.empty
             number = isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool)
             kinds = (float, torch.Tensor) if number else (object, bool)
             options[argument] = Option(kinds, REQUIRED if needed else parameter.default)
-    read_options(section, options, where, others=('type',))
+    read_options(section, options, where, others)
 
 
 def _check_path(opt: Mapping[str, Any], is_train: bool, model: Any, networks: list[str]) -> None:
