@@ -14,6 +14,10 @@ import importlib
 __version__ = '0.1.0'
 
 _HOME = {
+    'Deblurrer': 'deblurring.deblurrer',
+    'DeblurSettings': 'deblurring.deblurrer',
+    'Estimate': 'estimation.estimate',
+    'Removal': 'restoration.settings',
     'BlurField': 'field.blur_field',
     'PixelField': 'field.blur_field',
     'load_network': 'weights.checkpoints',

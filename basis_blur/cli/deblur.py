@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis_blur.cli import estimation
 from basis_blur.foundation.errors import InputError, sentence_of
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from basis_blur.archs.iterate_fusion_arch import IterateFusion
     from basis_blur.archs.ufpnet_arch import Restored
-    from basis_blur.estimation.refinement import CodeRefinement, Refinement
-    from basis_blur.field.blur_field import BlurField
+    from basis_blur.deblurring.deblurrer import Deblurrer
     from basis_blur.photos.image_io import Photo
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
@@ -42,7 +40,7 @@ left undone is done by the same command with --skip-done."""
 COMMAND = 'deblur'
 METHODS = ('rl', 'ufpnet')
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}  # of a method, unless told
-FUSION, NO_FUSION = 'iterate_fusion', 'none'
+NO_FUSION = 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
 MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
@@ -174,8 +172,8 @@ def run(args: argparse.Namespace) -> int:
     failures = 0
     with estimation.plain_warnings(COMMAND):
         if args.method == 'rl':
-            estimate = estimation.estimator(args, args.kernels)
-            method = functools.partial(by_richardson_lucy, estimate=estimate, fusion=fusion_of(args), args=args)
+            deblurrer = estimation.deblurrer(args, args.kernels, **removal_of(args))
+            method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, save_kernels=args.save_kernels)
         else:
             method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
@@ -230,80 +228,31 @@ def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
     return f'{task.photo} -> {task.result} ({width}x{height}, {time.perf_counter() - started:.1f} s)'
 
 
-def fusion_of(args: argparse.Namespace) -> IterateFusion | None:
-    """Return the network that makes one photo of the iterates, if there shall be one.
-
-    The one in the box learned what the estimates of the other network in the box are worth, and nothing of others.
-
-    Raises:
-        InputError: the weights cannot be used.
-        OSError: the file does not exist or cannot be read.
-    """
-    usual = args.kernels is None and args.weights == estimation.DEFAULT_WEIGHTS and args.iterations is None
-    name = args.fusion if args.fusion is not None else FUSION if usual else NO_FUSION
-    return None if name == NO_FUSION else estimation.network(args, 'IterateFusion', name)
+def removal_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `Deblurrer.pretrained` that say how the blur is removed."""
+    return {
+        'fusion': False if args.fusion == NO_FUSION else args.fusion,
+        'iterations': args.iterations,
+        'strength': args.strength,
+        'refine': args.refine or 0,
+    }
 
 
-def by_richardson_lucy(
-    task: Task,
-    photo: Photo,
-    estimate: Callable[[Path, Photo], BlurField],
-    fusion: IterateFusion | None,
-    args: argparse.Namespace,
-) -> Tensor:
-    """Return the photo, restored with the field that `estimate` gives; write the field if it is wanted."""
+def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, save_kernels: bool) -> Tensor:
+    """Return the sharp photo; say what is to be said of it, and write the blur field if it is wanted."""
     from tqdm import tqdm
 
-    from basis_blur.estimation.trust import doubts_of_restoration
-    from basis_blur.ops.photo import check_larger_than_kernel
     from basis_blur.photos.pictures import draw_kernel_grid, write_picture
-    from basis_blur.restoration.deblur import deblur_iterates
-    from basis_blur.restoration.fusion import fuse
-    from basis_blur.restoration.settings import step_towards, steps_for
 
-    field = estimate(task.photo, photo)
-    check_larger_than_kernel(photo.pixels, field.kernel_size)
-    pixels = photo.pixels.to(field.kernels.device)
-    if args.refine:
-        field = _refined(task.photo, pixels, field, args)
-    kept, strength = steps_for(field.estimated, args.iterations, args.strength, fusion)
-    with tqdm(total=kept[-1], unit='iteration', desc=task.photo.name, leave=False, disable=None) as bar:
-        iterates = deblur_iterates(
-            pixels, field, kept, args.gamma, callback=lambda iteration: bar.update(iteration - bar.n)
-        )
-    sharp = iterates[:, -pixels.shape[1] :]
-    estimation.tell_doubts(task.photo, doubts_of_restoration(pixels, sharp, field, args.gamma))
-    if args.save_kernels:
-        field.save(task.kernels)
-        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, field))
-    if fusion is not None:
-        sharp = fuse(fusion, pixels, iterates)
-    return step_towards(sharp, pixels, strength)
-
-
-def _refined(path: Path, pixels: Tensor, field: BlurField, args: argparse.Namespace) -> BlurField:
-    from tqdm import tqdm
-
-    from basis_blur.estimation.refinement import refine_field
-
-    with tqdm(total=args.refine, unit='step', desc=f'{path.name}: refining', leave=False, disable=None) as bar:
-        found = refine_field(pixels, field, args.gamma, args.refine, lambda step, _: bar.update(step - bar.n))
-    _tell(path, found)
-    return found.field
-
-
-def _tell(path: Path, found: Refinement | CodeRefinement) -> None:
-    """Say whether the refinement of a photo's blur was of use."""
-    from tqdm import tqdm
-
-    if found.improved:
-        words = f'the refined blur explains the photo better: reblur loss {found.before:.5f} -> {found.after:.5f}.'
-    else:
-        words = (
-            f'refining did not lower the reblur loss ({found.before:.5f} -> {found.after:.5f}); '
-            'the photo is restored with the blur as it was estimated.'
-        )
-    tqdm.write(f'{path}: {words}')
+    with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
+        result = deblurrer(photo, progress=progress)
+    for note in result.notes:
+        tqdm.write(f'{task.photo}: {note}')
+    estimation.tell_doubts(task.photo, result.doubts)
+    if save_kernels:
+        result.field.save(task.kernels)
+        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
+    return result.pixels
 
 
 def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespace) -> Tensor:
@@ -387,7 +336,7 @@ def _restored_by_refined_codes(
             found = refine_codes(net, colour, args.gamma, args.refine, lambda step, _: bar.update(step - bar.n))
         except ValueError as error:
             raise InputError(f'{task.photo}: {error}') from error
-    _tell(task.photo, found)
+    tqdm.write(f'{task.photo}: {found.sentence}')
     if args.save_kernels:
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, PixelField(found.pixel_kernels.cpu())))
     return found.image if pixels.shape[1] == 3 else found.image.mean(1, keepdim=True)

@@ -16,11 +16,10 @@ from basis_blur.foundation.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import nn
 
-    from basis_blur.estimation.trust import Doubt
-    from basis_blur.field.blur_field import BlurField
-    from basis_blur.photos.image_io import Photo
+    from basis_blur.deblurring.deblurrer import Deblurrer
+    from basis_blur.estimation.estimate import Doubt
 
 DEFAULT_WEIGHTS = 'basis_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
@@ -74,58 +73,64 @@ def gamma(text: str) -> float:
     return number
 
 
-def estimator(args: argparse.Namespace, kernels: Path | None = None) -> Callable[[Path, Photo], BlurField]:
-    """Return a function from a photo and its name to its blur field, on the device of the arguments.
-
-    It says where it estimates at half size by itself, and why an estimate is not to be trusted.
+def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings) -> Deblurrer:
+    """Return the deblurrer that the options ask for, on the device of the arguments.
 
     Args:
         args: the options that `add_arguments` adds.
-        kernels: a saved field, to be returned for every photo in place of an estimate.
+        kernels: file of a saved field, to be taken for every photo in place of an estimate.
+        settings: further arguments of `Deblurrer.pretrained`.
 
     Raises:
         InputError: the weights or the field cannot be used, or there is no such device.
         OSError: a file does not exist or cannot be read.
     """
     device = _device(args.device)
-    if kernels is not None:
-        return _saved_field(kernels, device)
-    from basis_blur.estimation.trust import doubts_of_estimate
-    from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
-    from basis_blur.weights.checkpoints import load_network
+    from basis_blur.deblurring.deblurrer import Deblurrer
 
-    net = load_network(args.weights, device=device, expect=FIELD_NETWORKS)
-
-    def estimate(path: Path, photo: Photo) -> BlurField:
-        pixels = photo.pixels.to(device)
-        try:
-            field = _estimate(net, path, pixels, args)
-        except InputError as error:
-            raise InputError(f'{path}: {error}') from error
-        tell_doubts(path, doubts_of_estimate(pixels, field))
-        return field
-
-    return estimate
+    return Deblurrer.pretrained(
+        None if kernels is not None else args.weights,
+        kernels=kernels,
+        estimate_at=args.estimate_at or SIZES[0],
+        device=device,
+        gamma=args.gamma,
+        **settings,
+    )
 
 
-def _estimate(net: nn.Module, path: Path, pixels: Tensor, args: argparse.Namespace) -> BlurField:
+@contextmanager
+def bars(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows how far the work on a photo is, as a bar for each stage.
+
+    Args:
+        name: of the photo.
+    """
     from tqdm import tqdm
 
-    from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
-    from basis_blur.estimation.trust import estimate_blur_at_best_size
+    shown: dict[str, tqdm] = {}
 
-    if args.estimate_at == 'full':
-        return estimate_blur(net, pixels, args.gamma)
-    if args.estimate_at == 'half':
-        return estimate_blur_at_half_size(net, pixels, args.gamma)
-    field, at_half_size = estimate_blur_at_best_size(net, pixels, args.gamma)
-    if at_half_size:
-        before, after = field.kernel_size // 2 + 1, field.kernel_size
-        tqdm.write(
-            f'{path}: the blur is larger than {before}x{before} pixels; it was estimated at half size, with kernels of '
-            f'{after}x{after}.'
-        )
-    return field
+    def show(stage: str, number: int, total: int) -> None:
+        if stage not in shown:
+            for bar in shown.values():
+                bar.close()
+            shown[stage] = tqdm(total=total, desc=f'{name}: {stage}', leave=False, disable=None)
+        shown[stage].total = total
+        shown[stage].update(number - shown[stage].n)
+
+    try:
+        yield show
+    finally:
+        for bar in shown.values():
+            bar.close()
+
+
+@contextmanager
+def said_of(path: Path) -> Iterator[None]:
+    """Begin the message of an `InputError` with the name of the photo that it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
 
 
 def tell_doubts(path: Path, doubts: Iterable[Doubt]) -> None:
@@ -149,26 +154,6 @@ def network(args: argparse.Namespace, arch: str, weights: str | None = None) -> 
     from basis_blur.weights.checkpoints import load_network
 
     return load_network(args.weights if weights is None else weights, device=_device(args.device), expect=arch)
-
-
-def _saved_field(kernels: Path, device: str) -> Callable[[Path, Photo], BlurField]:
-    from basis_blur.field.blur_field import BlurField
-
-    field = BlurField.load(kernels)
-    if len(field) != 1:
-        raise InputError(f'{kernels} holds the fields of {len(field)} photos, expected one; save them one by one.')
-    field = field.to(device)
-
-    def look_up(path: Path, photo: Photo) -> BlurField:
-        height, width = photo.pixels.shape[-2:]
-        if field.image_size != (height, width):
-            raise InputError(
-                f'{path} has {width}x{height} pixels and the field in {kernels} '
-                f'{field.image_size[1]}x{field.image_size[0]} (width x height); give the field of this photo.'
-            )
-        return field.to(photo.pixels.dtype)
-
-    return look_up
 
 
 def _device(name: str | None) -> str:

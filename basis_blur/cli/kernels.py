@@ -69,7 +69,13 @@ def run(args: argparse.Namespace) -> int:
 
     with estimation.plain_warnings(COMMAND):
         photo = read_photo(args.input)
-        field = estimation.estimator(args)(args.input, photo)
+        deblurrer = estimation.deblurrer(args, fusion=False)
+        with estimation.bars(args.input.name) as progress, estimation.said_of(args.input):
+            estimate = deblurrer.estimate(photo, progress=progress)
+        for note in estimate.notes:
+            print(f'{args.input}: {note}')
+        estimation.tell_doubts(args.input, estimate.doubts)
+    field = estimate.field
     if args.output.suffix.lower() == '.npz':
         field.save(args.output)
     else:

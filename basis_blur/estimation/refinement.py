@@ -47,6 +47,11 @@ class Refinement(NamedTuple):
     after: float
     improved: bool
 
+    @property
+    def sentence(self) -> str:
+        """Whether the refinement was of use, for a person."""
+        return _sentence(self.before, self.after, self.improved)
+
 
 def refine_field(
     photo: Tensor,
@@ -111,6 +116,11 @@ class CodeRefinement(NamedTuple):
     after: float
     improved: bool
 
+    @property
+    def sentence(self) -> str:
+        """Whether the refinement was of use, for a person."""
+        return _sentence(self.before, self.after, self.improved)
+
 
 def refine_codes(
     net: nn.Module,
@@ -166,6 +176,15 @@ def refine_codes(
     if after < before:
         return CodeRefinement(last, refined.pixel_kernels, before, after, True)
     return CodeRefinement(first, estimate.pixel_kernels, before, after, False)
+
+
+def _sentence(before: float, after: float, improved: bool) -> str:
+    if improved:
+        return f'the refined blur explains the photo better: reblur loss {before:.5f} -> {after:.5f}.'
+    return (
+        f'refining did not lower the reblur loss ({before:.5f} -> {after:.5f}); the photo is restored with the blur as '
+        'it was estimated.'
+    )
 
 
 def _check(photo: Tensor, steps: int) -> None:

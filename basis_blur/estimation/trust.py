@@ -13,12 +13,12 @@ returns small ones. So `estimate_blur_at_best_size` asks it at half size too.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
+from basis_blur.estimation.estimate import Doubt, Estimate
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
@@ -44,17 +44,6 @@ RESIDUAL_RATIO = 3  # over the noise
 LEAST_RESIDUAL, LEAST_RESIDUAL_ESTIMATED = 0.025, 0.04
 SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
 UNKNOWN_LIGHT = 0.01  # of a pixel, from places that may be clipped
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A reason not to trust a result: `code`, as in the table above, and a sentence for a person."""
-
-    code: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return self.sentence
 
 
 def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Doubt]:
@@ -110,7 +99,24 @@ def _share_outside(field: BlurField | PixelField, reach: float, light: float) ->
     return ((kernels * outside).sum((-2, -1)) > light).float().mean().item()
 
 
-def doubts_of_restoration(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2) -> list[Doubt]:
+def doubts_of_result(photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float = 2.2) -> list[Doubt]:
+    """Return why a restored photo may be wrong: the doubts of its estimate, and those that blurring it again raises.
+
+    Args:
+        photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1]; `restored` is the photo that is handed out.
+        estimate: the blur by which it was restored.
+        gamma: exponent of the photo, light = photo ** gamma.
+
+    Raises:
+        ValueError: the field is of another size.
+    """
+    again = doubts_of_restoration(photo, restored, estimate.field, gamma, not estimate.is_known)
+    return [*estimate.doubts, *again]
+
+
+def doubts_of_restoration(
+    photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2, estimated: bool | None = None
+) -> list[Doubt]:
     """Return why a restored photo may be wrong, as far as blurring it again tells.
 
     'residual': see `reblur_residual`; it is more than 0.025, for an estimated blur 0.04, and more than 3 times the
@@ -120,13 +126,15 @@ def doubts_of_restoration(photo: Tensor, restored: Tensor, field: BlurField, gam
         photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         field: by which it was restored.
         gamma: of the photo.
+        estimated: whether the field was estimated; by default as it says itself.
 
     Raises:
         ValueError: the field is of several photos or another size.
     """
+    estimated = field.estimated if estimated is None else estimated
     residual = reblur_residual(photo, restored, field, gamma)
     noise = max(estimate_noise(photo).item(), LEAST_NOISE)
-    least = LEAST_RESIDUAL_ESTIMATED if field.estimated else LEAST_RESIDUAL
+    least = LEAST_RESIDUAL_ESTIMATED if estimated else LEAST_RESIDUAL
     if residual <= max(least, RESIDUAL_RATIO * noise):
         return []
     words = (

@@ -83,6 +83,7 @@ def deblur_iterates(
     tv_weight: float | None = None,
     callback: Callable[[int], None] | None = None,
     tile: int | None = None,
+    least_tv_weight: float = 0.0,
 ) -> Tensor:
     """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
 
@@ -91,6 +92,7 @@ def deblur_iterates(
     Args:
         iterations: >= 1, ascending.
         photo, field, gamma, tv_weight, callback, tile: as of `deblur`; errors too.
+        least_tv_weight: lower bound of the weight of total variation where `tv_weight` is not given; linear light.
     """
     check_photo(photo)
     check_larger_than_kernel(photo, field.kernel_size)
@@ -103,7 +105,8 @@ def deblur_iterates(
         )
     results = []
     for n, one in enumerate(photo.split(1)):
-        solver = _Solver(one, field[n], gamma, solver_settings(one, gamma, iterations[-1], tv_weight), callback)
+        settings = solver_settings(one, gamma, iterations[-1], tv_weight, least_tv_weight)
+        solver = _Solver(one, field[n], gamma, settings, callback)
         work = partial(solver.solve, iterations)
         results.append(with_smaller_tiles(work, tile, TILE, 'removing the blur'))
     return results[0] if len(results) == 1 else torch.cat(results)

@@ -5,6 +5,8 @@ With the true blur and with an estimated one, the best settings differ (docs/tra
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +29,46 @@ TV_FACTOR = 0.1
 LEAST_CONTRAST = 0.005  # linear light
 BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
+
+
+def check_strength(strength: float) -> None:
+    """Raise ValueError unless `strength` is in [0, 1]."""
+    if not 0 <= strength <= 1:
+        raise ValueError(
+            f'strength is {strength}, expected a number from 0, the blurred photo, to 1, the restored one.'
+        )
+
+
+@dataclass(frozen=True)
+class Removal:
+    """How a blur is best removed. It depends on where the blur comes from, so it travels with it.
+
+    Args:
+        iterations: number of iterations of Richardson-Lucy at most, >= 1.
+        strength: length of the step from the blurred photo to the restored one, in [0, 1].
+        fusion: whether the shipped IterateFusion knows what blurs of this origin are worth, and is to make the photo.
+        least_tv_weight: lower bound of the weight of total variation, which else follows from the noise; linear light.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    iterations: int = ITERATIONS
+    strength: float = 1.0
+    fusion: bool = False
+    least_tv_weight: float = 0.0
+
+    def __post_init__(self):
+        check_strength(self.strength)
+        if self.iterations < 1 or not self.least_tv_weight >= 0:
+            raise ValueError(
+                f'iterations is {self.iterations} and least_tv_weight {self.least_tv_weight}, expected at least 1 and '
+                'at least 0.'
+            )
+
+
+TRUE_BLUR = Removal()  # settings that suit a blur that is known
+ESTIMATED_BLUR = Removal(ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH)  # settings that suit an estimate of unknown worth
 
 
 def tv_weight_for(noise: float, gamma: float = 2.2, contrast: float = 0.05) -> float:
@@ -70,12 +112,14 @@ def offset_for(gamma: float, brightness: float = 1.0) -> float:
     return 0.2 * gamma**-1.75 * min(1.0, brightness / BRIGHT_PHOTO)
 
 
-def solver_settings(photo: Tensor, gamma: float, iterations: int, tv_weight: float | None) -> RichardsonLucy:
-    """Return how one photo is restored; arguments as `deblur`."""
+def solver_settings(
+    photo: Tensor, gamma: float, iterations: int, tv_weight: float | None, least_tv_weight: float = 0.0
+) -> RichardsonLucy:
+    """Return how one photo is restored; arguments as `deblur_iterates`."""
     light = to_linear(photo.detach(), gamma)
     if tv_weight is None:
         noise = max(estimate_noise(photo.detach()).item(), LEAST_NOISE)
-        tv_weight = tv_weight_for(noise, gamma, contrast_of(light))
+        tv_weight = max(tv_weight_for(noise, gamma, contrast_of(light)), least_tv_weight)
     return RichardsonLucy(iterations, tv_weight, offset_for(gamma, light.mean().item()), tolerance=TOLERANCE)
 
 
@@ -93,18 +137,13 @@ def steps_for(
         check_strength(strength)
     if fusion is not None:
         return fusion.iterations, 1.0 if strength is None else strength
-    usual = (ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH) if estimated else (ITERATIONS, 1.0)
-    return (usual[0] if iterations is None else iterations,), usual[1] if strength is None else strength
+    usual = ESTIMATED_BLUR if estimated else TRUE_BLUR
+    return (
+        (usual.iterations if iterations is None else iterations,),
+        usual.strength if strength is None else strength,
+    )
 
 
 def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:
     """Return the photo that is as far on the way from a photo to its restored one as `strength`, in [0, 1], says."""
     return restored if strength == 1 else torch.lerp(photo, restored, strength)
-
-
-def check_strength(strength: float) -> None:
-    """Raise ValueError unless `strength` is in [0, 1]."""
-    if not 0 <= strength <= 1:
-        raise ValueError(
-            f'strength is {strength}, expected a number from 0, the blurred photo, to 1, the restored one.'
-        )

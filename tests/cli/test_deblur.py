@@ -1,5 +1,6 @@
 """basis-blur deblur: which file becomes which, what is kept, and what is refused before work begins."""
 
+import dataclasses
 import os
 import re
 import socket
@@ -13,12 +14,12 @@ from PIL import Image
 
 from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
+from basis_blur.deblurring.deblurrer import Deblurrer
 from basis_blur.estimation import by_network
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.photos.image_io import Photo, read_photo, write_photo
-from basis_blur.restoration import deblur as restoration
 from basis_blur.restoration import settings
 from basis_blur.weights.checkpoints import NAMES, load_network, save_network
 
@@ -30,13 +31,18 @@ def negatives(monkeypatch):
     """Let the solver return the negative of the photo; the list tells what it was called with."""
     calls = []
 
-    def deblur_iterates(photo, field, iterations, gamma, callback):
+    def deblur_iterates(photo, field, iterations, gamma, *, callback, **_):
         calls.append({'photo': photo, 'field': field, 'gamma': gamma, 'iterations': iterations[-1]})
         for iteration in range(1, 4):
             callback(iteration)
         return (1 - photo).repeat(1, len(iterations), 1, 1)
 
-    monkeypatch.setattr(restoration, 'deblur_iterates', deblur_iterates)
+    pretrained = Deblurrer.pretrained
+
+    def with_negatives(*args, **kwargs):
+        return dataclasses.replace(pretrained(*args, **kwargs), restoration=deblur_iterates)
+
+    monkeypatch.setattr(Deblurrer, 'pretrained', with_negatives)
     return calls
 
 
@@ -392,7 +398,7 @@ def test_photos_whose_kernels_would_have_one_name_are_refused(tmp_path, negative
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'height': 39}, r'a\.png has 48x40 pixels and the field .* 48x39'),
+        ({'height': 39}, r'a\.png: the photo has 48x40 pixels and the field 48x39'),
         ({'count': 2}, 'the fields of 2 photos, expected one'),
         ({'size': 41}, '48x40 pixels .* at least 41'),
     ],

@@ -1,0 +1,365 @@
+"""Deblurrer: a blurred photo in, the sharp one out, exactly as `basis-blur deblur` does.
+
+    deblurrer = Deblurrer.pretrained()
+    result = deblurrer('photo.jpg')             or a PIL image, a numpy array, a tensor
+    result.photo, result.field, result.doubts;  result.save('sharp.jpg')
+
+    photo --estimator--> Estimate --refinement, if wanted--> restoration --> iterates --fusion--> strength --> photo
+                                                                                  doubts: about the photo at the end
+
+Every step is a part that can be given: a function, or an object that is called. How each is called stands at the
+fields of `Deblurrer`. To plug in another way of finding the blur, write an `Estimator` (see
+`basis_blur.estimation.estimate`) and give it:
+
+    def estimator(photo, gamma, progress=None):
+        return Estimate(field, source='mine', removal=Removal(iterations=20, strength=1.0))
+
+    Deblurrer(estimator)  or  dataclasses.replace(Deblurrer.pretrained(), estimator=estimator)
+
+How a blur is removed depends on where it comes from, so an estimate brings its settings (`Removal`); what is set in
+`DeblurSettings` takes precedence. `fusion` is used where the estimate says so, or where the settings do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
+from basis_blur.estimation.estimators import KnownField, NetworkEstimator
+from basis_blur.estimation.refinement import refine_field
+from basis_blur.estimation.trust import doubts_of_result
+from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.ops.photo import check_larger_than_kernel
+from basis_blur.photos.kinds import Given, take
+from basis_blur.restoration.deblur import deblur_iterates
+from basis_blur.restoration.fusion import fuse
+from basis_blur.restoration.settings import ESTIMATED_BLUR, Removal, check_strength, step_towards
+from basis_blur.weights.checkpoints import load_network
+
+DEFAULT_WEIGHTS, DEFAULT_FUSION = 'basis_kpn', 'iterate_fusion'
+FIELD_NETWORKS = ('BasisKPN', 'CorrelationKPN')
+
+
+@dataclass(frozen=True)
+class DeblurSettings:
+    """What a person wants of a deblurrer; what is None follows from the photo and its estimate.
+
+    Args:
+        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light.
+        iterations: number of iterations of Richardson-Lucy at most, >= 1; where it is given, nothing is fused.
+        strength: length of the step from the blurred photo to the restored one, in [0, 1].
+        tv_weight: weight of total variation, in linear light.
+        fusion: whether the fusion network makes the photo, whatever the estimate says.
+        refine: number of steps by which the estimated blur is fitted to the photo before it is removed; 0 for none.
+
+    Raises:
+        ValueError: a value is out of its range, or two contradict each other.
+    """
+
+    gamma: float = GAMMA
+    iterations: int | None = None
+    strength: float | None = None
+    tv_weight: float | None = None
+    fusion: bool | None = None
+    refine: int = 0
+
+    def __post_init__(self):
+        if not self.gamma > 0:
+            raise ValueError(f'gamma is {self.gamma}, expected > 0; photos have 2.2, linear data 1.')
+        if self.iterations is not None and self.iterations < 1:
+            raise ValueError(f'iterations is {self.iterations}, expected at least 1; leave it out for the best number.')
+        if self.iterations is not None and self.fusion:
+            raise ValueError(f'iterations is {self.iterations}, but the fusion says how many it needs; leave one out.')
+        if self.strength is not None:
+            check_strength(self.strength)
+        if self.refine < 0 or (self.refine and self.gamma < 1):
+            raise ValueError(
+                f'refine is {self.refine} and gamma {self.gamma:g}, expected refine >= 0, and a gamma of at least 1 '
+                'with it.'
+            )
+
+
+class Restoration(Protocol):
+    """A way to remove a known blur step by step, such as `basis_blur.restoration.deblur.deblur_iterates`."""
+
+    def __call__(
+        self,
+        photo: Tensor,
+        field: BlurField,
+        iterations: Sequence[int],
+        gamma: float,
+        *,
+        tv_weight: float | None,
+        least_tv_weight: float,
+        callback: Callable[[int], None] | None,
+    ) -> Tensor:
+        """Return the photos after some numbers of iterations, one after the other in dim 1; see there."""
+        ...
+
+
+# Called with the photo, the restored photo that is handed out, the estimate, and gamma.
+Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt]]
+
+
+@dataclass(frozen=True, eq=False)
+class Deblurred:
+    """A sharp photo, and what it was made by.
+
+    Args:
+        photo: the sharp photo, of the kind that was given; of a path, a `basis_blur.photos.image_io.Photo`.
+        pixels: the same as a tensor, (N, 3 or 1, H, W); sRGB-like in [0, 1], before any rounding.
+        estimates: the blur of each photo of the batch, with its origin.
+        doubts: reasons not to trust the sharp photos, of all photos of the batch.
+        notes: sentences for a person about how they were made.
+    """
+
+    photo: Any
+    pixels: Tensor
+    estimates: tuple[Estimate, ...]
+    doubts: tuple[Doubt, ...]
+    notes: tuple[str, ...]
+    given: Given = dataclasses.field(repr=False)
+
+    @property
+    def field(self) -> BlurField:
+        """The blur that was removed, of all photos of the batch."""
+        return joined([each.field for each in self.estimates])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the photo to a PNG, JPEG or TIFF file, whole or not at all.
+
+        It has the bit depth, alpha, ICC profile, EXIF and resolution of the photo that was given, as far as that had
+        them and the format has room. Floating point becomes 16 bits in PNG.
+
+        Raises:
+            InputError: the suffix is that of no format, or a JPEG is asked for a photo with alpha.
+            ValueError: there are several photos.
+            OSError: the file cannot be written.
+        """
+        from basis_blur.photos.image_io import write_photo  # here, because it loads OpenCV and Pillow
+
+        if len(self.pixels) != 1:
+            raise ValueError(f'there are {len(self.pixels)} photos, expected one; write them one by one.')
+        write_photo(path, self.pixels, like=self.given.as_photo(self.given.pixels))
+
+
+@dataclass(frozen=True, eq=False)
+class Deblurrer:
+    """Estimate the blur of photos and remove it.
+
+    Args:
+        estimator: finds the blur of a photo; see `basis_blur.estimation.estimate.Estimator`.
+        settings: what is wanted.
+        fusion: network that makes one photo of the iterates, or None.
+        restoration: removes the blur; see `Restoration`.
+        judge: returns reasons not to trust a result; called with the photo, the photo that is handed out, the estimate
+            and gamma.
+        device: device on which photos are worked on; `estimator` and `fusion` stand there too.
+
+    Raises:
+        ValueError: the settings ask for a fusion and there is none.
+    """
+
+    estimator: Estimator
+    settings: DeblurSettings = DeblurSettings()
+    fusion: IterateFusion | None = None
+    restoration: Restoration = deblur_iterates
+    judge: Judge = doubts_of_result
+    device: torch.device | str = 'cpu'
+
+    def __post_init__(self):
+        if self.settings.fusion and self.fusion is None:
+            raise ValueError('the settings ask for a fusion, but there is no fusion network; give one.')
+
+    @classmethod
+    def pretrained(
+        cls,
+        weights: str | os.PathLike | None = None,
+        *,
+        kernels: str | os.PathLike | BlurField | None = None,
+        fusion: str | os.PathLike | bool | None = None,
+        estimate_at: str = 'auto',
+        device: torch.device | str = 'cpu',
+        **settings,
+    ) -> Deblurrer:
+        """Return what `basis-blur deblur` uses, its options by the same names.
+
+        Args:
+            weights: file or name of the network that estimates the blur; by default the shipped one.
+            kernels: a known blur field, or the npz file of one, in place of a network.
+            fusion: file or name of an IterateFusion, which is then used; False for none; by default the shipped one,
+                where the blur is estimated by the shipped network.
+            estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
+            device: device on which to compute.
+            settings: the fields of `DeblurSettings`, such as gamma or strength.
+
+        Raises:
+            ValueError: a setting is out of its range, or two contradict each other.
+            InputError: the weights or the field cannot be used.
+            OSError: a file does not exist or cannot be read.
+        """
+        if kernels is not None and (weights is not None or estimate_at != 'auto'):
+            raise ValueError(
+                'weights or estimate_at is given beside kernels, where nothing is estimated; leave it out.'
+            )
+        if isinstance(fusion, bool):
+            wanted, file = fusion, DEFAULT_FUSION if fusion else None
+        else:
+            wanted, file = None if fusion is None else True, fusion
+        chosen = DeblurSettings(**settings, fusion=wanted)
+        weights = DEFAULT_WEIGHTS if weights is None else weights
+        if kernels is not None:
+            estimator: Estimator = KnownField(_one_field(kernels).to(device))
+            knows_fusion = False
+        else:
+            knows_fusion = str(weights) == DEFAULT_WEIGHTS
+            net = load_network(weights, device, expect=FIELD_NETWORKS)
+            removal = dataclasses.replace(ESTIMATED_BLUR, fusion=knows_fusion)
+            estimator = NetworkEstimator(net, estimate_at, removal)
+        if file is None and wanted is None and knows_fusion and chosen.iterations is None:
+            file = DEFAULT_FUSION
+        network = None if file is None else load_network(file, device, expect='IterateFusion')
+        return cls(estimator, chosen, network, device=device)
+
+    def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred:
+        """Return the sharp photo, of the kind that was given.
+
+        Photos of a batch are worked on one by one. No gradients flow; `basis_blur.Deblur` is for that.
+
+        Args:
+            photo: a path, a PIL image, a numpy array (H, W[, C]) of uint8, uint16 or floating point in [0, 1], or a
+                tensor (N, 3 or 1, H, W), sRGB-like in [0, 1]; see `basis_blur.photos.kinds`.
+            order: 'bgr' for an array whose first channel is blue.
+            progress: called while the work goes on with the name of a stage, such as 'removing the blur', the number
+                of a step of it, from 1, and how many there are.
+
+        Raises:
+            InputError: the photo cannot be used, for example because it is smaller than the blur kernels.
+            ValueError: its numbers are outside [0, 1].
+            TypeError: it is of an unknown kind.
+            OSError: a file cannot be read.
+        """
+        given = take(photo, order)
+        with _said_of(photo):
+            results = [self._deblurred(one.to(self.device), progress) for one in given.pixels.split(1)]
+        pixels = torch.cat([result.pixels for result in results]).to(given.pixels)
+        return Deblurred(
+            photo=given.back(pixels),
+            pixels=pixels,
+            estimates=tuple(result.estimate for result in results),
+            doubts=tuple(doubt for result in results for doubt in result.doubts),
+            notes=tuple(note for result in results for note in result.estimate.notes),
+            given=given,
+        )
+
+    @torch.no_grad()
+    def estimate(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Estimate:
+        """Return the blur of one photo, and leave the photo as it is; arguments and errors as of a call.
+
+        Raises:
+            ValueError: there are several photos.
+        """
+        given = take(photo, order)
+        if len(given.pixels) != 1:
+            raise ValueError(f'there are {len(given.pixels)} photos, expected one; estimate them one by one.')
+        with _said_of(photo):
+            return self.estimator(given.pixels.to(self.device), self.settings.gamma, progress)
+
+    @torch.no_grad()
+    def _deblurred(self, photo: Tensor, progress: Progress | None) -> _Result:
+        """Return what comes of one photo (1, 3 or 1, H, W) that lies on the device of the parts."""
+        gamma = self.settings.gamma
+        estimate = self.estimator(photo, gamma, progress)
+        check_larger_than_kernel(photo, estimate.field.kernel_size)
+        if self.settings.refine:
+            estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
+        kept, strength, fused = self.steps_for(estimate.removal)
+        iterates = self.restoration(
+            photo,
+            estimate.field,
+            kept,
+            gamma,
+            tv_weight=self.settings.tv_weight,
+            least_tv_weight=estimate.removal.least_tv_weight,
+            callback=None if progress is None else lambda number: progress('removing the blur', number, kept[-1]),
+        )
+        restored = fuse(self.fusion, photo, iterates) if fused else iterates[:, -photo.shape[1] :]
+        sharp = step_towards(restored, photo, strength)
+        return _Result(sharp, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
+
+    def steps_for(self, removal: Removal) -> tuple[tuple[int, ...], float, bool]:
+        """Return which iterates are kept, how far to go towards the restored photo, and whether they are fused."""
+        wanted = self.settings
+        if wanted.fusion is None:
+            fused = removal.fusion and self.fusion is not None and wanted.iterations is None
+        else:
+            fused = wanted.fusion
+        if fused:
+            return self.fusion.iterations, 1.0 if wanted.strength is None else wanted.strength, True
+        iterations = removal.iterations if wanted.iterations is None else wanted.iterations
+        return (iterations,), removal.strength if wanted.strength is None else wanted.strength, False
+
+
+@contextmanager
+def _said_of(photo: Any) -> Iterator[None]:
+    """Begin the message of an `InputError` with the name of the file that it is about, if it is about one."""
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(photo, (str, os.PathLike)):
+            raise
+        raise InputError(f'{os.fspath(photo)}: {error}') from error
+
+
+class _Result(NamedTuple):
+    """What comes of one photo."""
+
+    pixels: Tensor
+    estimate: Estimate
+    doubts: tuple[Doubt, ...]
+
+
+def _one_field(kernels: str | os.PathLike | BlurField) -> BlurField:
+    field = kernels if isinstance(kernels, BlurField) else BlurField.load(kernels)
+    if len(field) != 1:
+        place = '' if isinstance(kernels, BlurField) else f'{kernels} holds '
+        raise InputError(f'{place}the fields of {len(field)} photos, expected one; save them one by one.')
+    return field
+
+
+def _refined(photo: Tensor, estimate: Estimate, gamma: float, steps: int, progress: Progress | None) -> Estimate:
+    tell = None if progress is None else lambda step, _: progress('refining', step, steps)
+    with torch.enable_grad():
+        found = refine_field(photo, estimate.field, gamma, steps, tell)
+    return dataclasses.replace(estimate, field=found.field, notes=(*estimate.notes, found.sentence))
+
+
+def joined(fields: Sequence[BlurField]) -> BlurField:
+    """Return one field of photos of one size; smaller kernels, and fewer of them, are filled up with zeros.
+
+    Args:
+        fields: of photos of the same size.
+    """
+    if len(fields) == 1:
+        return fields[0]
+    size = max(field.kernel_size for field in fields)
+    number = max(field.kernels.shape[1] for field in fields)
+    kernels, mixing = [], []
+    for field in fields:
+        border, missing = (size - field.kernel_size) // 2, number - field.kernels.shape[1]
+        padded = F.pad(field.kernels, [border] * 4)
+        kernels.append(torch.cat([padded, *[padded[:, :1]] * missing], 1))
+        mixing.append(F.pad(field.mixing, [0, 0, 0, 0, 0, missing]))
+    return BlurField.unchecked(torch.cat(kernels), torch.cat(mixing))

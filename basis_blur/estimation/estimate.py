@@ -1,0 +1,95 @@
+"""What is known of the blur of a photo, and from whom: the value that every estimator returns.
+
+    estimator(photo, gamma, progress) -> Estimate         photo (1, C, H, W), sRGB-like in [0, 1]
+
+An `Estimate` is a blur field with its origin, how sure its maker is, what speaks against it, and how a blur of that
+origin is best removed. It is immutable; `dataclasses.replace` makes another.
+
+How an estimator is plugged in: write a function, or a class with `__call__`, of the signature of `Estimator`, and give
+it to `basis_blur.Deblurrer(estimator=...)`. It sees one photo at a time and decides by the `Removal` that it returns
+how its blur is removed; nothing else needs to know that it exists. One estimator may ask others and choose, since each
+answer brings its own settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from basis_blur.field.blur_field import BlurField
+from basis_blur.restoration.settings import TRUE_BLUR, Removal
+
+KNOWN = 'known'  # source of a field that nobody estimated
+# Called with the name of a stage, the number of a step of it, from 1, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A reason not to trust a result.
+
+    Args:
+        code: one word for programs; `basis_blur.estimation.trust` lists them.
+        sentence: the reason, for a person.
+    """
+
+    code: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The blur of one photo, and what is known of how it was found.
+
+    Args:
+        field: the blur, of one photo.
+        source: name of the maker, such as 'network' or 'shake'; 'known' for a field that was not estimated.
+        removal: settings that suit blurs of this origin.
+        confidence: how sure the maker is, from 0 to 1; None where it does not tell.
+        doubts: reasons not to trust the field.
+        notes: sentences for a person about how it was found, such as that it was found at half size.
+
+    Raises:
+        ValueError: `confidence` is not in [0, 1], or the field is of several photos.
+    """
+
+    field: BlurField
+    source: str
+    removal: Removal = TRUE_BLUR
+    confidence: float | None = None
+    doubts: tuple[Doubt, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(f'confidence is {self.confidence}, expected a number from 0 to 1, or None.')
+        if len(self.field) != 1:
+            raise ValueError(f'the field is of {len(self.field)} photos, expected one; make an Estimate of each.')
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the field was given and not estimated."""
+        return self.source == KNOWN
+
+
+class Estimator(Protocol):
+    """A way to find the blur of a photo."""
+
+    def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
+        """Return the blur of a photo.
+
+        Args:
+            photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+            gamma: exponent of the photo, light = photo ** gamma.
+            progress: called while the work goes on.
+
+        Raises:
+            InputError: the photo cannot be used, for example because it is too small.
+        """
+        ...

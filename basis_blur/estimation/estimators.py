@@ -1,0 +1,85 @@
+"""Estimators: ways to find the blur of a photo, with one signature (`basis_blur.estimation.estimate.Estimator`).
+
+NetworkEstimator    a network looks at the photo once or twice
+KnownField          the blur was measured, or estimated before; nothing is looked at
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
+from basis_blur.estimation.estimate import KNOWN, Estimate, Progress
+from basis_blur.estimation.trust import doubts_of_estimate, estimate_blur_at_best_size
+from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
+from basis_blur.restoration.settings import ESTIMATED_BLUR, TRUE_BLUR, Removal
+
+SIZES = ('auto', 'full', 'half')
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkEstimator:
+    """Estimate the blur of a photo by a network.
+
+    Args:
+        net: a network such as `load_network` returns, which takes light and returns a BlurField.
+        size: size of the photo that the network sees: 'full'; 'half', for which kernels are twice as large; or 'auto',
+            half where the blur is larger than the kernels.
+        removal: settings that suit the blurs of this network.
+
+    Raises:
+        ValueError: `size` is none of the three.
+    """
+
+    net: nn.Module
+    size: str = 'auto'
+    removal: Removal = ESTIMATED_BLUR
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise ValueError(f'size is {self.size!r}, expected one of {", ".join(SIZES)}.')
+
+    def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
+        """Return the blur of a photo; arguments and errors as of an `Estimator`."""
+        notes = ()
+        if self.size == 'auto':
+            found, at_half_size = estimate_blur_at_best_size(self.net, photo, gamma)
+            if at_half_size:
+                before, after = found.kernel_size // 2 + 1, found.kernel_size
+                notes = (
+                    f'the blur is larger than {before}x{before} pixels; it was estimated at half size, with kernels of '
+                    f'{after}x{after}.',
+                )
+        else:
+            look = estimate_blur if self.size == 'full' else estimate_blur_at_half_size
+            found = look(self.net, photo, gamma)
+        return Estimate(found, 'network', self.removal, doubts=tuple(doubts_of_estimate(photo, found)), notes=notes)
+
+
+@dataclass(frozen=True, eq=False)
+class KnownField:
+    """Return one field for every photo, which has to be of its size.
+
+    Args:
+        field: of one photo. One that was estimated before (`field.estimated`) is removed as an estimate.
+    """
+
+    field: BlurField
+
+    def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
+        """Return the field; arguments as of an `Estimator`.
+
+        Raises:
+            InputError: the photo has another size than the field.
+        """
+        height, width = photo.shape[-2:]
+        if self.field.image_size != (height, width):
+            raise InputError(
+                f'the photo has {width}x{height} pixels and the field '
+                f'{self.field.image_size[1]}x{self.field.image_size[0]} (width x height); give the field of this photo.'
+            )
+        source, removal = ('saved estimate', ESTIMATED_BLUR) if self.field.estimated else (KNOWN, TRUE_BLUR)
+        return Estimate(self.field.to(photo), source, removal)

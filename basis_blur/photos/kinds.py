@@ -1,0 +1,214 @@
+"""Photos of any kind to tensors, and results back to the kind that came.
+
+    given = take(photo);   given.pixels  (N, C, H, W), sRGB-like in [0, 1];   given.back(pixels)  the kind of `photo`
+
+    kind                                    what comes back
+    path of a PNG, JPEG or TIFF file        `photos.image_io.Photo`, with alpha, depth, ICC profile and EXIF of the file
+    Photo                                   the same
+    PIL image                               PIL image; modes 1 and P become gray and colour
+    numpy (H, W), (H, W, 1, 3 or 4)         the same dtype and shape; 8 and 16 bits are rounded; channel 4 is alpha
+    tensor (N, 3 or 1, H, W)                the same dtype, on the same device
+
+Convention: colours are in the order R, G, B unless an array is said to be in the order B, G, R, as those of OpenCV.
+    Whole numbers are divided by the largest of their type. Files are turned upright by their EXIF orientation; arrays,
+    tensors and PIL images are taken as they lie.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basis_blur.foundation.errors import InputError
+from basis_blur.ops.photo import check_photo
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from basis_blur.photos.image_io import Photo
+
+FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+ORDERS = ('rgb', 'bgr')
+# Channels of an array -> the channels of colour, and that of alpha.
+ALPHA_OF = {1: None, 2: 1, 3: None, 4: 3}
+PIL_MODES = {'1': 'L', 'L': 'L', 'LA': 'LA', 'P': 'RGB', 'PA': 'RGBA', 'RGB': 'RGB', 'RGBA': 'RGBA', 'I;16': 'I;16'}
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A photo as it was handed over.
+
+    Args:
+        pixels: (N, 3 or 1, H, W); sRGB-like in [0, 1].
+        back: makes the kind that was given of other pixels, (N, 3 or 1, H, W) in [0, 1].
+        alpha: (1, 1, H, W) in [0, 1], or None.
+        bits: depth of a sample: 8, 16, or 32 for floating point.
+        icc, exif, dpi: as in `photos.image_io.Photo`.
+    """
+
+    pixels: Tensor
+    back: Callable[[Tensor], Any]
+    alpha: Tensor | None = None
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    def as_photo(self, pixels: Tensor) -> Photo:
+        """Return other pixels with all that the photo had beside its pixels."""
+        from basis_blur.photos.image_io import Photo  # here, because it loads OpenCV and Pillow
+
+        return Photo(pixels, self.alpha, self.bits, self.icc, self.exif, self.dpi)
+
+
+def take(photo: Any, order: str = 'rgb') -> Given:
+    """Take a photo of any kind.
+
+    Args:
+        photo: one of the kinds in the table above.
+        order: 'rgb', or 'bgr' for an array of which the first channel is blue.
+
+    Raises:
+        InputError: a file cannot be used, see `read_photo`; an image has a mode, or an array a shape or type, that is
+            not in the table.
+        ValueError: numbers are outside [0, 1], `order` is none of the two, or 'bgr' is said of another kind.
+        TypeError: the photo is of no kind in the table.
+        OSError: a file cannot be read.
+    """
+    if order not in ORDERS:
+        raise ValueError(f'order is {order!r}, expected one of {", ".join(ORDERS)}.')
+    if order != 'rgb' and not isinstance(photo, np.ndarray):
+        raise ValueError(f'order is {order!r} for a {type(photo).__name__}, expected it for arrays only; leave it out.')
+    if isinstance(photo, Tensor):
+        given = _tensor(photo)
+    elif isinstance(photo, np.ndarray):
+        given = _array(photo, order)
+    elif isinstance(photo, (str, os.PathLike)):
+        from basis_blur.photos.image_io import read_photo
+
+        given = _photo(read_photo(photo))
+    elif _is_from('PIL.Image', 'Image', photo):
+        given = _image(photo)
+    elif _is_from('basis_blur.photos.image_io', 'Photo', photo):
+        given = _photo(photo)
+    else:
+        raise TypeError(
+            f'the photo is a {type(photo).__name__}, expected a path, a PIL image, a numpy array (H, W[, 3]) or a '
+            'tensor (N, 3 or 1, H, W).'
+        )
+    check_photo(given.pixels)
+    return given
+
+
+def _is_from(module: str, name: str, value: Any) -> bool:
+    """Tell whether a value is of a class, without loading its module: where it is not loaded there is no such value."""
+    return module in sys.modules and isinstance(value, getattr(sys.modules[module], name))
+
+
+def _tensor(photo: Tensor) -> Given:
+    check_photo(photo)
+    pixels = photo.detach()
+    pixels = pixels if pixels.dtype in (torch.float32, torch.float64) else pixels.float()
+    return Given(pixels, lambda result: result.to(photo), bits=32)
+
+
+def _photo(photo: Photo) -> Given:
+    given = Given(photo.pixels, lambda result: given.as_photo(result), *_beside(photo))
+    return given
+
+
+def _beside(photo: Photo) -> tuple:
+    return photo.alpha, photo.bits, photo.icc, photo.exif, photo.dpi
+
+
+def _array(photo: np.ndarray, order: str) -> Given:
+    if photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] not in (1, 3, 4)) or 0 in photo.shape:
+        raise InputError(
+            f'the array has shape {photo.shape}, expected (H, W), or (H, W, C) with C = 1, 3, or 4 for alpha; '
+            'take photos one by one, channels last.'
+        )
+    if photo.dtype not in FULL_SCALE and photo.dtype.kind != 'f':
+        raise InputError(
+            f'the array is {photo.dtype}, expected uint8, uint16, or floating point in [0, 1]; convert it.'
+        )
+    samples = photo[..., None] if photo.ndim == 2 else photo
+    samples = _reordered(samples, order)
+    values = _planes(samples)
+    bits = 8 * photo.dtype.itemsize if photo.dtype in FULL_SCALE else 32
+    pixels, alpha = _split(values)
+
+    def back(result: Tensor) -> np.ndarray:
+        found = _samples(result, photo.dtype)
+        if alpha is not None:
+            found = np.concatenate([found, samples[..., 3:]], -1)
+        return np.ascontiguousarray(_reordered(found, order)).reshape(photo.shape)
+
+    return Given(pixels, back, alpha, bits)
+
+
+def _reordered(samples: np.ndarray, order: str) -> np.ndarray:
+    if order == 'rgb' or samples.shape[2] == 1:
+        return samples
+    return samples[..., [2, 1, 0, *range(3, samples.shape[2])]]
+
+
+def _planes(samples: np.ndarray) -> Tensor:
+    """Return samples (H, W, C) as (1, C, H, W) in [0, 1]; float64 stays it, all else becomes float32."""
+    kept = np.float64 if samples.dtype == np.float64 else np.float32
+    values = torch.from_numpy(np.array(samples.transpose(2, 0, 1)[None], dtype=kept, order='C'))
+    return values / FULL_SCALE.get(samples.dtype, 1)
+
+
+def _split(values: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the planes of colour and that of alpha, if there is one."""
+    alpha = ALPHA_OF[values.shape[1]]
+    return (values, None) if alpha is None else (values[:, :alpha].contiguous(), values[:, alpha:].contiguous())
+
+
+def _samples(pixels: Tensor, dtype: np.dtype) -> np.ndarray:
+    """Return pixels (1, C, H, W) as samples (H, W, C); rounded to the nearest as `write_photo` does."""
+    values = pixels[0].permute(1, 2, 0).cpu().numpy()
+    full = FULL_SCALE.get(dtype)
+    return values.astype(dtype) if full is None else np.rint(values.astype(np.float64) * full).astype(dtype)
+
+
+def _image(image: Image) -> Given:
+    mode = PIL_MODES.get(image.mode)
+    if mode is not None and 'transparency' in image.info:
+        mode = {'L': 'LA', 'RGB': 'RGBA'}.get(mode, mode)
+    if mode is None:
+        raise InputError(
+            f'the image has mode {image.mode}, expected gray or RGB, with or without alpha; call convert("RGB") first.'
+        )
+    samples = np.asarray(image if image.mode == mode else image.convert(mode))
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    samples = samples.astype(np.uint16) if mode == 'I;16' else samples
+    pixels, alpha = _split(_planes(samples))
+    exif = image.getexif()
+    beside = {
+        'icc_profile': image.info.get('icc_profile'),
+        'exif': exif.tobytes() if len(exif) else None,
+        'dpi': image.info.get('dpi'),
+    }
+    beside = {name: value for name, value in beside.items() if value}
+
+    def back(result: Tensor) -> Image:
+        from PIL import Image
+
+        found = _samples(result, samples.dtype)
+        if alpha is not None:
+            found = np.concatenate([found, samples[..., -1:]], -1)
+        made = Image.fromarray(np.ascontiguousarray(found if found.shape[2] > 1 else found[..., 0]))
+        made.info.update(beside)
+        return made
+
+    return Given(
+        pixels, back, alpha, 8 * samples.itemsize, beside.get('icc_profile'), beside.get('exif'), beside.get('dpi')
+    )
