@@ -1,27 +1,33 @@
-"""Pictures of 8 bits and fewer, as Pillow decodes them."""
+"""Pictures of 8 bits and fewer, as Pillow decodes them: JPEG, WebP, AVIF, and what of PNG and TIFF it reads best."""
 
 from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.photo import check_size, colour_error, no_warnings
+from basis_blur.photos.photo import Stored, check_size, colour_error, no_warnings, sound_dpi
+
+# What Pillow raises for files that are not as they should be.
+MALFORMED = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
 
 
-def open_with_pillow(path: Path, data: bytes) -> Image.Image:
-    """Open and decode: a file that is cut off or damaged is found here, also where OpenCV reads the pixels."""
+def open_with_pillow(path: Path, data: bytes, format: str) -> Image.Image:
+    """Open and decode a file of one format, as Pillow names it.
+
+    Raises:
+        InputError: it is too large, damaged or cut off.
+    """
     try:
         with no_warnings():
-            image = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG', 'TIFF'))
+            image = Image.open(io.BytesIO(data), formats=(format,))
             check_size(path, *image.size)
-            if image.format == 'PNG' and getattr(image, 'n_frames', 1) > 1:
-                raise InputError(f'{path} is an animation of {image.n_frames} frames, expected one photo.')
             image.load()
     except Image.DecompressionBombError as error:
         raise InputError(f'{path} is too large: {error} Give a smaller photo.') from error
@@ -29,19 +35,67 @@ def open_with_pillow(path: Path, data: bytes) -> Image.Image:
         raise
     except UnidentifiedImageError as error:  # its text is for programmers
         raise InputError(f'{path} is damaged or cut off near its beginning; copy or export it again.') from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+    except MALFORMED as error:
         raise InputError(f'{path} is damaged or cut off ({error}); copy or export it again.') from error
     return image
 
 
-def samples_of(path: Path, image: Image.Image) -> np.ndarray:
+def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
+    """Decode a file of 8 bits a sample; an animation is refused.
+
+    Raises:
+        InputError: see `open_with_pillow` and `samples_of`.
+    """
+    image = open_with_pillow(path, data, format)
+    frames = getattr(image, 'n_frames', 1)
+    if frames > 1 and image.format != 'MPO':  # whose other pictures are smaller copies, depth, or the other eye's
+        raise InputError(f'{path} is an animation of {frames} frames, expected one photo.')
+    icc = image.info.get('icc_profile')
+    samples, icc = samples_of(path, image), None if image.mode == 'CMYK' else icc
+    try:
+        dpi = sound_dpi(*(float(each) for each in image.info.get('dpi', (None, None))))
+    except (TypeError, ValueError, ZeroDivisionError):
+        dpi = None
+    return Stored(samples, 8, icc, image.info.get('exif'), dpi)
+
+
+def samples_of(path: Path, image: Image.Image, icc: bytes | None = None) -> np.ndarray:
+    """Return (H, W, C) uint8 of a decoded picture; CMYK becomes sRGB by its profile.
+
+    Args:
+        path: of the file, for errors.
+        image: the picture.
+        icc: its profile, where Pillow does not know it.
+
+    Raises:
+        InputError: the colours are not gray, RGB, or CMYK with a profile.
+    """
+    if image.mode == 'CMYK':
+        image = _to_srgb(path, image, icc or image.info.get('icc_profile'))
     transparent = 'transparency' in image.info
     target = {
         '1': 'LA' if transparent else 'L', 'L': 'LA' if transparent else 'L', 'LA': 'LA',
-        'P': 'RGBA' if transparent else 'RGB', 'PA': 'RGBA',
+        'P': 'RGBA' if transparent else 'RGB', 'PA': 'RGBA', 'RGBX': 'RGB',
         'RGB': 'RGBA' if transparent else 'RGB', 'RGBA': 'RGBA', 'YCbCr': 'RGB',
     }.get(image.mode)  # fmt: skip
     if target is None:
         raise colour_error(path, image.mode)
     samples = np.asarray(image if image.mode == target else image.convert(target))
     return samples if samples.ndim == 3 else samples[..., None]
+
+
+def _to_srgb(path: Path, image: Image.Image, icc: bytes | None) -> Image.Image:
+    if icc is None:
+        raise InputError(
+            f'{path} is CMYK, expected gray or RGB; it has no profile that tells which colours its inks make, so '
+            'convert it to sRGB in an image editor.'
+        )
+    try:
+        result = ImageCms.profileToProfile(image, io.BytesIO(icc), ImageCms.createProfile('sRGB'), outputMode='RGB')
+    except (ImageCms.PyCMSError, *MALFORMED) as error:
+        raise InputError(
+            f'{path} is CMYK, expected gray or RGB; its profile cannot be used ({error}), so convert it to sRGB in an '
+            'image editor.'
+        ) from error
+    warnings.warn(f'{path} is CMYK; it was converted to sRGB by its profile and will be written so', stacklevel=4)
+    return result

@@ -1,31 +1,41 @@
-"""EXIF: what a file tells of how its photo was taken, as a block of tags."""
+"""EXIF: what a camera tells of a photo, as a block of bytes that stays as it is.
+
+A block is a TIFF structure of its own (see `tags`) behind the letters "Exif". Text in it has no declared encoding, and
+maker notes hold offsets that count from its header. So a block is neither decoded nor rebuilt: what must change is
+changed in its place, and all else is kept byte for byte. What must change: the orientation (pixels are upright here),
+width and height, and the thumbnail, which shows the blurred photo and goes.
+"""
 
 from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
+import numpy as np
 
-from basis_blur.photos.photo import no_warnings
+from basis_blur.photos.tags import Directory, Entry, Structure
 
+PREFIX = b'Exif\0\0'
 ORIENTATION = 0x0112
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY = 0x8769, 0x8825, 0xA005
-PIXEL_WIDTH, PIXEL_HEIGHT = 0xA002, 0xA003
+DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY)
+MAKER_NOTE = 0x927C
+WIDTH, HEIGHT, PIXEL_WIDTH, PIXEL_HEIGHT = 0x0100, 0x0101, 0xA002, 0xA003
+THUMBNAIL, THUMBNAIL_LENGTH, STRIPS, STRIP_LENGTHS = 0x0201, 0x0202, 0x0111, 0x0117
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 ICC_PROFILE = 0x8773
+MOST_BYTES = 1 << 24  # of the values of a TIFF file that become a block
 # Tags of a TIFF directory that say how its pixels are stored, or hold blocks that other fields of `Photo` carry or
-# that describe the picture as it was before (thumbnails, XMP, Photoshop layers). They are not EXIF and not copied.
+# that describe the picture as it was before (thumbnails, XMP, Photoshop layers), or are a camera's calibration of raw
+# data. They are not EXIF and not copied from or to TIFF files.
 STORAGE_TAGS = {
-    254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293,
-    X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 338,
-    339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34377, ICC_PROFILE, 37724,
+    254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292,
+    293, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332,
+    333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700,
+    33421, 33422, 33723, 34377, ICC_PROFILE, 37724, *range(50706, 50742), *range(50778, 50782), *range(50827, 50835),
+    *range(50879, 51126),
 }  # fmt: skip
-# What Pillow raises for directories of tags that are not as they should be.
-MALFORMED = (SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, OSError, AttributeError)
 # Upright pixels from stored ones for each value of the orientation tag: (transpose, flip rows, flip columns).
 UPRIGHT = {
     1: (False, False, False), 2: (False, False, True), 3: (False, True, True), 4: (False, True, False),
@@ -33,57 +43,194 @@ UPRIGHT = {
 }  # fmt: skip
 
 
-def orientation_of(tags: Mapping[int, Any]) -> int:
-    value = tags.get(ORIENTATION, 1)
+def orientation_of(block: bytes | None) -> int:
+    """Return how a photo must be turned to be upright, from 1 to 8; 1, upright, where nothing sensible is told."""
+    try:
+        structure = Structure((block or b'').removeprefix(PREFIX))
+        entry = structure.directory(structure.first).entries.get(ORIENTATION)
+    except ValueError:
+        return 1
+    value = structure.number(entry)
     return value if value in UPRIGHT else 1
 
 
-def pillow_tags(path: Path, image: Image.Image) -> dict[int, Any]:
-    with warnings.catch_warnings(record=True) as complaints:
-        warnings.simplefilter('always')
-        try:
-            tags = tags_of(image.getexif())
-        except MALFORMED as error:
-            tags = {}
-            complaints.append(error)
-    if complaints:
-        warnings.warn(f'{path}: its EXIF data are damaged; what can be read of them is kept', stacklevel=4)
-    return tags
+def upright_block(path: Path, block: bytes | None, width: int, height: int, turned: bool) -> bytes | None:
+    """Return the block of the upright photo: orientation 1, its size, no thumbnail; all else as it was.
 
+    Args:
+        path: of the photo, for warnings.
+        block: what the file holds, with or without the letters "Exif" before it.
+        width: of the upright photo.
+        height: of the upright photo.
+        turned: rows have become columns, so that both resolutions change their places.
 
-def tags_of(exif: Image.Exif) -> dict[int, Any]:
-    """Return every tag, with the directories as dictionaries in place of offsets into the file."""
-    tags = dict(exif)
-    for tag in (EXIF_DIRECTORY, GPS_DIRECTORY):
-        if tag in tags:
-            tags[tag] = dict(exif.get_ifd(tag))
-    camera = tags.get(EXIF_DIRECTORY, {})
-    if INTEROP_DIRECTORY in camera:
-        camera[INTEROP_DIRECTORY] = dict(exif.get_ifd(INTEROP_DIRECTORY))
-    return tags
-
-
-def exif_block(path: Path, tags: Mapping[int, Any], width: int, height: int) -> bytes | None:
-    """Return the EXIF block of an upright photo of this size, or None where there is nothing to say."""
-    exif = exif_of({tag: value for tag, value in tags.items() if tag not in STORAGE_TAGS})
-    if not len(exif):
+    Returns:
+        the block, with the letters; None where there is none, or one that cannot be read at all, with a warning.
+    """
+    data = bytearray((block or b'').removeprefix(PREFIX))
+    if not data:
         return None
-    if ORIENTATION in exif:
-        exif[ORIENTATION] = 1
-    camera = exif.get(EXIF_DIRECTORY)
-    if camera and PIXEL_WIDTH in camera and PIXEL_HEIGHT in camera:
-        exif[EXIF_DIRECTORY] = {**camera, PIXEL_WIDTH: width, PIXEL_HEIGHT: height}
     try:
-        with no_warnings():
-            return exif.tobytes()
-    except MALFORMED as error:
-        warnings.warn(f'{path}: its EXIF data are damaged and will not be kept ({error!r})', stacklevel=3)
+        structure = Structure(data)
+        first = structure.directory(structure.first)
+        if structure.big:
+            raise ValueError('EXIF has no offsets of 8 bytes')
+    except ValueError as error:
+        warnings.warn(f'{path}: its EXIF data are damaged and are left out ({error})', stacklevel=3)
         return None
+    below, damaged = _directories_below(structure, first)
+    if damaged or any(directory.damaged for directory in (first, *below.values())):
+        warnings.warn(f'{path}: its EXIF data are damaged; they are kept as they are', stacklevel=3)
+    structure.set_number(first.entries.get(ORIENTATION), 1)
+    camera = below.get(EXIF_DIRECTORY)
+    for directory, across, down in ((first, WIDTH, HEIGHT), (camera, PIXEL_WIDTH, PIXEL_HEIGHT)):
+        if directory and across in directory.entries and down in directory.entries:
+            structure.set_number(directory.entries[across], width)
+            structure.set_number(directory.entries[down], height)
+    if turned:
+        _swap(data, first.entries.get(X_RESOLUTION), first.entries.get(Y_RESOLUTION))
+    if first.next:
+        data = _without_thumbnail(structure, first, below)
+    return PREFIX + bytes(data)
 
 
-def exif_of(tags: Mapping[int, Any]) -> Image.Exif:
-    exif = Image.Exif()
-    exif.endian = '<'
-    for tag, value in tags.items():
-        exif[tag] = value
-    return exif
+def _directories_below(structure: Structure, first: Directory) -> tuple[dict[int, Directory], bool]:
+    """Return the directories of camera, place and interoperability by their tags, and whether one is unreadable."""
+    below, damaged = {}, False
+    for tag in DIRECTORIES:
+        parent = below.get(EXIF_DIRECTORY) if tag == INTEROP_DIRECTORY else first
+        offset = structure.number(parent.entries.get(tag)) if parent else None
+        if offset is None:
+            continue
+        try:
+            below[tag] = structure.directory(offset)
+        except ValueError:
+            damaged = True
+    return below, damaged
+
+
+def _swap(data: bytearray, one: Entry | None, other: Entry | None) -> None:
+    if one and other and one.size == other.size:
+        values = [bytes(data[each.value : each.value + each.size]) for each in (one, other)]
+        data[one.value : one.value + one.size] = values[1]
+        data[other.value : other.value + other.size] = values[0]
+
+
+def _without_thumbnail(structure: Structure, first: Directory, below: dict[int, Directory]) -> bytearray:
+    """Return the data with zeros for the second directory and its thumbnail, cut off where only those follow.
+
+    Bytes that something else needs stay, whatever a damaged file says of its thumbnail.
+    """
+    gone, needed = np.zeros(len(structure.data), bool), np.zeros(len(structure.data), bool)
+    needed[:8] = True
+    for directory in (first, *below.values()):
+        needed[directory.place : directory.end + 4] = True
+        for entry in directory.entries.values():
+            needed[entry.value : entry.value + entry.size] = True
+    try:
+        second = structure.directory(first.next)
+    except ValueError:
+        pass
+    else:
+        gone[second.place : second.end + 4] = True
+        for entry in second.entries.values():
+            gone[entry.value : entry.value + entry.size] = True
+        for start, length in ((THUMBNAIL, THUMBNAIL_LENGTH), (STRIPS, STRIP_LENGTHS)):
+            start, length = (structure.number(second.entries.get(tag)) for tag in (start, length))
+            if start is not None and length is not None:
+                gone[start : start + length] = True
+    gone &= ~needed
+    data = np.frombuffer(structure.data, np.uint8) * ~gone
+    kept = np.flatnonzero(~gone)[-1] + 1  # the header is always kept
+    result = bytearray(data[:kept].tobytes())
+    struct.pack_into(structure.order + 'L', result, first.end, 0)
+    return result
+
+
+# -------------------------------------------------------------------------------------------------- from TIFF files
+
+
+def block_of_tiff(data: bytes, page: int) -> bytes | None:
+    """Return what a TIFF file tells of how its photo was taken, as an EXIF block; None where it tells nothing.
+
+    Types, byte order and the bytes of every value stay. The maker note keeps its offset where there is room for it,
+    since offsets in it may count from the header.
+
+    Args:
+        data: the file.
+        page: offset of the photo's directory; what only the first directory tells is taken from there.
+
+    Raises:
+        ValueError: a directory lies outside the file.
+    """
+    structure = Structure(data)
+    first = structure.directory(structure.first)
+    photo = structure.directory(page)
+    entries = {tag: entry for tag, entry in {**first.entries, **photo.entries}.items() if tag not in STORAGE_TAGS}
+    below, _ = _directories_below(structure, Directory(entries, 0, 0, 0, 0))
+    tables = {0: entries, **{tag: directory.entries for tag, directory in below.items()}}
+    # A pointer goes where its directory goes, and types of 8-byte offsets do not exist in EXIF.
+    tables = {
+        name: {
+            tag: entry for tag, entry in table.items() if entry.kind < 16 and (tag not in DIRECTORIES or tag in below)
+        }
+        for name, table in tables.items()
+    }
+    if structure.big:  # whose pointers may have 8 bytes
+        for tag in below:
+            parent = tables[EXIF_DIRECTORY if tag == INTEROP_DIRECTORY else 0]
+            parent[tag] = Entry(tag, 4, 1, 0, 0, 4)
+    if not tables[0] or sum(entry.size for table in tables.values() for entry in table.values()) > MOST_BYTES:
+        return None
+    return PREFIX + _laid_out(structure, tables)
+
+
+def _laid_out(structure: Structure, tables: dict[int, dict[int, Entry]]) -> bytes:
+    note = tables.get(EXIF_DIRECTORY, {}).get(MAKER_NOTE)
+    if note is not None and not 8 <= note.value <= 1 << 16:
+        note = None
+    end = 8
+
+    def room(size: int) -> int:
+        """Return the offset of some free bytes; those of the maker note are not free."""
+        nonlocal end
+        if note is not None and end < note.value + note.size and end + size > note.value:
+            end = note.value + note.size + note.value % 2
+        place, end = end, end + size + size % 2
+        return place
+
+    places = {name: room(2 + 12 * len(table) + 4) for name, table in tables.items()}
+    pieces = [(0, structure.data[:2] + struct.pack(structure.order + 'HL', 42, places[0]))]
+    for name, table in tables.items():
+        entries = []
+        for tag, entry in sorted(table.items()):
+            if tag in places:
+                field = struct.pack(structure.order + 'L', places[tag])
+            elif entry.size <= 4:
+                field = structure.bytes_of(entry).ljust(4, b'\0')
+            else:
+                place = note.value if entry is note else room(entry.size)
+                pieces.append((place, structure.bytes_of(entry)))
+                field = struct.pack(structure.order + 'L', place)
+            entries.append(struct.pack(structure.order + 'HHL', tag, entry.kind, entry.count) + field)
+        head, tail = struct.pack(structure.order + 'H', len(entries)), struct.pack(structure.order + 'L', 0)
+        pieces.append((places[name], head + b''.join(entries) + tail))
+    block = bytearray(max(place + len(piece) for place, piece in pieces))
+    for place, piece in pieces:
+        block[place : place + len(piece)] = piece
+    return bytes(block)
+
+
+def entries_for_tiff(block: bytes) -> tuple[str, dict[int, bytes]]:
+    """Return the byte order of a block and the entries of its first directory that a TIFF file can take over.
+
+    The file must begin with the block (without the letters "Exif"), to which the offsets in the entries refer.
+    """
+    structure = Structure(block.removeprefix(PREFIX))
+    first = structure.directory(structure.first)
+    below, _ = _directories_below(structure, first)
+    return structure.order, {
+        tag: bytes(structure.data[entry.place : entry.place + 12])
+        for tag, entry in first.entries.items()
+        if tag not in STORAGE_TAGS and (tag not in DIRECTORIES or tag in below)
+    }

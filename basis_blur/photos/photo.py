@@ -6,12 +6,12 @@ Convention: pixels are upright. A photo that its EXIF orientation tells to turn 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -34,6 +34,9 @@ class Photo:
         icc: the bytes of the ICC profile, or None.
         exif: the EXIF block as a JPEG holds it (from b'Exif' on), orientation 1, without thumbnail; or None.
         dpi: horizontal and vertical resolution in pixels per inch, or None.
+        gamma: light = pixels ** gamma, as the file itself says; None where it does not say it by one number.
+        colour_chunks: name and content of the chunks by which a PNG tells its colours beside a profile: gAMA, cHRM,
+            sRGB, cICP and those of HDR.
     """
 
     pixels: Tensor
@@ -42,21 +45,41 @@ class Photo:
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    gamma: float | None = None
+    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A decoded file: samples (H, W, C) as they lie in it, and the EXIF tags, with directories as dictionaries."""
+    """A decoded file.
+
+    Args:
+        samples: (H, W, C) as they lie in it; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        bits: per sample: 8, 16, or 32 for float.
+        icc: as in `Photo`, as are `dpi`, `gamma` and `colour_chunks`.
+        exif: the EXIF block as it stands in the file, with or without the letters "Exif", or None.
+        upright: the decoder has turned the samples; what EXIF says of the orientation is done.
+    """
 
     samples: np.ndarray
-    bits: int
-    orientation: int
-    icc: bytes | None
-    tags: dict[int, Any]
-    dpi: tuple[float, float] | None
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    gamma: float | None = None
+    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    upright: bool = False
+
+
+def sound_dpi(across: float | None, down: float | None) -> tuple[float, float] | None:
+    """Return a resolution, or None unless both numbers are positive and finite."""
+    if across is None or down is None or not (math.isfinite(across) and math.isfinite(down)):
+        return None
+    return (float(across), float(down)) if across > 0 and down > 0 else None
 
 
 def check_size(path: Path, width: int, height: int) -> None:
+    """Raise InputError if a file says it has more than `MAX_PIXELS` pixels, before they are unpacked."""
     if width * height > MAX_PIXELS:
         raise InputError(
             f'{path} says it has {width}x{height} pixels, expected at most {MAX_PIXELS / 1e6:.0f} million; '
@@ -65,6 +88,7 @@ def check_size(path: Path, width: int, height: int) -> None:
 
 
 def colour_error(path: Path, found: str) -> InputError:
+    """Return the error for colours that are not read."""
     return InputError(f'{path} is {found}, expected gray or RGB; convert it to sRGB in an image editor.')
 
 

@@ -1,11 +1,9 @@
 """Photo files to tensors: PNG, JPEG and TIFF; 8 bit, 16 bit and float; gray, colour, alpha, palette.
 
-What a file holds beside its pixels travels with them: alpha, bit depth, ICC profile, EXIF and resolution.
+What a file holds beside its pixels travels with them: alpha, bit depth, ICC profile, EXIF, resolution, and the colours
+that PNG tells by chunks.
 
     photo = read_photo('in.tif');  write_photo('out.tif', restored, like=photo)
-
-Who decodes: Pillow reads 8-bit files and metadata, OpenCV the pixels of 16-bit and float files, which Pillow would
-reduce to 8 bits.
 """
 
 from __future__ import annotations
@@ -20,33 +18,29 @@ from PIL import Image, UnidentifiedImageError
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
-from basis_blur.photos.exif import UPRIGHT, exif_block
-from basis_blur.photos.photo import FULL_SCALE, MAX_BYTES, Photo, no_warnings
-from basis_blur.photos.png import decode_png_or_jpeg
-from basis_blur.photos.tiff import decode_tiff
+from basis_blur.photos import tiff
+from basis_blur.photos.by_pillow import decode_with_pillow
+from basis_blur.photos.exif import UPRIGHT, orientation_of, upright_block
+from basis_blur.photos.photo import FULL_SCALE, MAX_BYTES, Photo, Stored, no_warnings
+from basis_blur.photos.png import decode_png
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
     """Read a PNG, JPEG or TIFF file.
 
-    Palettes become colour and 1-bit pictures gray; samples of 8 and 16 bits are divided by 255 and 65535.
+    Palettes become colour and 1-bit pictures gray; samples of 8 and 16 bits are divided by 255 and 65535. CMYK with a
+    profile becomes sRGB, with a warning.
 
     Raises:
-        InputError: there is no such file, it is empty, damaged or cut off, another format, CMYK or another colour
-            space than gray and RGB, float outside [0, 1], integers of 32 bits, an animation or of several pages,
+        InputError: there is no such file, it is empty, damaged or cut off, another format, another colour
+            space than gray, RGB and CMYK, float outside [0, 1], integers of 32 bits, an animation or of several pages,
             of more than `MAX_PIXELS` pixels, or no file but a pipe or device.
         OSError: the file cannot be read, such as for lack of permission.
     """
     path = Path(path)
-    data = _read_bytes(path)
-    if data[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
-        stored = decode_tiff(path, data)
-    elif data[:4] == b'\x89PNG' or data[:2] == b'\xff\xd8':
-        stored = decode_png_or_jpeg(path, data)
-    else:
-        raise InputError(f'{path} is {_format_name(data)}, expected PNG, JPEG or TIFF; convert it to one of these.')
-    samples = _turn_upright(stored.samples, stored.orientation)
-    dpi = stored.dpi[::-1] if stored.dpi and UPRIGHT[stored.orientation][0] else stored.dpi
+    stored = _decode(path, _read_bytes(path))
+    orientation = 1 if stored.upright else orientation_of(stored.exif)
+    samples, turned = _turn_upright(stored.samples, orientation), UPRIGHT[orientation][0]
     height, width, channels = samples.shape
     values = torch.from_numpy(np.ascontiguousarray(samples.transpose(2, 0, 1)[None], dtype=np.float32))
     values = values / FULL_SCALE.get(stored.bits, 1)
@@ -56,9 +50,26 @@ def read_photo(path: str | os.PathLike) -> Photo:
         alpha=values[:, colours:].contiguous() if colours < channels else None,
         bits=stored.bits,
         icc=stored.icc,
-        exif=exif_block(path, stored.tags, width, height),
-        dpi=dpi,
+        exif=upright_block(path, stored.exif, width, height, turned),
+        dpi=stored.dpi[::-1] if stored.dpi and turned else stored.dpi,
+        gamma=stored.gamma,
+        colour_chunks=stored.colour_chunks,
     )
+
+
+def _decode(path: Path, data: bytes) -> Stored:
+    if data[:4] in tiff.SIGNATURES:
+        if tiff.is_camera_raw(data):
+            raise InputError(
+                f'{path} is a camera raw file (such as DNG), expected a photo; develop it in a raw converter and '
+                'export it as TIFF of 16 bits.'
+            )
+        return tiff.decode_tiff(path, data)
+    if data[:4] == b'\x89PNG':
+        return decode_png(path, data)
+    if data[:2] == b'\xff\xd8':
+        return decode_with_pillow(path, data, 'JPEG')
+    raise InputError(f'{path} is {_format_name(data)}, expected PNG, JPEG or TIFF; convert it to one of these.')
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,154 +1,368 @@
-"""TIFF files to samples and back."""
+"""TIFF files to samples and back: TIFF 6.0 and BigTIFF, of either byte order.
+
+Who decodes: tifffile samples of whole bytes (8, 16, 32 and 64 bits; strips and tiles; planes; predictors), Pillow, by
+libtiff, what needs a codec of pictures (JPEG, fax, fewer than 8 bits). What tifffile without its codecs cannot
+decompress, such as LZW, libtiff decompresses for it.
+
+Which page is the photo: the one that is not marked as a reduced copy or a mask (NewSubfileType), be it in the chain of
+pages or below one of them (SubIFDs), as in files whose first page is a thumbnail.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
+import math
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+import tifffile
+from PIL import TiffImagePlugin
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.by_pillow import open_with_pillow, samples_of
+from basis_blur.photos.by_pillow import MALFORMED, open_with_pillow, samples_of
 from basis_blur.photos.exif import (
-    EXIF_DIRECTORY,
-    GPS_DIRECTORY,
     ICC_PROFILE,
-    INTEROP_DIRECTORY,
-    MALFORMED,
     ORIENTATION,
+    PREFIX,
     RESOLUTION_UNIT,
     X_RESOLUTION,
     Y_RESOLUTION,
-    exif_of,
-    orientation_of,
-    tags_of,
+    block_of_tiff,
+    entries_for_tiff,
 )
-from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings
-from basis_blur.photos.png import decode_with_opencv
+from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
+from basis_blur.photos.tags import Directory, Entry, Structure
 
-TIFF_COLOURS = {
+SIGNATURES = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+COLOURS = {
     0: 'gray', 1: 'gray', 2: 'RGB', 3: 'palette', 4: 'a mask', 5: 'CMYK', 6: 'YCbCr', 8: 'Lab', 9: 'Lab', 10: 'Lab',
     32803: 'raw sensor data', 34892: 'raw sensor data',
 }  # fmt: skip
+RAW_COLOURS = (32803, 34892)
+(SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP, CHANNELS) = (
+    254, 255, 256, 257, 258, 259, 262, 266, 273, 277
+)  # fmt: skip
+STRIP_ROWS, STRIP_BYTES, PLANES, PREDICTOR, SUB_DIRECTORIES, EXTRA, SAMPLE_FORMAT = 278, 279, 284, 317, 330, 338, 339
 DNG_VERSION = 50706
-UNSPECIFIED, PREMULTIPLIED = 0, 1
-_Directory = TiffImagePlugin.ImageFileDirectory_v2
+REDUCED, MASK = 1, 4  # bits of NewSubfileType
+UNSPECIFIED, PREMULTIPLIED, ALPHA = 0, 1, 2  # of a sample beyond the colours
+WHOLE, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4  # sample formats; undefined ones are read as whole numbers
+NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE = 1, 5, 32946, 32773, 34925, 50000, 8
+OF_BYTES = (NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE)  # compressions that know nothing of pictures
+FLOAT_PREDICTOR = 3
+INCH = 2.54  # in centimetres
+MOST_PAGES = 1000
+REVERSED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))
+
+
+class Page(NamedTuple):
+    """What a directory tells of how its picture is stored.
+
+    Args:
+        directory: where that is told.
+        reduced: the picture is a smaller copy or a mask of another one.
+        width: in pixels, as are the rows in `height`.
+        bits: of the samples of a pixel.
+        formats: of the samples of a pixel.
+        extra: what the samples beyond the colours are, as far as that is told.
+    """
+
+    directory: Directory
+    reduced: bool
+    width: int
+    height: int
+    bits: tuple[int, ...]
+    formats: tuple[int, ...]
+    extra: tuple[int, ...]
+    compression: int
+    photometric: int | None
+    channels: int
+    fill_order: int
+
+
+def is_camera_raw(data: bytes) -> bool:
+    """Tell whether a TIFF file is what a sensor saw: a DNG, CR2, or one with raw data on a page."""
+    try:
+        structure = Structure(data)
+        pages = _pages(structure)
+    except ValueError:
+        return False
+    return data[8:10] == b'CR' or any(
+        DNG_VERSION in page.directory.entries or page.photometric in RAW_COLOURS
+        for page in [*pages, *_below(structure, pages)]
+    )
 
 
 def decode_tiff(path: Path, data: bytes) -> Stored:
+    """Decode the photo of a TIFF file.
+
+    Raises:
+        InputError: it is damaged, of several pages, too large, or of colours or samples that are not read.
+    """
     try:
-        with no_warnings():
-            return _decode_tiff_pages(path, data, _tiff_pages(data))
+        with no_warnings(), _silent_tifffile():
+            stored, words = _decode(path, data)
     except InputError:
         raise
-    except MALFORMED as error:
+    except (tifffile.TiffFileError, NotImplementedError, OverflowError, ZeroDivisionError, *MALFORMED) as error:
         raise InputError(f'{path} is a damaged TIFF file ({error!r}); copy or export it again.') from error
+    if words:
+        warnings.warn(f'{path} {words}', stacklevel=3)
+    return stored
 
 
-def _decode_tiff_pages(path: Path, data: bytes, pages: list[_Directory]) -> Stored:
-    first, tags = pages[0], _tiff_tags(data, pages[0])
-    check_size(path, int(first[256]), int(first[257]))
-    photos = [page for page in pages if not page.get(254, 0) & 5]  # 1: a reduced copy, 4: a mask of another page
+def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
+    structure = Structure(data)
+    page, first = _photo_page(path, structure), structure.directory(structure.first)
+    check_size(path, page.width, page.height)
+    colour = COLOURS.get(page.photometric, f'of photometric kind {page.photometric}')
+    # What the photo's page does not tell, the first page does, as in files whose first page is a thumbnail.
+    entries = {**first.entries, **page.directory.entries}
+    icc = structure.bytes_of(entries[ICC_PROFILE]) if ICC_PROFILE in entries else None
+    if colour not in ('gray', 'RGB', 'palette', 'YCbCr', 'CMYK') or (colour == 'CMYK' and set(page.bits) != {8}):
+        raise colour_error(path, colour)
+    depth = _depth(path, page)
+    prepared, words = _with_photo_first(structure, page), ''
+    by_bytes = page.compression in OF_BYTES and page.fill_order in (1, 2)
+    if colour in ('gray', 'RGB') and by_bytes and page.bits[0] >= 8:
+        samples = _checked_float(path, _samples(prepared)) if depth == 32 else _samples(prepared)
+        full = FULL_SCALE.get(depth, 1)
+        colours = 1 if colour == 'gray' else 3
+        if page.photometric == 0:  # stored as a negative
+            samples[..., 0] = full - samples[..., 0]
+        samples, words = _without_other_samples(samples, colours, page.extra, full)
+    elif depth == 8:
+        image = open_with_pillow(path, prepared, 'TIFF')
+        if image.mode == 'RGBX':
+            words = _left_out(1)
+        samples = samples_of(path, image, icc)
+        icc = None if colour == 'CMYK' else icc
+    else:
+        raise InputError(
+            f'{path} is compressed in a way that is not read (TIFF compression {page.compression}); '
+            'save it without compression, or by LZW or deflate.'
+        )
+    block = block_of_tiff(data, page.directory.place)
+    return Stored(samples, depth, icc, block, _dpi(structure, page.directory)), words
+
+
+@contextmanager
+def _silent_tifffile() -> Iterator[None]:
+    """Keep what tifffile logs of damaged tags off the standard error; what it cannot read is an InputError here."""
+    logger = logging.getLogger('tifffile')
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+# ------------------------------------------------------------------------------------------------------------- pages
+
+
+def _photo_page(path: Path, structure: Structure) -> Page:
+    pages = _pages(structure)
+    below = [page for page in _below(structure, pages) if not page.reduced]
+    photos = [page for page in pages if not page.reduced]
+    if len(photos) == 1:  # one below it that is larger is the photo, of which it is a small copy without a mark
+        larger = [page for page in below if page.width * page.height > photos[0].width * photos[0].height]
+        photos = larger or photos
+    elif not photos:
+        photos = below or (pages if len(pages) == 1 else [])
+    if not photos:
+        raise InputError(
+            f'{path} has {len(pages)} pages and each is marked as a reduced copy; save the photo by itself.'
+        )
     if len(photos) > 1:
         raise InputError(f'{path} has {len(photos)} pages, expected one photo; save the page you want by itself.')
-    colour = TIFF_COLOURS.get(first.get(262), f'of photometric kind {first.get(262)}')
-    if DNG_VERSION in first:
-        colour = 'camera raw (DNG)'
-    if colour not in ('gray', 'RGB', 'palette', 'YCbCr'):
-        raise colour_error(path, colour)
-    bits, kind = set(_tuple(first.get(258, 1))), set(_tuple(first.get(339, 1)))
-    extra = _tuple(first.get(338, ()))
-    if len(extra) > 1 or extra == (UNSPECIFIED,):
-        raise InputError(
-            f'{path} has {len(extra)} more channel(s) than its colours and does not mark them as alpha; '
-            'save it as plain gray or RGB, or with one alpha channel.'
-        )
-    if kind == {1} and bits <= {1, 2, 4, 8} and len(bits) == 1:
-        samples, depth = samples_of(path, open_with_pillow(path, _marked_upright(data))), 8
-    elif (kind == {1} and bits == {16}) or (kind == {3} and bits in ({32}, {64})):
-        samples, depth = _deep_tiff_samples(path, _marked_upright(data), first), 16 if bits == {16} else 32
-    else:
-        words = {1: 'whole-number', 2: 'signed whole-number', 3: 'float'}
-        raise InputError(
-            f'{path} has {"/".join(map(str, sorted(bits)))}-bit '
-            f'{"/".join(words.get(k, "unknown") for k in sorted(kind))} samples, expected 8 or 16 bit or 32-bit float; '
-            'convert it to 16 bit.'
-        )
-    return Stored(samples, depth, orientation_of(tags), first.get(ICC_PROFILE), tags, _tiff_dpi(first))
+    return photos[0]
 
 
-def _tiff_directory(data: bytes, offset: int | None = None, group: int | None = None) -> _Directory:
-    """Read the directory at an offset, by default the first."""
-    file = io.BytesIO(data)
-    directory = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if _is_big(data) else data[:8], group=group)
-    file.seek(directory.next if offset is None else offset)
-    directory.load(file)
-    return directory
-
-
-def _is_big(data: bytes) -> bool:
-    return 43 in data[2:4]  # the version: 42 in TIFF, 43 in BigTIFF
-
-
-def _tiff_pages(data: bytes) -> list[_Directory]:
-    pages, seen = [_tiff_directory(data)], set()
-    while (offset := pages[-1].next) and offset not in seen:
+def _pages(structure: Structure) -> list[Page]:
+    pages, seen, offset = [], set(), structure.first
+    while offset and offset not in seen and len(pages) < MOST_PAGES:
         seen.add(offset)
-        pages.append(_tiff_directory(data, offset))
+        directory = structure.directory(offset)
+        pages.append(_page(structure, directory))
+        offset = directory.next
     return pages
 
 
-def _tiff_tags(data: bytes, page: _Directory) -> dict[int, Any]:
-    tags = dict(page)
-    for tag in (EXIF_DIRECTORY, GPS_DIRECTORY):
-        if tag in tags:
-            tags[tag] = dict(_tiff_directory(data, tags[tag], tag))
-    camera = tags.get(EXIF_DIRECTORY, {})
-    if INTEROP_DIRECTORY in camera:
-        camera[INTEROP_DIRECTORY] = dict(_tiff_directory(data, camera[INTEROP_DIRECTORY], INTEROP_DIRECTORY))
-    return tags
+def _below(structure: Structure, pages: list[Page]) -> list[Page]:
+    """Return the pages below others that can be read; a damaged one of them is none."""
+    found = []
+    for page in pages:
+        entry = page.directory.entries.get(SUB_DIRECTORIES)
+        for offset in _numbers(structure, entry)[:MOST_PAGES] if entry else ():
+            try:
+                found.append(_page(structure, structure.directory(offset)))
+            except ValueError:
+                continue
+    return found
 
 
-def _marked_upright(data: bytes) -> bytes:
-    """Return the file with its orientation tag set to 1: decoders differ in whether they turn a TIFF by it."""
-    order, big = '<' if data[:2] == b'II' else '>', _is_big(data)
-    offset = struct.unpack_from(order + ('Q' if big else 'L'), data, 8 if big else 4)[0]
-    (count,) = struct.unpack_from(order + ('Q' if big else 'H'), data, offset)
-    first, size, value = (offset + 8, 20, 12) if big else (offset + 2, 12, 8)
-    for entry in range(first, first + count * size, size):
-        if struct.unpack_from(order + 'H', data, entry)[0] == ORIENTATION:
-            return data[: entry + value] + struct.pack(order + 'H', 1) + data[entry + value + 2 :]
-    return data
+def _page(structure: Structure, directory: Directory) -> Page:
+    def numbers(tag: int, default: int) -> tuple[int, ...]:
+        entry = directory.entries.get(tag)
+        return (_numbers(structure, entry) if entry else ()) or (default,)
+
+    old = numbers(OLD_SUBFILE, 1)[0]  # 1 full size, 2 reduced, 3 one of several pages
+    extra = directory.entries.get(EXTRA)
+    photometric = directory.entries.get(PHOTOMETRIC)
+    return Page(
+        directory,
+        bool(numbers(SUBFILE, 0)[0] & (REDUCED | MASK)) or (SUBFILE not in directory.entries and old == 2),
+        numbers(WIDTH, 0)[0],
+        numbers(HEIGHT, 0)[0],
+        numbers(BITS, 1),
+        numbers(SAMPLE_FORMAT, WHOLE),
+        _numbers(structure, extra) if extra else (),
+        numbers(COMPRESSION, NONE)[0],
+        structure.number(photometric),
+        numbers(CHANNELS, 1)[0],
+        numbers(FILL_ORDER, 1)[0],
+    )
 
 
-def _deep_tiff_samples(path: Path, data: bytes, page: _Directory) -> np.ndarray:
-    channels, extra = page.get(277, 1), _tuple(page.get(338, ()))
-    if channels == 2 or (channels > 1 and page.get(284, 1) == 2):
-        layout = 'gray with alpha' if channels == 2 else 'stored one plane after the other'
-        raise InputError(
-            f'{path} is a {page[258][0]}-bit TIFF {layout}, which cannot be read; '
-            'save it as interleaved RGB, with or without alpha.'
-        )
-    samples = decode_with_opencv(path, data)
-    if samples.shape != (page[257], page[256], channels):
-        raise InputError(f'{path} cannot be decoded as {page[256]}x{page[257]} pixels of {channels} samples.')
-    if samples.dtype != np.uint16:
-        samples = _checked_float(path, samples)
-    full = FULL_SCALE[16] if samples.dtype == np.uint16 else 1
-    if page.get(262) == 0:  # stored as a negative
-        samples = full - samples
-    return _unpremultiplied(samples, full) if extra == (PREMULTIPLIED,) else samples
+def _numbers(structure: Structure, entry: Entry) -> tuple[int, ...]:
+    letter = {1: 'B', 3: 'H', 4: 'L', 13: 'L', 16: 'Q', 18: 'Q'}.get(entry.kind)
+    return struct.unpack_from(f'{structure.order}{entry.count}{letter}', structure.data, entry.value) if letter else ()
 
 
-def _unpremultiplied(samples: np.ndarray, full: int) -> np.ndarray:
-    colours, alpha = samples[..., :-1].astype(np.float64), samples[..., -1:].astype(np.float64) / full
-    colours = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0).clip(0, full)
-    colours = colours if full == 1 else np.rint(colours)
-    return np.concatenate([colours.astype(samples.dtype), samples[..., -1:]], -1)
+def _depth(path: Path, page: Page) -> int:
+    """Return 8, 16 or 32 for the samples that are read."""
+    bits, formats = set(page.bits), {WHOLE if each == UNDEFINED else each for each in page.formats}
+    if len(bits) == 1 and page.width and page.height and page.channels:
+        if formats == {WHOLE} and bits <= {1, 2, 4, 8}:
+            return 8
+        if formats == {WHOLE} and bits == {16}:
+            return 16
+        if formats == {FLOAT} and bits <= {32, 64}:
+            return 32
+    words = {WHOLE: 'whole-number', SIGNED: 'signed whole-number', FLOAT: 'float'}
+    raise InputError(
+        f'{path} has {"/".join(map(str, sorted(bits)))}-bit '
+        f'{"/".join(words.get(each, "unknown") for each in sorted(formats))} samples in {page.width}x{page.height} '
+        'pixels, expected 8 or 16 bit or 32-bit float; convert it to 16 bit.'
+    )
+
+
+def _dpi(structure: Structure, directory: Directory) -> tuple[float, float] | None:
+    unit = structure.number(directory.entries.get(RESOLUTION_UNIT))
+    inches = {None: 1.0, 2: 1.0, 3: INCH}.get(unit)
+    across, down = (_fraction(structure, directory.entries.get(tag)) for tag in (X_RESOLUTION, Y_RESOLUTION))
+    if inches is None or across is None or down is None:
+        return None
+    return sound_dpi(across * inches, down * inches)
+
+
+def _fraction(structure: Structure, entry: Entry | None) -> float | None:
+    """Return a resolution as any type of tag tells it, or None where it is no number."""
+    if entry is None:
+        return None
+    if entry.kind in (5, 10):
+        letters = {5: 'LL', 10: 'll'}[entry.kind]
+        numerator, denominator = struct.unpack_from(structure.order + letters, structure.data, entry.value)
+        return numerator / denominator if denominator else None
+    if entry.kind in (11, 12):
+        return struct.unpack_from(structure.order + {11: 'f', 12: 'd'}[entry.kind], structure.data, entry.value)[0]
+    return structure.number(entry)
+
+
+# ----------------------------------------------------------------------------------------------------------- samples
+
+
+def _with_photo_first(structure: Structure, page: Page) -> bytes:
+    """Return the file with the photo's page as the first and only one, stored upright, of defined samples.
+
+    Decoders take the first page, differ in whether they turn it, and refuse undefined samples.
+    """
+    changed = Structure(bytearray(structure.data))
+    entries = page.directory.entries
+    changed.set_number(entries.get(ORIENTATION), 1)
+    if UNDEFINED in page.formats and entries[SAMPLE_FORMAT].kind == 3:
+        entry = entries[SAMPLE_FORMAT]
+        struct.pack_into(f'{changed.order}{entry.count}H', changed.data, entry.value, *(WHOLE,) * entry.count)
+    letter, place = ('Q', 8) if changed.big else ('L', 4)
+    struct.pack_into(changed.order + letter, changed.data, place, page.directory.place)
+    if page.directory.next:
+        struct.pack_into(changed.order + letter, changed.data, page.directory.end, 0)
+    return bytes(changed.data)
+
+
+def _samples(data: bytes) -> np.ndarray:
+    """Return the samples (H, W, C) of the first page, of its type, in the byte order of this machine."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        rows, columns, channels = page.imagelength, page.imagewidth, page.samplesperpixel
+        result = np.empty((rows, columns, channels), page.dtype)
+        tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, columns)
+        tall = min(tall, rows) or rows
+        planes = channels if page.planarconfig == 2 else 1
+        down = math.ceil(rows / tall)
+        number = down * math.ceil(columns / wide) * planes
+        if len(page.dataoffsets) < number or len(page.databytecounts) < number:
+            raise ValueError(f'it has {len(page.dataoffsets)} of {number} parts')
+        row_size = wide * channels // planes * page.dtype.itemsize
+        unpack, floats = _unpacker(page.compression, page.fillorder), page.predictor == FLOAT_PREDICTOR
+        page.compression, page.fillorder = NONE, 1  # what is left for tifffile to do
+        page.predictor = 1 if floats else page.predictor
+        for index, (offset, count) in enumerate(zip(page.dataoffsets[:number], page.databytecounts, strict=False)):
+            # The last strip has the rows that are left; tiles are all of one size.
+            high = tall if page.is_tiled else min(tall, rows - index % down * tall)
+            part = unpack(data[offset : offset + count], high * row_size)
+            if floats:
+                part = _undo_float_predictor(part, wide, channels // planes, page.dtype, file.byteorder)
+            decoded, (plane, _, row, column, _), _ = page.decode(part, index)
+            decoded = decoded[0, : rows - row, : columns - column]
+            where = slice(row, row + decoded.shape[0]), slice(column, column + decoded.shape[1])
+            result[where + (slice(plane, plane + 1) if planes > 1 else slice(None),)] = decoded
+    return result
+
+
+def _unpacker(compression: int, fill_order: int):
+    """Return a function from the bytes of a strip or tile and its size to its bytes without compression."""
+
+    def unpack(packed: bytes, size: int) -> bytes:
+        if fill_order == 2:
+            packed = packed.translate(REVERSED)
+        if compression == NONE:
+            return packed
+        if compression in (DEFLATE, OLD_DEFLATE):
+            return zlib.decompressobj().decompress(packed, size)
+        return _unpacked_by_libtiff(packed, size, compression)
+
+    return unpack
+
+
+def _unpacked_by_libtiff(packed: bytes, size: int, compression: int) -> bytes:
+    """Let libtiff decompress: the bytes become those of a gray picture of one row."""
+    tags = {
+        WIDTH: size, HEIGHT: 1, BITS: 8, COMPRESSION: compression, PHOTOMETRIC: 1, STRIP: 0, CHANNELS: 1,
+        STRIP_ROWS: 1, STRIP_BYTES: len(packed),
+    }  # fmt: skip
+    tags[STRIP] = 8 + 2 + 12 * len(tags) + 4
+    directory = b''.join(struct.pack('<HHLL', tag, 4, 1, value) for tag, value in tags.items())
+    file = b'II*\0' + struct.pack('<LH', 8, len(tags)) + directory + struct.pack('<L', 0) + packed
+    return TiffImagePlugin.TiffImageFile(io.BytesIO(file)).tobytes()
+
+
+def _undo_float_predictor(part: bytes, columns: int, channels: int, dtype: np.dtype, order: str) -> bytes:
+    """Undo predictor 3 (TIFF, technical note 3): differences of bytes, the highest bytes of a row before the others."""
+    width = columns * channels
+    rows = np.frombuffer(part, np.uint8)
+    rows = rows[: len(rows) // (width * dtype.itemsize) * width * dtype.itemsize].reshape(-1, width * dtype.itemsize)
+    summed = rows.reshape(len(rows), -1, channels).cumsum(1, dtype=np.uint8).reshape(len(rows), dtype.itemsize, width)
+    values = np.ascontiguousarray(summed.swapaxes(1, 2)).view(dtype.newbyteorder('>'))
+    return values.astype(dtype.newbyteorder(order)).tobytes()
 
 
 def _checked_float(path: Path, samples: np.ndarray) -> np.ndarray:
@@ -161,47 +375,118 @@ def _checked_float(path: Path, samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def _tiff_dpi(page: _Directory) -> tuple[float, float] | None:
-    inches = {2: 1.0, 3: 2.54}.get(page.get(RESOLUTION_UNIT, 2))
-    x, y = page.get(X_RESOLUTION), page.get(Y_RESOLUTION)
-    return (float(x) * inches, float(y) * inches) if inches and x and y else None
+def _without_other_samples(
+    samples: np.ndarray, colours: int, extra: tuple[int, ...], full: int
+) -> tuple[np.ndarray, str]:
+    """Return colours and alpha, and words on what was left out: what is not marked as alpha is none."""
+    others = samples.shape[2] - colours
+    if others < 0:
+        raise ValueError(f'it has {samples.shape[2]} samples a pixel, expected at least {colours}')
+    marked = [index for index, kind in enumerate(extra[:others]) if kind in (PREMULTIPLIED, ALPHA)]
+    kept = samples[..., :colours]
+    if marked:
+        alpha = samples[..., colours + marked[0], None]
+        if extra[marked[0]] == PREMULTIPLIED:
+            kept = _unpremultiplied(kept, alpha, full)
+        kept = np.concatenate([kept, alpha], -1)
+    return kept, _left_out(others - bool(marked)) if others > bool(marked) else ''
 
 
-def _tuple(value: Any) -> tuple:
-    return value if isinstance(value, tuple) else (value,)
+def _left_out(number: int) -> str:
+    return (
+        f'has {number} more sample(s) a pixel than its colours that it does not mark as alpha, such as the infrared of '
+        'a scanner; they are left out'
+    )
+
+
+def _unpremultiplied(colours: np.ndarray, alpha: np.ndarray, full: int) -> np.ndarray:
+    share = alpha.astype(np.float64) / full
+    result = np.divide(colours, share, out=np.zeros(colours.shape), where=share > 0).clip(0, full)
+    return (result if full == 1 else np.rint(result)).astype(colours.dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------- encoding
 
 
 def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
-    """Encode per TIFF 6.0: one strip, deflate, horizontal differencing for whole numbers, little-endian."""
+    """Encode per TIFF 6.0: one strip, deflate, horizontal differencing for whole numbers.
+
+    The file begins with the EXIF block of `like` as it is, which has the structure of a TIFF file, so that all offsets
+    in it stay right, also those in maker notes; then follow the directory of the photo and its pixels.
+
+    Args:
+        samples: (H, W, C) uint8, uint16 or float32.
+        like: the photo.
+
+    Raises:
+        ValueError: samples of another type.
+    """
     height, width, channels = samples.shape
     whole = samples.dtype in (np.uint8, np.uint16)
     if not whole and samples.dtype != np.float32:
         raise ValueError(f'samples are {samples.dtype}, expected uint8, uint16 or float32 for TIFF.')
-    strip = zlib.compress(_tiff_differences(samples) if whole else samples.astype('<f4').tobytes())
-    source = Image.Exif()
+    block, order, entries = b'II*\0' + bytes(4), '<', {}
     if like.exif is not None:
-        source.load(like.exif)
-    directory = exif_of(tags_of(source))
-    directory[256], directory[257] = width, height
-    directory[258] = (8 * samples.itemsize,) * channels
-    directory[259] = 8  # deflate
-    directory[262] = 2 if channels >= 3 else 1
-    directory[273] = 0  # Pillow adds where the strip begins: right after this directory
-    directory[277], directory[278], directory[279] = channels, height, len(strip)
-    directory[284] = 1
-    directory[317] = 2 if whole else 1
+        try:
+            order, entries = entries_for_tiff(like.exif)
+            block = like.exif.removeprefix(PREFIX)
+            block += bytes(len(block) % 2)
+        except ValueError as error:
+            warnings.warn(f'the EXIF data are damaged and are left out ({error})', stacklevel=4)
+    values = samples.dtype.newbyteorder(order)
+    pixels = _differences(samples) if whole else samples
+    strip = zlib.compress(pixels.astype(values, copy=False).tobytes())
+    numbers = {
+        WIDTH: ('L', width),
+        HEIGHT: ('L', height),
+        BITS: ('H', *(8 * samples.itemsize,) * channels),
+        COMPRESSION: ('H', DEFLATE),
+        PHOTOMETRIC: ('H', 2 if channels >= 3 else 1),
+        STRIP: ('L', 0),
+        CHANNELS: ('H', channels),
+        STRIP_ROWS: ('L', height),
+        STRIP_BYTES: ('L', len(strip)),
+        PLANES: ('H', 1),
+        PREDICTOR: ('H', 2 if whole else 1),
+        SAMPLE_FORMAT: ('H', *(WHOLE if whole else FLOAT,) * channels),
+    }
     if channels in (2, 4):
-        directory[338] = 2  # alpha, not premultiplied
-    directory[339] = (1 if whole else 3,) * channels
-    if like.dpi is not None:
-        directory[X_RESOLUTION], directory[Y_RESOLUTION] = like.dpi
-        directory[RESOLUTION_UNIT] = 2
+        numbers[EXTRA] = ('H', ALPHA)
+    fields = {tag: _field(order, *value) for tag, value in numbers.items()}
+    ratios = [_ratio(d) for d in like.dpi] if like.dpi else []
+    if ratios and all(ratios):
+        for tag, ratio in zip((X_RESOLUTION, Y_RESOLUTION), ratios, strict=True):
+            fields[tag] = 5, 1, struct.pack(order + 'LL', *ratio)
+        fields[RESOLUTION_UNIT] = _field(order, 'H', 2)
     if like.icc is not None:
-        directory[ICC_PROFILE] = like.icc
-    return directory.tobytes().removeprefix(b'Exif\0\0') + strip
+        fields[ICC_PROFILE] = 7, len(like.icc), like.icc
+    start = len(block)
+    after = start + 2 + 12 * (len(fields) + len(entries)) + 4
+    # Values of more than 4 bytes follow the directory, and the pixels follow those.
+    long_values = b''
+    for tag, (kind, count, value) in fields.items():
+        if len(value) > 4:
+            place = struct.pack(order + 'L', after + len(long_values))
+            long_values += value + bytes(len(value) % 2)
+            value = place
+        entries[tag] = struct.pack(order + 'HHL', tag, kind, count) + value.ljust(4, b'\0')
+    entries[STRIP] = struct.pack(order + 'HHLL', STRIP, 4, 1, after + len(long_values))
+    directory = struct.pack(order + 'H', len(entries)) + b''.join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    return block[:4] + struct.pack(order + 'L', start) + block[8:] + directory + long_values + strip
 
 
-def _tiff_differences(samples: np.ndarray) -> bytes:
+def _field(order: str, letter: str, *numbers: int) -> tuple[int, int, bytes]:
+    """Return type, count and bytes of a tag of whole numbers."""
+    return {'H': 3, 'L': 4}[letter], len(numbers), struct.pack(f'{order}{len(numbers)}{letter}', *numbers)
+
+
+def _ratio(number: float) -> tuple[int, int] | None:
+    """Return a number as two whole numbers of 32 bits, or None where it is too large or too small for that."""
+    ratio = Fraction(number).limit_denominator(10_000)
+    return ratio.as_integer_ratio() if 0 < ratio < 2**32 / 10_000 else None
+
+
+def _differences(samples: np.ndarray) -> np.ndarray:
     differences = samples.copy()
     differences[:, 1:] -= samples[:, :-1]  # wraps around, as the format says
-    return differences.astype(samples.dtype.newbyteorder('<'), copy=False).tobytes()
+    return differences

@@ -6,7 +6,9 @@ profile and EXIF, nor 16-bit gray with alpha.
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,13 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
-from basis_blur.photos.jpeg import encode_jpeg
+from basis_blur.photos.jpeg import LONGEST_SIDE, encode_jpeg
 from basis_blur.photos.photo import FULL_SCALE, Photo
-from basis_blur.photos.png import encode_png
+from basis_blur.photos.png import encode_png, tell_other_colours
 from basis_blur.photos.tiff import encode_tiff
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
+JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
+SUFFIXES = ('.png', *JPEG_SUFFIXES, '.tif', '.tiff')
 
 
 def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = None) -> None:
@@ -36,7 +39,7 @@ def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = No
 
     Raises:
         ValueError: the pixels have other dimensions, values outside [0, 1] or NaN, or another size than the alpha.
-        InputError: the suffix is none of `SUFFIXES`, or a JPEG was asked for a photo with alpha.
+        InputError: see `check_can_hold`.
         OSError: the file cannot be written, such as on a full disk; what was there before stays.
     """
     if pixels.ndim != 4 or pixels.shape[0] != 1 or pixels.shape[1] not in (1, 3):
@@ -47,7 +50,7 @@ def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = No
         raise ValueError(f'pixels range from {low:.4g} to {high:.4g}, expected values in [0, 1]; clamp them.')
     like = like or Photo(pixels)
     if like.icc is not None and like.pixels.shape[1] != pixels.shape[1]:
-        like = Photo(pixels, like.alpha, like.bits, None, like.exif, like.dpi)
+        like = dataclasses.replace(like, icc=None)
     if like.alpha is not None:
         if like.alpha.shape[-2:] != pixels.shape[-2:]:
             raise ValueError(
@@ -72,18 +75,49 @@ def write_samples(path: str | os.PathLike, samples: np.ndarray, like: Photo | No
         like: None for a bare file.
 
     Raises:
-        InputError: the suffix is none of `SUFFIXES`, or a JPEG was asked for samples with alpha.
+        InputError: see `check_can_hold`.
         ValueError: the format does not take samples of this dtype or shape.
         OSError: the file cannot be written; what was there before stays.
     """
-    encode = _ENCODERS[check_suffix(path)]
+    encode, like = _ENCODERS[check_suffix(path)], like or Photo(torch.empty(0))
     if samples.ndim != 3 or samples.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f'samples have shape {samples.shape}, expected (H, W, C) with C from 1 to 4.')
-    if encode is encode_jpeg and samples.shape[2] in (2, 4):
-        raise InputError(f'{path} cannot be written: JPEG has no alpha and the photo has; write PNG or TIFF.')
-    encoded = encode(np.ascontiguousarray(samples), like or Photo(torch.empty(0)))
+    height, width, channels = samples.shape
+    check_can_hold(path, width, height, channels in (2, 4))
+    if encode is not encode_png and like.icc is None and tell_other_colours(like.colour_chunks):
+        names = ', '.join(name.decode() for name, _ in like.colour_chunks)
+        warnings.warn(
+            f'{path}: the photo tells its colours by {names}, which only PNG holds; other programs will show the file '
+            'in other colours; write PNG to keep them',
+            stacklevel=3,
+        )
+    encoded = encode(np.ascontiguousarray(samples), like)
     with atomic_path(path) as partial:
         partial.write_bytes(encoded)
+
+
+def check_can_hold(path: str | os.PathLike, width: int, height: int, alpha: bool) -> None:
+    """Find out before a long computation whether a file of this name can hold a photo.
+
+    Args:
+        path: name ending in one of `SUFFIXES`.
+        width: of the photo, as it will be written.
+        height: of the photo.
+        alpha: whether it has alpha.
+
+    Raises:
+        InputError: the suffix is none of `SUFFIXES`; or the photo has alpha, or a side of more than `LONGEST_SIDE`
+            pixels, and a JPEG was asked for.
+    """
+    if check_suffix(path) not in JPEG_SUFFIXES:
+        return
+    if alpha:
+        raise InputError(f'{path} cannot be written: JPEG has no alpha and the photo has; write PNG or TIFF.')
+    if max(width, height) > LONGEST_SIDE:
+        raise InputError(
+            f'{path} cannot be written: the photo has {width}x{height} pixels and JPEG at most {LONGEST_SIDE} a side; '
+            'write PNG or TIFF.'
+        )
 
 
 def check_suffix(path: str | os.PathLike) -> str:
@@ -99,11 +133,11 @@ def check_suffix(path: str | os.PathLike) -> str:
 
 
 def _bits_for(suffix: str, bits: int) -> int:
-    if suffix in ('.jpg', '.jpeg'):
+    if suffix in JPEG_SUFFIXES:
         return 8
     return min(bits, 16) if suffix == '.png' else bits
 
 
 _ENCODERS = {
-    '.png': encode_png, '.jpg': encode_jpeg, '.jpeg': encode_jpeg, '.tif': encode_tiff, '.tiff': encode_tiff,
+    '.png': encode_png, '.tif': encode_tiff, '.tiff': encode_tiff, **dict.fromkeys(JPEG_SUFFIXES, encode_jpeg),
 }  # fmt: skip

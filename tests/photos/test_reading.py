@@ -13,21 +13,11 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.image_io import Photo, read_photo, write_photo, write_samples
+from basis_blur.photos.photo import Photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo, write_samples
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
-MAX = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
-
-
-def random_samples(channels, dtype=np.uint8, height=7, width=5):
-    values = np.random.default_rng(0).random((height, width, channels), dtype=np.float32)
-    return values if dtype == np.float32 else np.rint(values * MAX[dtype]).astype(dtype)
-
-
-def samples_of(photo):
-    parts = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
-    samples = torch.cat(parts, 1)[0].permute(1, 2, 0).numpy()
-    return samples if photo.bits == 32 else np.rint(samples * (2**photo.bits - 1)).astype(f'uint{photo.bits}')
 
 
 def exif_with(**tags):
@@ -54,10 +44,10 @@ def told_by(exif_block):
     [
         *[('.png', dtype, channels) for dtype in (np.uint8, np.uint16) for channels in (1, 2, 3, 4)],
         *[('.tif', np.uint8, channels) for channels in (1, 2, 3, 4)],
-        *[('.tiff', dtype, channels) for dtype in (np.uint16, np.float32) for channels in (1, 3, 4)],
+        *[('.tiff', dtype, channels) for dtype in (np.uint16, np.float32) for channels in (1, 2, 3, 4)],
     ],
 )
-def test_writing_what_was_read_changes_no_sample(tmp_path, suffix, dtype, channels):
+def test_writing_what_was_read_changes_no_sample(tmp_path, suffix, dtype, channels, random_samples, samples_of):
     samples = random_samples(channels, dtype)
     write_samples(tmp_path / f'a{suffix}', samples)
     photo = read_photo(tmp_path / f'a{suffix}')
@@ -71,7 +61,7 @@ def test_writing_what_was_read_changes_no_sample(tmp_path, suffix, dtype, channe
 @pytest.mark.parametrize('channels', [1, 3, 4])
 @pytest.mark.parametrize('suffix', ['.png', '.tif'])
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_other_programs_read_the_samples_that_we_wrote(tmp_path, suffix, dtype, channels):
+def test_other_programs_read_the_samples_that_we_wrote(tmp_path, suffix, dtype, channels, random_samples):
     samples = random_samples(channels, dtype, height=131, width=67)  # more rows than are encoded at once
     write_samples(tmp_path / f'a{suffix}', samples)
     if suffix == '.tif':
@@ -83,22 +73,15 @@ def test_other_programs_read_the_samples_that_we_wrote(tmp_path, suffix, dtype, 
     np.testing.assert_array_equal(seen, samples)
 
 
-def test_png_files_are_not_larger_than_those_of_opencv(tmp_path):
-    ramp = np.add.outer(np.arange(200), 2 * np.arange(300))
-    samples = np.stack([ramp, ramp[::-1], ramp // 2], -1).astype(np.uint16) * 64
-    write_samples(tmp_path / 'a.png', samples)
-    assert (tmp_path / 'a.png').stat().st_size < len(cv2.imencode('.png', samples)[1])
-
-
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_files_of_other_programs_are_read_as_they_are(tmp_path, dtype):
+def test_files_of_other_programs_are_read_as_they_are(tmp_path, dtype, random_samples, samples_of):
     samples = random_samples(3, dtype)
     for suffix in ('.png', '.tif'):
         cv2.imwrite(str(tmp_path / f'a{suffix}'), samples[..., ::-1])  # OpenCV compresses TIFF by LZW
         np.testing.assert_array_equal(samples_of(read_photo(tmp_path / f'a{suffix}')), samples)
 
 
-def test_jpeg_keeps_colour_within_a_few_levels_and_does_not_subsample_it(tmp_path):
+def test_jpeg_keeps_colour_within_a_few_levels_and_does_not_subsample_it(tmp_path, random_samples, samples_of):
     smooth = cv2.GaussianBlur(random_samples(3, height=32, width=32), (0, 0), 4)
     smooth[:, 15:17] = (250, 0, 0)  # a thin red line, which subsampling would wash out
     write_samples(tmp_path / 'a.jpg', smooth)
@@ -115,7 +98,7 @@ def test_gray_stays_gray_in_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif'])
-def test_profile_exif_and_resolution_are_kept(tmp_path, suffix):
+def test_profile_exif_and_resolution_are_kept(tmp_path, suffix, random_samples):
     write_samples(tmp_path / f'a{suffix}', random_samples(3), Photo(None, None, 8, SRGB, exif_with(), (300.0, 150.0)))
     photo = read_photo(tmp_path / f'a{suffix}')
     assert photo.icc == SRGB
@@ -128,7 +111,7 @@ def test_profile_exif_and_resolution_are_kept(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif'])
-def test_deep_files_keep_their_profile_too(tmp_path, suffix):
+def test_deep_files_keep_their_profile_too(tmp_path, suffix, random_samples):
     write_samples(tmp_path / f'a{suffix}', random_samples(3, np.uint16), Photo(None, None, 16, SRGB, exif_with()))
     photo = read_photo(tmp_path / f'a{suffix}')
     assert (photo.bits, photo.icc, photo.dpi) == (16, SRGB, None)
@@ -146,7 +129,7 @@ def test_metadata_cross_from_any_format_to_any_other(tmp_path, suffix):
         assert (arrived.icc, told_by(arrived.exif)) == (SRGB, told_by(exif_with()))
 
 
-def test_a_bare_file_has_no_metadata(tmp_path):
+def test_a_bare_file_has_no_metadata(tmp_path, random_samples):
     for suffix in ('.png', '.tif', '.jpg'):
         write_samples(tmp_path / f'a{suffix}', random_samples(3))
         photo = read_photo(tmp_path / f'a{suffix}')
@@ -166,7 +149,7 @@ def test_a_format_takes_the_nearest_depth_that_it_has(tmp_path, bits, suffix, ex
     assert read_photo(tmp_path / f'a{suffix}').bits == expected
 
 
-def test_values_are_rounded_to_the_nearest_level(tmp_path):
+def test_values_are_rounded_to_the_nearest_level(tmp_path, samples_of):
     levels = torch.tensor([0.4, 0.6, 99.4, 99.6, 254.6]) / 255
     write_photo(tmp_path / 'a.png', levels.view(1, 1, 1, 5))
     assert samples_of(read_photo(tmp_path / 'a.png')).flatten().tolist() == [0, 1, 99, 100, 255]
@@ -196,30 +179,18 @@ def test_an_oriented_photo_is_read_upright_and_marked_so(tmp_path, suffix, dtype
     assert photo.dpi == pytest.approx((150, 300) if orientation >= 5 else (300, 150), abs=0.02)
 
 
-def test_alpha_is_turned_with_its_photo(tmp_path):
+def test_alpha_is_turned_with_its_photo(tmp_path, random_samples, samples_of):
     samples = random_samples(4)
     write_samples(tmp_path / 'a.png', samples, Photo(None, exif=exif_with(orientation=6)))
     np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'a.png')), np.rot90(samples, -1))
 
 
-def test_an_unknown_orientation_means_upright(tmp_path):
+def test_an_unknown_orientation_means_upright(tmp_path, random_samples, samples_of):
     write_samples(tmp_path / 'a.png', random_samples(3), Photo(None, exif=exif_with(orientation=9)))
     np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'a.png')), random_samples(3))
 
 
-def test_the_thumbnail_of_the_blurred_photo_is_not_kept(tmp_path):
-    thumbnail = b'\xff\xd8 the blurred photo, small \xff\xd9'
-    directory = struct.pack('<H', 1) + struct.pack('<HHLHH', 0x0112, 3, 1, 1, 0) + struct.pack('<L', 26)
-    second = struct.pack('<H', 2) + struct.pack('<HHLL', 0x0201, 4, 1, 56) + struct.pack('<HHLL', 0x0202, 4, 1, 30)
-    block = b'Exif\0\0II*\0\x08\0\0\0' + directory + second + struct.pack('<L', 0) + thumbnail
-    Image.fromarray(random_samples(3)).save(tmp_path / 'a.jpg', exif=block)
-    assert thumbnail in (tmp_path / 'a.jpg').read_bytes()
-    photo = read_photo(tmp_path / 'a.jpg')
-    assert photo.exif is not None
-    assert b'blurred' not in photo.exif
-
-
-def test_palettes_become_colour_and_their_transparency_alpha(tmp_path):
+def test_palettes_become_colour_and_their_transparency_alpha(tmp_path, samples_of):
     image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), 'P')
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.save(tmp_path / 'a.png')
@@ -237,70 +208,6 @@ def test_one_bit_pictures_become_black_and_white(tmp_path, suffix):
     assert read_photo(tmp_path / f'a{suffix}').pixels.flatten().tolist() == [1, 0, 1]
 
 
-def png_with_key(path, samples, key):
-    write_samples(path, samples)
-    data = path.read_bytes()
-    chunk = b'tRNS' + struct.pack(f'>{len(key)}H', *key)
-    path.write_bytes(
-        data[:33] + struct.pack('>I', 2 * len(key)) + chunk + struct.pack('>I', zlib.crc32(chunk)) + data[33:]
-    )
-
-
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-@pytest.mark.parametrize('channels', [1, 3])
-def test_a_colour_that_means_transparent_becomes_alpha(tmp_path, dtype, channels):
-    samples = random_samples(channels, dtype)
-    png_with_key(tmp_path / 'a.png', samples, samples[2, 3].tolist())
-    photo = read_photo(tmp_path / 'a.png')
-    np.testing.assert_array_equal(samples_of(photo)[..., :-1], samples)
-    expected = np.ones(samples.shape[:2])
-    expected[2, 3] = 0
-    np.testing.assert_array_equal(photo.alpha[0, 0], expected)
-
-
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_a_tiff_stored_as_a_negative_is_read_as_a_positive(tmp_path, dtype):
-    samples = random_samples(1, dtype)
-    tifffile.imwrite(tmp_path / 'a.tif', MAX[dtype] - samples[..., 0], photometric='miniswhite')
-    np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'a.tif')), samples)
-
-
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
-def test_premultiplied_alpha_is_divided_out(tmp_path, dtype):
-    colours, alpha = random_samples(3, dtype), np.full((7, 5, 1), MAX[dtype] * 0.5, dtype)
-    alpha[0] = 0
-    stored = np.concatenate([(colours * (alpha / MAX[dtype])).astype(dtype), alpha], -1)
-    tifffile.imwrite(tmp_path / 'a.tif', stored, photometric='rgb', extrasamples=['assocalpha'])
-    photo = read_photo(tmp_path / 'a.tif')
-    step = 0 if dtype == np.float32 else 3 / MAX[dtype]
-    seen = photo.pixels[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(seen[1:], (colours / MAX[dtype])[1:], rtol=1e-6, atol=step)
-
-
-def test_big_tiffs_and_either_byte_order_are_read(tmp_path):
-    samples = random_samples(3, np.uint16)
-    tifffile.imwrite(tmp_path / 'big.tif', samples, photometric='rgb', bigtiff=True, byteorder='<')
-    tifffile.imwrite(tmp_path / 'order.tif', samples, photometric='rgb', byteorder='>')
-    np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'big.tif')), samples)
-    np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'order.tif')), samples)
-
-
-def test_a_reduced_copy_in_a_tiff_is_not_a_second_page(tmp_path):
-    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
-        file.write(random_samples(3), photometric='rgb')
-        file.write(random_samples(3)[::2, ::2], photometric='rgb', subfiletype=1)
-    np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'a.tif')), random_samples(3))
-
-
-def test_damaged_exif_costs_the_exif_and_a_warning_not_the_photo(tmp_path):
-    Image.fromarray(random_samples(3)).save(
-        tmp_path / 'a.jpg', exif=b'Exif\0\0II*\0\x08\0\0\0\x01\0' + struct.pack('<HHLL', 0x8769, 4, 1, 9999) + bytes(4)
-    )
-    with pytest.warns(UserWarning, match=r'a\.jpg: its EXIF data are damaged'):
-        photo = read_photo(tmp_path / 'a.jpg')
-    assert photo.pixels.shape == (1, 3, 7, 5)
-
-
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -311,7 +218,7 @@ def test_a_missing_file_a_folder_and_an_empty_file_are_named(tmp_path):
             read_photo(tmp_path / name)
 
 
-def test_other_formats_are_named(tmp_path):
+def test_other_formats_are_named(tmp_path, random_samples):
     Image.fromarray(random_samples(3)).save(tmp_path / 'a.bmp')
     with pytest.raises(InputError, match='a BMP file, expected PNG, JPEG or TIFF'):
         read_photo(tmp_path / 'a.bmp')
@@ -328,7 +235,7 @@ def test_other_formats_are_named(tmp_path):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize('kept', [0.02, 0.5, 0.95])
-def test_a_file_that_was_cut_off_is_refused(tmp_path, suffix, dtype, kept):
+def test_a_file_that_was_cut_off_is_refused(tmp_path, suffix, dtype, kept, random_samples):
     path = tmp_path / f'a{suffix}'
     write_samples(path, random_samples(3, dtype, height=64, width=64))
     data = path.read_bytes()
@@ -338,62 +245,14 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path, suffix, dtype, kept):
     assert 'object at' not in str(raised.value)
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_a_png_with_a_damaged_middle_is_refused(tmp_path, dtype):
-    write_samples(tmp_path / 'a.png', random_samples(3, dtype, height=64, width=64))
-    data = bytearray((tmp_path / 'a.png').read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
-    (tmp_path / 'a.png').write_bytes(data)
-    with pytest.raises(InputError, match='damaged'):
-        read_photo(tmp_path / 'a.png')
-
-
 @pytest.mark.parametrize('suffix', ['.jpg', '.tif'])
-def test_cmyk_is_refused(tmp_path, suffix):
+def test_cmyk_without_a_profile_is_refused(tmp_path, suffix):
     Image.new('CMYK', (8, 8)).save(tmp_path / f'a{suffix}')
-    with pytest.raises(InputError, match='is CMYK, expected gray or RGB; convert it'):
+    with pytest.raises(InputError, match='is CMYK, expected gray or RGB; it has no profile'):
         read_photo(tmp_path / f'a{suffix}')
 
 
-@pytest.mark.parametrize(('value', 'words'), [(1.5, r'to 1\.5'), (-0.5, r'from -0\.5'), (np.nan, 'nan')])
-def test_float_outside_zero_to_one_is_refused(tmp_path, value, words):
-    samples = random_samples(3, np.float32)
-    samples[3, 3, 1] = value
-    tifffile.imwrite(tmp_path / 'a.tif', samples, photometric='rgb')
-    with pytest.raises(InputError, match=words):
-        read_photo(tmp_path / 'a.tif')
-
-
-@pytest.mark.parametrize(
-    ('samples', 'options', 'words'),
-    [
-        (np.zeros((8, 9), np.uint32), {}, '32-bit whole-number'),
-        (np.zeros((8, 9), np.int16), {}, '16-bit signed'),
-        (np.zeros((8, 9), np.float16), {}, '16-bit float'),
-        (np.zeros((8, 9, 4), np.uint16), {'photometric': 'separated'}, 'is CMYK'),
-        (np.zeros((8, 9, 5), np.uint8), {'photometric': 'rgb', 'extrasamples': [2, 0]}, '2 more channel'),
-        (np.zeros((8, 9, 4), np.uint8), {'photometric': 'rgb', 'extrasamples': [0]}, '1 more channel'),
-        (np.zeros((8, 9, 2), np.uint16), {'photometric': 'minisblack', 'extrasamples': [2]}, 'gray with alpha'),
-        (np.zeros((3, 8, 9), np.uint16), {'photometric': 'rgb', 'planarconfig': 'separate'}, 'one plane after'),
-        (np.zeros((2, 8, 9, 3), np.uint8), {'photometric': 'rgb'}, 'has 2 pages'),
-        (np.zeros((8, 9), np.uint16), {'photometric': 'cfa', 'extratags': [(50706, 1, 4, (1, 4, 0, 0))]}, 'DNG'),
-    ],
-    ids=lambda value: value if isinstance(value, str) else '',
-)
-def test_tiffs_that_are_no_plain_photo_are_refused(tmp_path, samples, options, words):
-    tifffile.imwrite(tmp_path / 'a.tif', samples, **options)
-    with pytest.raises(InputError, match=words):
-        read_photo(tmp_path / 'a.tif')
-
-
-def test_an_animation_is_refused(tmp_path):
-    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
-    frames[0].save(tmp_path / 'a.png', save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match='animation of 2 frames'):
-        read_photo(tmp_path / 'a.png')
-
-
-def test_a_small_file_that_claims_to_be_huge_is_refused_before_it_is_unpacked(tmp_path):
+def test_a_small_file_that_claims_to_be_huge_is_refused_before_it_is_unpacked(tmp_path, random_samples):
     header = b'IHDR' + struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0)
     png = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + header + struct.pack('>I', zlib.crc32(header))
     (tmp_path / 'a.png').write_bytes(png + struct.pack('>I', 0) + b'IDAT' + struct.pack('>I', zlib.crc32(b'IDAT')))
@@ -445,7 +304,7 @@ def files_of_at_most(size):
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix, random_samples):
     path, samples = tmp_path / f'a{suffix}', random_samples(3, height=64, width=64)
     write_samples(path, samples[:8])
     before = path.read_bytes()
@@ -455,7 +314,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_real_photos_are_read(shared_data):
+def test_real_photos_are_read(shared_data, samples_of):
     for path in sorted((shared_data / 'real' / 'lai').glob('*.jpg'))[:3]:
         photo = read_photo(path)
         expected = np.asarray(Image.open(path)).reshape(photo.pixels.shape[2], photo.pixels.shape[3], -1)
