@@ -36,6 +36,16 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--min-size', metavar='PIXELS', type=int, default=1, help='leave out photos whose shorter side is less'
     )
+    parser.add_argument(
+        '--classes',
+        metavar='NAMES',
+        type=lambda text: tuple(name.strip() for name in text.split(',') if name.strip()),
+        default=(),
+        help='the only objects that count, such as person,car; names or numbers in the annotations (default: all)',
+    )
+    parser.add_argument(
+        '--min-object', metavar='PIXELS', type=int, default=0, help='leave out photos whose largest object is smaller'
+    )
     parser.add_argument('--skip-bad', action='store_true', help='leave out and list photos that cannot be used')
     parser.add_argument(
         '--workers', metavar='N', type=int, default=os.cpu_count() or 1, help='processes (default: one per core)'
@@ -53,14 +63,18 @@ def run(args: argparse.Namespace) -> int:
 
     from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos
 
-    for name, value, least in (('--workers', args.workers, 0), ('--min-size', args.min_size, 1)):
+    for name, value, least in (
+        ('--workers', args.workers, 0),
+        ('--min-size', args.min_size, 1),
+        ('--min-object', args.min_object, 0),
+    ):
         if value < least:
             raise InputError(f'{name} is {value}, expected at least {least}.')
 
     def watch(steps, total, done):
         return tqdm(steps, total=total, initial=done, unit='photo', desc='prep-lmdb', mininterval=0.5)
 
-    source = PhotoSource(args.photos, args.masks, args.mask_format, args.min_size)
+    source = PhotoSource(args.photos, args.masks, args.mask_format, args.min_size, args.classes, args.min_object)
     result = prepare_photos(source, args.output, args.workers, args.skip_bad, watch)
     for reason in result.bad.values():
         print(f'left out: {reason}', file=sys.stderr)
@@ -74,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         parts.append(f'{result.objects} objects in the new ones, {result.unmasked} without a mask')
     if result.too_small:
         parts.append(f'{result.too_small} too small')
+    if result.without_object:
+        parts.append(f'{result.without_object} without an object of {args.min_object} pixels')
     if result.bad:
         parts.append(f'{len(result.bad)} unusable left out')
     print(f'{args.output}: {"; ".join(parts)}.')

@@ -51,24 +51,30 @@ class PhotoSource:
         masks: the annotations, as `segmentation.open_annotations` takes them, or None.
         mask_format: one of `segmentation.FORMS`.
         min_size: pixels; photos whose shorter side is less are left out.
+        classes: of the objects that count, as `segmentation.open_annotations` takes them; empty for all.
+        min_object: pixels; photos whose largest object is smaller are left out. 0 keeps photos without any.
     """
 
     photos: Path
     masks: Path | None = None
     mask_format: str = 'none'
     min_size: int = 1
+    classes: tuple[str, ...] = ()
+    min_object: int = 0
 
 
 @dataclass
 class Preparation:
     """What `prepare_photos` did: `photos` in the LMDB, of them `unmasked` new ones without annotation, `objects` in
-    the new ones, `resumed` that were there before, `too_small` and unusable (`bad`: name -> reason) ones left out."""
+    the new ones, `resumed` that were there before; left out are those `too_small`, `without_object` of the size that is
+    wanted, and unusable (`bad`: name -> reason)."""
 
     photos: int = 0
     unmasked: int = 0
     objects: int = 0
     resumed: int = 0
     too_small: int = 0
+    without_object: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     was_finished: bool = False
 
@@ -92,17 +98,21 @@ def prepare_photos(
             all and of those done, and returns an iterator; for progress bars.
 
     Raises:
-        InputError: there are no photos, none has an annotation, one cannot be used, or `out` was prepared
-            with other parameters.
+        InputError: there are no photos, none has an annotation, one cannot be used, objects are wanted of photos
+            without annotations, or `out` was prepared with other parameters.
         OSError: the disk is full or cannot be written.
     """
     photos = list_photos(source)
-    annotations = open_annotations(source.mask_format, source.masks, source.photos)
+    annotations = open_annotations(source.mask_format, source.masks, source.photos, source.classes)
+    masked = source.mask_format != 'none'
+    if source.min_object and not masked:
+        raise InputError(
+            f'photos shall have an object of {source.min_object} pixels, but the mask format is "none"; name it.'
+        )
     jobs = [
-        _Job(key, source.photos / name, annotations.find(name), source.min_size)
+        _Job(key, source.photos / name, annotations.find(name), source.min_size, source.min_object)
         for key, name in zip(make_keys(photos), photos, strict=True)
     ]
-    masked = source.mask_format != 'none'
     if masked and not any(job.annotation for job in jobs):
         raise InputError(
             f'none of the {len(jobs)} photos in {source.photos} has a mask in {source.masks or source.photos}; the '
@@ -114,6 +124,10 @@ def prepare_photos(
         'mask_format': source.mask_format,
         'min_size': source.min_size,
     }
+    if source.classes:
+        parameters['classes'] = sorted(source.classes)
+    if source.min_object:
+        parameters['min_object'] = source.min_object
     with ExitStack() as stack:
         pool = stack.enter_context(WorkerPool(workers))
         stores = [stack.enter_context(LmdbWriter(Path(out) / 'photos.lmdb', parameters))]
@@ -178,13 +192,15 @@ class _Job:
     photo: Path
     annotation: Annotation | None
     min_size: int
+    min_object: int
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A photo and its label map, encoded; without bytes where the photo is too small."""
+    """A photo and its label map, encoded; without bytes where it is left out, and `small_object` where for that."""
 
     photo: bytes = b''
+    small_object: bool = False
     photo_line: str = ''
     mask: bytes = b''
     mask_line: str = ''
@@ -203,7 +219,10 @@ def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad
         pass
     result.photos = len(stores[0])
     if not result.photos:
-        raise InputError(f'no photo is left: {result.too_small} are too small and {len(result.bad)} unusable.')
+        raise InputError(
+            f'no photo is left: {result.too_small} are too small, {result.without_object} have no object of the size '
+            f'that is wanted, and {len(result.bad)} are unusable.'
+        )
     return result
 
 
@@ -217,6 +236,8 @@ def _steps(
             if not skip_bad:
                 raise outcome
             result.bad[str(job.photo)] = str(outcome)
+        elif outcome.small_object:
+            result.without_object += 1
         elif not outcome.photo:
             result.too_small += 1
         else:
@@ -258,12 +279,14 @@ def _encode(job: _Job) -> _Entry:
     if min(size) < job.min_size:
         return _Entry()
     labels = np.zeros(size, np.uint8) if job.annotation is None else job.annotation.label_map(job.photo, size)
+    if np.count_nonzero(labels == 1) < job.min_object:  # 1 is the largest
+        return _Entry(small_object=True)
     return _Entry(
-        content,
-        f'{job.key}{suffix} ({size[0]},{size[1]},{channels}) {level}',
-        _encode_png(labels),
-        f'{job.key}.png ({size[0]},{size[1]},1) {PNG_LEVEL}',
-        int(labels.max()),
+        photo=content,
+        photo_line=f'{job.key}{suffix} ({size[0]},{size[1]},{channels}) {level}',
+        mask=_encode_png(labels),
+        mask_line=f'{job.key}.png ({size[0]},{size[1]},1) {PNG_LEVEL}',
+        objects=int(labels.max()),
     )
 
 

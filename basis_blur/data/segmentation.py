@@ -14,12 +14,18 @@ smallest, at most 255 of them; smaller ones join the background. A photo without
 ade20k: every annotated object counts. ade20k_2016 knows classes only, so an object is a connected region of one
 class, and the classes of SURROUNDINGS_2016 (wall, sky, road...), which do not move by themselves, are background.
 coco: where objects overlap, the smaller one is in front; crowds, which have no motion in common, are background.
+
+Classes: which objects count can be chosen, as [C21] chose persons and cars; all else is background then. A class is
+given by its name, or by its number in the annotations: `category_id` of coco, 1 to 150 of ade20k_2016, the position in
+the index of ade20k, of which the names in MOVING_2021 alone are known here. Label maps know no classes.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -47,6 +53,12 @@ SURROUNDINGS_2016 = {
     114: 'waterfall', 122: 'step', 129: 'lake', 134: 'hood', 141: 'pier',
 }  # fmt: skip
 CLASSES_2016 = 150
+# What moves by itself, by its number among the same classes, and among those of the full data set.
+MOVING_2016 = {
+    'person': 13, 'car': 21, 'boat': 77, 'bus': 81, 'truck': 84, 'airplane': 91, 'van': 103, 'ship': 104,
+    'minibike': 117, 'animal': 127, 'bicycle': 128,
+}  # fmt: skip
+MOVING_2021 = {'person': 1831, 'car': 401}
 
 
 class Annotation(Protocol):
@@ -63,7 +75,9 @@ class Annotations(Protocol):
         """Return what is known of a photo, named relative to the photo folder with '/' between folders."""
 
 
-def open_annotations(form: str, path: str | os.PathLike | None, photos: str | os.PathLike) -> Annotations:
+def open_annotations(
+    form: str, path: str | os.PathLike | None, photos: str | os.PathLike, classes: Sequence[str] = ()
+) -> Annotations:
     """Open the annotations of a photo folder.
 
     Args:
@@ -71,12 +85,18 @@ def open_annotations(form: str, path: str | os.PathLike | None, photos: str | os
         path: the json file for 'coco', else a folder; None means the photo folder for 'ade20k' and is needed
             for 'none'.
         photos: the photo folder.
+        classes: names or numbers of those whose objects count; empty for all that the form has.
 
     Raises:
-        InputError: the form is unknown, `path` is missing, superfluous or of the wrong kind, or the json is damaged.
+        InputError: the form is unknown or has no classes, a class is unknown, `path` is missing, superfluous or of
+            the wrong kind, or the json is damaged.
     """
     if form not in FORMS:
         raise InputError(f'the mask format is {form!r}, expected one of {", ".join(FORMS)}.')
+    if classes and form in ('none', 'labels'):
+        raise InputError(
+            f'classes are given ({", ".join(classes)}), but the mask format "{form}" knows none; leave them out.'
+        )
     if form == 'none':
         if path is not None:
             raise InputError(
@@ -89,15 +109,29 @@ def open_annotations(form: str, path: str | os.PathLike | None, photos: str | os
         path = photos
     path = Path(path)
     if form == 'coco':
-        return _CocoAnnotations(path)
+        return _CocoAnnotations(path, classes)
     if not path.is_dir():
         raise InputError(f'{path} is not a folder; the mask format "{form}" expects a folder of PNG files.')
     ending, decode = {
         'labels': ('.png', _objects_of_labels),
-        'ade20k': ('_seg.png', _objects_of_ade20k),
-        'ade20k_2016': ('.png', _objects_of_classes),
+        'ade20k': ('_seg.png', partial(_objects_of_ade20k, chosen=_numbers_of(classes, MOVING_2021, form))),
+        'ade20k_2016': ('.png', partial(_objects_of_classes, chosen=_numbers_of(classes, MOVING_2016, form))),
     }[form]
     return _FolderAnnotations(path, ending, decode)
+
+
+def _numbers_of(classes: Sequence[str], known: dict[str, int], form: str) -> frozenset[int]:
+    """Return the numbers of classes that are given by name or by number."""
+    numbers = set()
+    for name in classes:
+        number = known.get(name, int(name) if name.isascii() and name.isdigit() else None)
+        if number is None:
+            raise InputError(
+                f'the class {name!r} is not known by name in the mask format "{form}"; give its number in the '
+                f'annotations, or one of {", ".join(sorted(known))}.'
+            )
+        numbers.add(number)
+    return frozenset(numbers)
 
 
 class _NoAnnotations:
@@ -147,7 +181,7 @@ def _objects_of_labels(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _objects_of_ade20k(values: np.ndarray) -> np.ndarray:
+def _objects_of_ade20k(values: np.ndarray, chosen: Collection[int] = ()) -> np.ndarray:
     if values.ndim != 3 or values.shape[2] < 3 or values.dtype != np.uint8:
         raise ValueError(
             f'expected red, green and blue of 8 bit in an ADE20K segmentation, found shape {values.shape} of '
@@ -155,10 +189,11 @@ def _objects_of_ade20k(values: np.ndarray) -> np.ndarray:
         )
     red, green, blue = (values[..., channel].astype(np.int64) for channel in range(3))
     kind = red // 10 * 256 + green
-    return np.where((kind > 0) & (blue > 0), kind * 256 + blue, 0)
+    counts = np.isin(kind, list(chosen)) if chosen else kind > 0
+    return np.where(counts & (blue > 0), kind * 256 + blue, 0)
 
 
-def _objects_of_classes(values: np.ndarray) -> np.ndarray:
+def _objects_of_classes(values: np.ndarray, chosen: Collection[int] = ()) -> np.ndarray:
     if values.ndim != 2 or values.dtype != np.uint8 or values.max() > CLASSES_2016:
         raise ValueError(
             f'expected one channel of 8 bit with classes 0 to {CLASSES_2016}, found shape {values.shape} of '
@@ -166,7 +201,8 @@ def _objects_of_classes(values: np.ndarray) -> np.ndarray:
         )
     objects = np.zeros(values.shape, np.int64)
     found = 0
-    for kind in np.setdiff1d(np.unique(values), [0, *SURROUNDINGS_2016]):
+    there = np.setdiff1d(np.unique(values), [0])
+    for kind in np.intersect1d(there, list(chosen)) if chosen else np.setdiff1d(there, [*SURROUNDINGS_2016]):
         count, regions = cv2.connectedComponents((values == kind).astype(np.uint8), connectivity=8)
         objects += np.where(regions > 0, regions + found, 0)
         found += count - 1
@@ -189,22 +225,25 @@ def _largest_first(objects: np.ndarray) -> np.ndarray:
 
 
 class _CocoAnnotations:
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, classes: Sequence[str] = ()):
         check_is_file(path)
         try:
             content = parse_json(path.read_bytes())
             names = {entry['id']: entry['file_name'] for entry in content['images']}
             sizes = {entry['id']: (entry['height'], entry['width']) for entry in content['images']}
             shapes: dict[Any, list[Any]] = {identity: [] for identity in names}
+            known = {entry['name']: entry['id'] for entry in content['categories']} if classes else {}
+            chosen = _numbers_of(classes, known, 'coco')
             for entry in content.pop('annotations'):
-                if not entry.get('iscrowd'):
+                if not entry.get('iscrowd') and (not chosen or entry['category_id'] in chosen):
                     shapes[entry['image_id']].append(_compact(entry['segmentation']))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise InputError(f'{path} is not a file; the mask format "coco" expects an instances json.') from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'{path} is not a COCO instances json ({type(error).__name__}: {error}); expected "images" with id, '
-                'file_name, height, width and "annotations" with image_id and segmentation.'
+                'file_name, height, width and "annotations" with image_id and segmentation; for classes, "categories" '
+                'with id and name, and category_id.'
             ) from error
         self._of_name = {
             name: _CocoAnnotation(path, sizes[identity], shapes[identity]) for identity, name in names.items()

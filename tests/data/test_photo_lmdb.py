@@ -1,5 +1,6 @@
 """Photos and label maps arrive in their LMDBs whole, in pairs, whatever ends the process on the way."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -181,6 +182,20 @@ def test_bad_photos_are_listed_when_they_are_skipped(source, tmp_path, workers):
     assert result.photos == COUNT - 2
     assert sorted(Path(name).name for name in result.bad) == ['p03.jpg', 'p06.jpg']
     assert '9x9 pixels, but its photo' in result.bad[str(source.photos / 'day/p03.jpg')]
+
+
+def test_photos_without_an_object_of_the_wanted_size_are_left_out(source, tmp_path):
+    # The largest object of photo n has max(12 (n + 1), 8) pixels; the last photo has none.
+    result = prepare_photos(dataclasses.replace(source, min_object=12 * 5), tmp_path / 'out')
+    assert (result.photos, result.without_object, result.too_small) == (COUNT - 5, 5, 0)
+    assert 'night__p04' in contents(tmp_path / 'out')[0]
+    with pytest.raises(InputError, match='min_object 60 .now None.'):
+        prepare_photos(source, tmp_path / 'out')
+
+
+def test_objects_cannot_be_wanted_without_masks(source, tmp_path):
+    with pytest.raises(InputError, match='object of 5 pixels, but the mask format is "none"'):
+        prepare_photos(PhotoSource(source.photos, min_object=5), tmp_path / 'out')
 
 
 def test_small_photos_are_left_out(source, tmp_path):

@@ -18,8 +18,8 @@ def save(path, values):
     Image.fromarray(values).save(path)
 
 
-def label_map(form, path, photos, name='day/a.jpg', size=LABELS.shape):
-    return open_annotations(form, path, photos).find(name).label_map(photos / name, size)
+def label_map(form, path, photos, name='day/a.jpg', size=LABELS.shape, classes=()):
+    return open_annotations(form, path, photos, classes).find(name).label_map(photos / name, size)
 
 
 def coco_file(tmp_path, segmentations, crowd=0, size=LABELS.shape):
@@ -74,6 +74,46 @@ def test_ade20k_parts_objects_by_class_and_instance(tmp_path):
     expected = LABELS.copy()
     expected[2, 0] = 3
     np.testing.assert_array_equal(label_map('ade20k', None, tmp_path), expected)
+
+
+@pytest.mark.parametrize('classes', [('car',), ('401',)])
+def test_of_the_full_ade20k_chosen_classes_alone_are_objects(tmp_path, classes):
+    wall, car = 2978, 401
+    kind = np.where(LABELS == 1, wall, np.where(LABELS == 2, car, 0))
+    colours = np.stack([kind // 256 * 10, kind % 256, LABELS], axis=2).astype(np.uint8)
+    save(tmp_path / 'day/a_seg.png', colours)
+    np.testing.assert_array_equal(label_map('ade20k', None, tmp_path), LABELS)
+    np.testing.assert_array_equal(label_map('ade20k', None, tmp_path, classes=classes), LABELS == 2)
+
+
+def test_of_the_2016_classes_a_surrounding_can_be_chosen_too(tmp_path):
+    person, car, sky = 13, 21, 3
+    save(tmp_path / 'masks/day/a.png', np.array([[person, sky, sky, sky, car]] * 3, np.uint8))
+    found = label_map('ade20k_2016', tmp_path / 'masks', tmp_path, size=(3, 5), classes=('person', '3'))
+    np.testing.assert_array_equal(found, [[2, 1, 1, 1, 0]] * 3)
+
+
+def test_of_coco_chosen_categories_alone_are_objects(tmp_path):
+    masks = [runs_of(number == LABELS, compress=False) for number in (1, 2)]
+    content = {
+        'images': [{'id': 5, 'file_name': 'a.jpg', 'height': 3, 'width': 5}],
+        'categories': [{'id': 1, 'name': 'person'}, {'id': 62, 'name': 'chair'}],
+        'annotations': [
+            {'image_id': 5, 'category_id': 62, 'segmentation': masks[0]},
+            {'image_id': 5, 'category_id': 1, 'segmentation': masks[1]},
+        ],
+    }
+    (tmp_path / 'coco.json').write_text(json.dumps(content))
+    found = label_map('coco', tmp_path / 'coco.json', tmp_path, 'a.jpg', classes=('person',))
+    np.testing.assert_array_equal(found, LABELS == 2)
+    with pytest.raises(InputError, match="class 'dog' is not known by name.*chair, person"):
+        open_annotations('coco', tmp_path / 'coco.json', tmp_path, ('dog',))
+
+
+@pytest.mark.parametrize('form', ['labels', 'none'])
+def test_classes_are_refused_where_the_annotations_know_none(tmp_path, form):
+    with pytest.raises(InputError, match=f'"{form}" knows none'):
+        open_annotations(form, tmp_path if form == 'labels' else None, tmp_path, ('person',))
 
 
 def test_ade20k_classes_part_objects_by_connection_and_leave_surroundings(tmp_path):
