@@ -1,7 +1,8 @@
 # Fine-tune the generator of DeblurGAN by blurring its result again [C21], on GoPro.
 #
-# Blurring to deblur [C21, Sec. 7.3] for the generator of DeblurGAN, from the start: the mmengine twin of
-# options/train_blur_to_deblur_deblurgan.yml; nobody has run these 300,000 iterations. Before: kpn_b25k33_ade20k.py.
+# Blurring to deblur [C21, Sec. 7.3] for the generator of DeblurGAN: the mmengine twin of
+# options/train_blur_to_deblur_deblurgan.yml, but from scratch (set `pretrained` to weights of the generator, which
+# BasicSR's train_deblurgan_gopro.yml trains); nobody has run these 300,000 iterations. Before: kpn_b25k33_ade20k.py.
 _base_ = ['b2d_nafnet_w64_gopro.py']
 
 model = dict(net=dict(_delete_=True, type='DeblurGANGenerator'), pretrained=None)

@@ -8,7 +8,7 @@ _base_ = ['nafnet_w64_gopro.py']
 model = dict(
     type='BlurToDeblurModel',
     pretrained='work_dirs/nafnet_w64_gopro/models/net_g_400000.pth',
-    blur='work_dirs/kpn_b25k33_ade20k/models/net_g_3031200.pth',
+    blur='work_dirs/kpn_b25k33_ade20k/models/net_g_883200.pth',
     consistency=dict(type='ConsistencyLoss', loss_weight=1.0, gamma=2.2),
     pixel=dict(_delete_=True, type='L1Loss'),  # None: no sharp photo is read
 )

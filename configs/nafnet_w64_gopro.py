@@ -9,5 +9,5 @@ model = dict(
     net=dict(
         type='NAFNet', width=64, enc_blocks=[1, 1, 1, 28], middle_blocks=1, dec_blocks=[1, 1, 1, 1], local_size=384
     ),
-    pixel=dict(type='PSNRLoss', loss_weight=0.5),
+    pixel=dict(type='PSNRLoss', loss_weight=1.0),
 )

@@ -91,7 +91,7 @@ def test_the_check_would_see_a_fault(checked):
 
 def test_the_papers_epochs_become_iterations():
     opt = read_option_file(FILES[ids.index('train_basis.yml')])
-    epoch = 20210 // opt['datasets']['train']['batch_size_per_gpu']
+    epoch = 5888 // opt['datasets']['train']['batch_size_per_gpu']
     assert opt['train']['total_iter'] == 1200 * epoch
     assert opt['train']['kernel_p1_iter'] == 300 * epoch + 1
     assert opt['train']['scheduler']['milestones'] == [count * epoch for count in range(150, 1200, 150)]

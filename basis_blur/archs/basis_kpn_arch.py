@@ -8,6 +8,9 @@
 With n = `num_feat` the encoder has n-2n-4n-8n-16n channels; n = 64 is the network of the paper.
 LeakyReLU 0.01 follows every convolution but the last of each head and the transposed ones.
 
+Differs from the paper: features are enlarged by transposed convolutions, as in the published weights, and a fresh
+network begins otherwise, as follows.
+
 A fresh network passes signals on at their size (He initialisation) and starts with nearly uniform kernels and mixing.
 With torch's own initialisation every layer shrinks the signal, and the first hundreds of steps go into undoing that.
 

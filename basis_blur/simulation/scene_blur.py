@@ -9,6 +9,9 @@ so the blurred photo is that of a blur field of P kernels. e = 1e-4 is ours: the
 since each moved away from there; they keep the kernel of the object they belong to. e also decides between equal
 shares, so that rounding does not.
 
+Differs from the paper: it takes the blurred masks as they are, where ours are divided by their sum, so that light is
+neither lost nor added where objects meet; e; noise. Which objects move is the data set's choice, see `choose_objects`.
+
 Saturation: `illumination` multiplies the value of HSV, which is to multiply red, green and blue alike. The scene `gt`
 may so exceed 1 and is not clipped, since light is; what is clipped is the blurred light, in the sensor. Bright spots
 therefore become streaks of full white, which no unclipped operator explains [W14].

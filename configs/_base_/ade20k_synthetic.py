@@ -1,7 +1,6 @@
 # Photos of ADE20K, blurred object by object [C21, Alg. 1]; see options/train_basis.yml for how they are prepared.
 _common = dict(
     type='SyntheticBlurDataset',
-    dataroot_kernels='datasets/kernels_33.lmdb',
     io_backend=dict(type='lmdb'),
     kernel_size=33,
     patch_size=256,
@@ -17,6 +16,7 @@ train_dataloader = dict(
         phase='train',
         dataroot_gt='datasets/ade20k/photos.lmdb',
         dataroot_masks='datasets/ade20k/masks.lmdb',
+        dataroot_kernels='datasets/kernels_33.lmdb',
         synthesis='device',
         **_common,
     ),
@@ -31,6 +31,7 @@ val_dataloader = dict(
         phase='val',
         dataroot_gt='datasets/ade20k_val/photos.lmdb',
         dataroot_masks='datasets/ade20k_val/masks.lmdb',
+        dataroot_kernels='datasets/kernels_33_val.lmdb',
         samples_per_epoch=100,
         seed=0,
         **_common,

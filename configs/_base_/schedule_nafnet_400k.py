@@ -1,4 +1,5 @@
-# The optimiser of NAFNet [Chen et al., ECCV 2022], which UFPNet [F23] shares: batches of 8, cosine to 1e-7.
+# The optimiser of NAFNet [Chen et al., ECCV 2022], which UFPNet [F23] shares: batches of 8 on each of
+# 8 GPUs, cosine to 1e-7.
 optim_wrapper = dict(
     type='OptimWrapper',  # 'AmpOptimWrapper' with dtype='bfloat16' is faster on recent GPUs
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.9)),
