@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis_blur.cli import estimation
 from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.files import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -392,10 +393,10 @@ def check_outputs(tasks: list[Task], save_kernels: bool, overwrite: bool, method
         OSError: the folder cannot be written to.
     """
     outputs = [path for task in tasks for path in task.outputs(save_kernels, method)]
-    photos = {task.photo.resolve() for task in tasks}
+    photos = {real_path(task.photo) for task in tasks}
     seen = set()
     for path in outputs:
-        if path.resolve() in photos:
+        if real_path(path) in photos:
             raise InputError(f'{path} would replace a photo that is to be read; give another output.')
         if path in seen:
             raise InputError(f'two photos would both write {path}; give their names different stems.')

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from basis_blur.cli.deblur import check_writable
 from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.files import real_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +161,7 @@ def check_outputs(args: argparse.Namespace) -> None:
     for path in (args.csv, args.sheet):
         if path is None:
             continue
-        if path.absolute().parent.resolve() in (args.restored.resolve(), args.gt.resolve()) and path is args.sheet:
+        if real_path(path.absolute().parent) in (real_path(args.restored), real_path(args.gt)) and path is args.sheet:
             raise InputError(f'{path} would lie among the photos that are compared; put it elsewhere.')
         if path.exists() and not args.overwrite:
             raise InputError(f'{path} already exists; add --overwrite to replace it.')

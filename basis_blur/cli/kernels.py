@@ -8,6 +8,7 @@ from pathlib import Path
 from basis_blur.cli import estimation
 from basis_blur.cli.deblur import check_writable
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import real_path
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f'{path} ends in "{path.suffix}", expected .png or .jpg; name the picture so.')
     outputs = [args.output, *pictures]
     for index, path in enumerate(outputs):
-        if path.resolve() == args.input.resolve() or path in outputs[:index]:
+        if real_path(path) == real_path(args.input) or path in outputs[:index]:
             raise InputError(f'{path} is given twice; give every file a name of its own.')
         if path.exists() and not args.overwrite:
             raise InputError(f'{path} already exists; add --overwrite to replace it.')

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from basis_blur.data.download import UNREADABLE, Download, Member
 from basis_blur.foundation.errors import InputError, did_you_mean
+from basis_blur.foundation.files import make_folder, real_path
 
 PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 PNG_TAIL = 64  # bytes at the end of a PNG in which its last chunk begins
@@ -447,7 +448,7 @@ def _write(
     linked, bad = 0, {}
     for each in watch(files, len(files)):
         target = folder / each.target
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         member = download[each.member]
         if link and member.path is not None and _hard_link(member.path, target):
             linked += 1
@@ -467,7 +468,7 @@ def _write(
 
 def _hard_link(source: Path, target: Path) -> bool:
     try:
-        os.link(source.resolve(), target)
+        os.link(real_path(source), target)
     except OSError:  # another disk, or a file system without links
         return False
     return True

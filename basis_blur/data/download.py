@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import real_path
 
 ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 # What reading a damaged or encrypted archive raises.
@@ -92,7 +93,7 @@ class Download:
     def _add_folder(self, folder: Path) -> list[Path]:
         """Add the files of a folder; return the archives that it holds."""
         archives = []
-        name_of_folder = folder.resolve().name
+        name_of_folder = real_path(folder).name
         for place, folders, files in os.walk(folder, followlinks=True):
             folders.sort()
             for path in (Path(place) / name for name in sorted(files)):

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import lmdb
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.files import atomic_path, parse_json, remove_partials
+from basis_blur.foundation.files import atomic_path, make_folder, parse_json, remove_partials
 
 try:
     import fcntl
@@ -78,7 +78,7 @@ class LmdbWriter:
             self._open_partial()
 
     def _open_partial(self) -> None:
-        self.partial.mkdir(parents=True, exist_ok=True)
+        make_folder(self.partial)
         self._lock = _lock(self.partial / LOCK_FILE, self.path)
         if (self.partial / PARAMETERS_FILE).exists():
             self._check_parameters(self.partial)

@@ -29,7 +29,7 @@ from basis_blur.data.lmdb_store import LmdbWriter
 from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.files import check_is_file
+from basis_blur.foundation.files import check_is_file, real_path
 from basis_blur.photos.image_io import MAX_BYTES, no_warnings
 
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -119,8 +119,8 @@ def prepare_photos(
             f'format "{source.mask_format}" expects equal names, such as the one for {photos[0]}.'
         )
     parameters = {
-        'photos': str(Path(source.photos).resolve()),
-        'masks': str(Path(source.masks).resolve()) if source.masks else None,
+        'photos': str(real_path(source.photos)),
+        'masks': str(real_path(source.masks)) if source.masks else None,
         'mask_format': source.mask_format,
         'min_size': source.min_size,
     }
@@ -154,10 +154,10 @@ def list_photos(source: PhotoSource) -> list[str]:
     if not folder.is_dir():
         raise InputError(f'{folder} is not a folder; expected a folder of photos.')
     suffixes = ('.jpg', '.jpeg') if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
-    masks = Path(source.masks).resolve() if source.masks else None
+    masks = real_path(source.masks) if source.masks else None
     names = []
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.') and (Path(place) / name).resolve() != masks]
+        folders[:] = [name for name in folders if not name.startswith('.') and real_path(Path(place, name)) != masks]
         names += [
             (Path(place) / name).relative_to(folder).as_posix()
             for name in files

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
@@ -44,7 +47,9 @@ class WorkerPool:
             context = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn')
             if context.get_start_method() == 'forkserver':
                 context.set_forkserver_preload([__name__])
-            self._executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+            with _nothing_imported_from_the_current_folder():
+                self._executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+                self._executor.submit(int)  # the first job starts the processes
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -75,6 +80,23 @@ class WorkerPool:
                 'a worker process died, as happens when memory runs out; call again with fewer --workers, '
                 'what was done is kept.'
             ) from error
+
+
+@contextmanager
+def _nothing_imported_from_the_current_folder() -> Iterator[None]:
+    """Keep the current folder out of the path of the interpreters that `multiprocessing` starts in the block.
+
+    It starts them as `python -c ...`, which looks for every module in the current folder first: a `cv2.py` among the
+    photos would be run. Until Python 3.10 only -I keeps it out, which also ignores PYTHONPATH; the workers take over
+    the path of this process before they import anything of ours.
+    """
+    flags = multiprocessing.util._args_from_interpreter_flags
+    safe = '-P' if sys.version_info >= (3, 11) else '-I'
+    multiprocessing.util._args_from_interpreter_flags = lambda: [*flags(), safe]
+    try:
+        yield
+    finally:
+        multiprocessing.util._args_from_interpreter_flags = flags
 
 
 def _begin_worker() -> None:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'  # stands floors above, and is loaded when it is asked for
 SUM_TOLERANCE = 1e-3
 FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
-MOST_KERNEL_BYTES = 2**28  # of a file, packed out; hundreds of kernels have a hundredth
+# Bytes that the arrays of a file may have, packed out. Hundreds of kernels have a hundredth of this; 25 coefficients
+# for each of 100 megapixels have 10 GB.
+MOST_BYTES = {'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10}
 # What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
 _NO_FIELD = (
     KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
@@ -174,8 +176,7 @@ class BlurField:
         check_is_file(path)
         try:
             with np.load(Path(path), allow_pickle=False) as arrays:
-                if arrays.zip.getinfo('kernels.npy').file_size > MOST_KERNEL_BYTES:
-                    raise ValueError(f'its kernels take more than {MOST_KERNEL_BYTES / 1e6:.0f} MB')
+                _check_sizes(arrays.zip)
                 kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
                 estimated = 'estimated' in arrays and bool(arrays['estimated'])
         except _NO_FIELD as error:
@@ -339,6 +340,15 @@ class PixelField:
     def __repr__(self) -> str:
         height, width = self.image_size
         return f'PixelField({len(self)} x {height}x{width} pixels, kernels of {self.kernel_size}x{self.kernel_size})'
+
+
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError if an array of a saved field, packed out, is larger than one can be or than half the memory."""
+    memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') if hasattr(os, 'sysconf') else math.inf
+    for member in archive.infolist():
+        most = min(MOST_BYTES.get(name := member.filename.removesuffix('.npy'), math.inf), memory / 2)
+        if member.file_size > most:
+            raise ValueError(f'its array "{name}" takes {member.file_size / 1e6:.0f} MB, more than {most / 1e6:.0f} MB')
 
 
 def _check_window(size: tuple[int, int], top: int, left: int, height: int, width: int) -> None:

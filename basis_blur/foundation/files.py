@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -28,7 +29,7 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
         OSError: from the writing block or the rename, such as a full disk; `final` is then as it was.
     """
     final = Path(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent)
     partial = final.with_name(f'.{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}')
     try:
         yield partial
@@ -41,6 +42,27 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | os.PathLike) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        OSError: something there is no folder, such as a file or a loop of links, or nothing may be made there.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        os.stat(folder)  # of a loop of links, this tells that it is one
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
+def real_path(path: str | os.PathLike) -> Path:
+    """Return where a path leads when its links are followed; a loop of links leads to itself.
+
+    `Path.resolve` raises a RuntimeError for a loop, up to Python 3.12.
+    """
+    return Path(os.path.realpath(path))
 
 
 def remove_partials(folder: str | os.PathLike) -> None:

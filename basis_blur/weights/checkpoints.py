@@ -139,7 +139,8 @@ def load_network(
     Half-precision weights are returned in float32.
 
     Args:
-        path_or_name: a file (see the table at the top of this module), or a name in `NAMES`.
+        path_or_name: a name in `NAMES`, or a file (see the table at the top of this module). A file that is called
+            like a name is given as a `Path` or with its folder: './basis_kpn'.
         device: where the network shall be.
         expect: the only architecture that is of use to the caller, such as 'BasisKPN', or several; by default any.
 
@@ -195,11 +196,12 @@ def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[nn.Module
 
 
 def _find(path_or_name: str | os.PathLike) -> Path:
+    # A name goes first, so that no file or folder that lies in the current folder can stand in for our weights.
+    if isinstance(path_or_name, str) and path_or_name in NAMES:
+        return _in_the_package(path_or_name)
     path = Path(path_or_name)
     if path.exists():
         return path
-    if str(path_or_name) in NAMES:
-        return _in_the_package(str(path_or_name))
     if path.suffix or path.name != str(path_or_name):
         raise FileNotFoundError(f'there is no weights file {path} (looked from {Path.cwd()}).')
     raise InputError(

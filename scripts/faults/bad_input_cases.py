@@ -1665,17 +1665,29 @@ def broken_fields() -> Iterator[Case]:
     }.items():
         yield Case(title, name, known(declared(shape)), r'f\.npz')
 
-    def zip_bomb(here: Path, good: Good) -> Path:
-        with zipfile.ZipFile(here / 'f.npz', 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            text = (header % b'1, 1, 20001, 20001')[10:].ljust(117) + b'\n'
-            with archive.open('kernels.npy', 'w', force_zip64=True) as file:
-                file.write(header[:8] + struct.pack('<H', len(text)) + text)
-                for _ in range(16):
-                    file.write(bytes(10**8))
-            archive.writestr('mixing.npy', b'x')
-        return here / 'f.npz'
+    def zip_bomb(member: str) -> Callable[[Path, Good], Path]:
+        def maker(here: Path, good: Good) -> Path:
+            with zipfile.ZipFile(here / 'f.npz', 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+                text = (header % b'1, 1, 20001, 20001')[10:].ljust(117) + b'\n'
+                for name in {'kernels.npy': 1, 'mixing.npy': 1, 'estimated.npy': 1, member: 1}:
+                    if name != member:
+                        archive.writestr(name, sound[name])
+                with archive.open(member, 'w', force_zip64=True) as file:
+                    file.write(header[:8] + struct.pack('<H', len(text)) + text)
+                    for _ in range(16):
+                        file.write(bytes(10**8))
+            return here / 'f.npz'
 
-    yield Case(title, 'zip bomb of 1.6 GB', known(zip_bomb), r'f\.npz')
+        return maker
+
+    sound = {}
+    for name, values in {'kernels': delta, 'mixing': ones, 'estimated': np.array(True)}.items():
+        np.save(file := io.BytesIO(), values)
+        sound[f'{name}.npy'] = file.getvalue()
+    for member in ('kernels.npy', 'estimated.npy'):
+        yield Case(
+            title, f'zip bomb of 1.6 GB, {member}', known(zip_bomb(member)), r'f\.npz.* takes 1600 MB, more than'
+        )
     yield Case(
         title,
         'npy for npz',
@@ -1780,6 +1792,16 @@ def unwritable(mounts: bool) -> Iterator[Case]:
             talks=name in TALKATIVE,
             seconds=60 if name == 'export' else 10,
             short=True,
+        )
+    for name, command in commands('loop').items():
+        yield Case(
+            title,
+            f'{name} into a loop of links',
+            prepared(lambda here: (here / 'loop').symlink_to('loop'), command),
+            'loop',
+            talks=name in TALKATIVE,
+            seconds=60 if name == 'export' else 10,
+            short=name == 'deblur',
         )
     for name, command in commands('/proc/self/nowhere').items():
         yield Case(
@@ -2071,6 +2093,49 @@ def controls() -> Iterator[Case]:
     )
 
 
+# Modules that a command, its workers or the interpreters that start them import, and folders called like our names.
+MODULES = (
+    'argparse', 'basis_blur', 'collections', 'concurrent', 'cv2', 'json', 'lmdb', 'logging', 'multiprocessing', 'numpy',
+    'PIL', 'random', 'safetensors', 'selectors', 'signal', 'socket', 'struct', 'threading', 'torch', 'tqdm', 'yaml',
+)  # fmt: skip
+
+
+def traps() -> Iterator[Case]:
+    """A current folder with modules that lie in wait to be imported, and files that are called like our networks."""
+    title = 'traps in the current folder'
+
+    def among_traps(make: Callable[[Path, Good], list[Any]], *, package: bool) -> Callable[[Path, Good], list[Any]]:
+        def maker(here: Path, good: Good) -> list[Any]:
+            for name in MODULES:
+                # A whole process is started as "python -m basis_blur", which shall find the package.
+                if package or name != 'basis_blur':
+                    write(f'{name}.py', f'open({str(here / CANARY)!r}, "w")\nraise ImportError("a trap")\n')(here)
+            for name in ('basis_kpn', 'correlation_kpn', 'iterate_fusion', 'ufpnet', 'train_basis'):
+                write(name, 'no weights')(here)
+            return make(here, good)
+
+        return maker
+
+    for name, make in {
+        'prep-kernels': lambda here, good: ['prep-kernels', '-o', 'k.lmdb', '-n', '3', '--kernel-size', '5', '--workers', '1'],
+        'prep-lmdb': lambda here, good: ['prep-lmdb', good.photos, '-o', 'out', '--workers', '1'],
+        'deblur': lambda here, good: ['deblur', good.photo, '-o', 'o.png'],
+        'deblur by name': lambda here, good: ['deblur', good.photo, '-o', 'o.png', '--method', 'ufpnet', '--weights', 'ufpnet'],
+        'info by name': lambda here, good: ['info', 'correlation_kpn', '--size', '32x32'],
+    }.items():  # fmt: skip
+        for whole in (False, True):
+            yield Case(
+                title,
+                f'{name}{", python -m" if whole else ""}',
+                among_traps(make, package=not whole),
+                codes=(0,),
+                may_leave=('(?!CANARY).*',),
+                whole=whole and name.startswith(('prep-', 'deblur by')),
+                short=name == 'prep-kernels' and not whole,
+                seconds=30,
+            )
+
+
 def all_cases(mounts: bool) -> list[Case]:
     """Return the whole corpus.
 
@@ -2080,6 +2145,6 @@ def all_cases(mounts: bool) -> list[Case]:
     groups = (
         controls(), damaged_photos(), other_files(), odd_photos(), absurd_values(), hostile_options(), broken_options(),
         hostile_weights(), broken_weights(), broken_lmdbs(), broken_masks(), broken_fields(), broken_archives(),
-        unwritable(mounts),
+        unwritable(mounts), traps(),
     )  # fmt: skip
     return [case for group in groups for case in group]

@@ -1,7 +1,10 @@
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 
+from basis_blur.field import blur_field
 from basis_blur.field.blur_field import BlurField, CompactField
 from basis_blur.foundation.errors import InputError
 
@@ -96,3 +99,15 @@ def test_a_pixel_field_has_the_kernels_of_its_field():
     torch.testing.assert_close(pixels.kernels_at(points), field.kernels_at(points))
     torch.testing.assert_close(pixels[1].kernels_at(points), field[1].kernels_at(points))
     assert (len(pixels), pixels.kernel_size, pixels.image_size, pixels.scene_size) == (2, 5, (6, 4), (10, 8))
+
+
+@pytest.mark.parametrize('member', ['kernels.npy', 'kernels', 'mixing.npy', 'estimated.npy'])
+def test_a_file_whose_arrays_are_too_large_is_refused_before_they_are_unpacked(tmp_path, monkeypatch, member):
+    name = member.removesuffix('.npy')
+    monkeypatch.setattr(blur_field, 'MOST_BYTES', {**blur_field.MOST_BYTES, name: 2**10})
+    with zipfile.ZipFile(tmp_path / 'f.npz', 'w', zipfile.ZIP_DEFLATED) as archive:
+        for other in {'kernels.npy', 'mixing.npy', 'estimated.npy', member} - {f'{name}.npy'} | {member}:
+            archive.writestr(other, bytes(2**16 if other == member else 2**4))
+    monkeypatch.setattr(zipfile.ZipFile, 'open', lambda *_: pytest.fail('it was unpacked'))
+    with pytest.raises(InputError, match=f'its array "{name}" takes 0 MB, more than 0 MB'):
+        BlurField.load(tmp_path / 'f.npz')

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors
@@ -391,6 +392,17 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_file(tmp_path):
     assert done.stdout.startswith('OSError')
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ['net.safetensors']
+
+
+def test_a_name_goes_before_what_lies_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'kernel_flow').mkdir()
+    save_network(small(), tmp_path / 'basis_kpn.safetensors')
+    (tmp_path / 'basis_kpn.safetensors').rename('basis_kpn')
+    assert type(load_network('kernel_flow')).__name__ == 'KernelFlow'
+    assert type(load_network('basis_kpn')).__name__ == 'CorrelationKPN'
+    for meant in (Path('basis_kpn'), './basis_kpn'):
+        assert type(load_network(meant)).__name__ == 'BasisKPN'
 
 
 @pytest.mark.parametrize('name', sorted(NAMES))
