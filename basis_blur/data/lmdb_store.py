@@ -21,12 +21,7 @@ from typing import Any, Protocol
 import lmdb
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.files import atomic_path, make_folder, parse_json, remove_partials
-
-try:
-    import fcntl
-except ImportError:  # not on Windows; two preparations of one folder at a time then go unnoticed
-    fcntl = None
+from basis_blur.foundation.files import atomic_path, hold_lock, make_folder, parse_json, remove_partials
 
 META_FILE = 'meta_info.txt'
 PARAMETERS_FILE = 'basis_blur.json'
@@ -79,7 +74,8 @@ class LmdbWriter:
 
     def _open_partial(self) -> None:
         make_folder(self.partial)
-        self._lock = _lock(self.partial / LOCK_FILE, self.path)
+        occupied = f'another process is preparing {self.path}; wait for it, or choose another name.'
+        self._lock = hold_lock(self.partial / LOCK_FILE, occupied)
         if (self.partial / PARAMETERS_FILE).exists():
             self._check_parameters(self.partial)
         else:
@@ -380,15 +376,3 @@ def _check_length(environment: lmdb.Environment, file: Path) -> None:
 
 def _write_error(path: Path, error: lmdb.Error) -> OSError:
     return OSError(f'{path} cannot be written ({error}); what was committed before is kept.')
-
-
-def _lock(file: Path, path: Path) -> Any:
-    """Hold a lock that ends with this process and that forked workers do not inherit."""
-    handle = open(file, 'w')  # noqa: SIM115, it stays open as long as the lock lasts
-    if fcntl is not None:
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.close()
-            raise InputError(f'another process is preparing {path}; wait for it, or choose another name.') from None
-    return handle

@@ -10,9 +10,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from basis_blur.foundation.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two processes that use one folder go unnoticed
+    fcntl = None
 
 
 @contextmanager
@@ -74,6 +79,36 @@ def remove_partials(folder: str | os.PathLike) -> None:
     for path in Path(folder).glob('.*.partial*'):
         if re.fullmatch(r'\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?', path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
+    """Lock a file for as long as this process lives or what is returned is open.
+
+    Forked workers do not inherit the lock, so that it ends with the process that asked for it.
+
+    Args:
+        file: is made if it is missing, and stays.
+        occupied: what to say where another process holds the lock.
+
+    Returns:
+        The open file; None where the file system knows no locks.
+
+    Raises:
+        InputError: another process holds it.
+        OSError: the file cannot be made.
+    """
+    handle = open(file, 'ab')  # noqa: SIM115, it stays open as long as the lock lasts
+    if fcntl is None:
+        return handle
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the standard leaves open which of the two
+        handle.close()
+        raise InputError(occupied) from None
+    except OSError:
+        handle.close()
+        return None
+    return handle
 
 
 def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> None:

@@ -1,23 +1,27 @@
-"""End on Ctrl-C (SIGINT) and on SIGTERM, at once or, where work would be lost, at the next safe point.
+"""End on Ctrl-C (SIGINT), SIGTERM and SIGHUP, at once or, where work would be lost, at the next safe point.
 
-    with interrupts.handled():         # both signals raise Interrupted, which is a KeyboardInterrupt
+    with interrupts.handled():         # these signals raise Interrupted, which is a KeyboardInterrupt
         with interrupts.deferred():    # the first signal is remembered; a second one raises at once
             while ...:
                 step()
                 interrupts.stop_if_asked()   # raises SafeStop: all is consistent here
 
-Signals that the parent of this process chose to ignore, as `nohup` and background jobs of a script do, stay ignored.
+SIGHUP is what a terminal sends that is closed. Signals that the parent of this process chose to ignore, as `nohup` and
+background jobs of a script do, stay ignored.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANG_UP = getattr(signal, 'SIGHUP', None)  # not on Windows
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP is not None else []))
 # A worker that is asked to end stays this long for the process that it serves, which ends it before.
 GRACE_SECONDS = 20
 
@@ -39,7 +43,7 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C and 143 for SIGTERM, as shells have it."""
+        """130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP, as shells have it."""
         return 128 + self.number
 
 
@@ -56,17 +60,29 @@ class _Wish:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Let both signals raise `Interrupted` in the block; does nothing outside the main thread."""
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                previous[number] = signal.signal(number, _take)
+    """Let the signals raise `Interrupted` in the block; does nothing outside the main thread."""
+    previous = _handle()
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _handle() -> dict[int, Any]:
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, _take)
+    return previous
+
+
+def defer_from_now_on() -> None:
+    """Handle the signals and put them off until this process ends; for a script that leaves room for no block."""
+    if not _Wish.deferring and threading.current_thread() is threading.main_thread():
+        _handle()
+        _Wish.deferring = True
 
 
 @contextmanager
@@ -99,15 +115,43 @@ def stop_if_asked() -> None:
 
 
 def _take(number: int, frame: object) -> None:
+    if number == HANG_UP:
+        _do_without_terminal()
+    if number == HANG_UP and _Wish.number is not None:
+        return  # a closed terminal may tell it twice, by the kernel and by the shell; nobody asks for haste
     if not _Wish.deferring or _Wish.number is not None:
         raise Interrupted(number)
     _Wish.number = number
     # Not print, whose buffer may be in use in the very line that the signal interrupts.
-    os.write(2, b'\nstopping after this step; once more to stop at once.\n')
+    with suppress(OSError):  # nobody may read it any more
+        os.write(2, b'\nstopping after this step; once more to stop at once.\n')
 
 
-def leave_to_parent() -> None:
-    """Let a loader's worker process outlive the signals, which a terminal and `kill` send to all of a job at once."""
+def _do_without_terminal() -> None:
+    """Let what is written to a terminal that was closed go nowhere; each such line would be an error."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
+
+
+def leave_to_parent(parent_ends: Any = None) -> None:
+    """Let a loader's worker process outlive the signals, which a terminal and `kill` send to all of a job at once.
+
+    Args:
+        parent_ends: has a `value`, shared with the process that is served, which is true when that process ends: a
+            worker that is asked to end then does so at once.
+    """
+
+    def end(number: int, frame: object) -> None:
+        if parent_ends is not None and parent_ends.value:
+            os._exit(128 + number)
+        signal.alarm(GRACE_SECONDS)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if HANG_UP is not None:
+        signal.signal(HANG_UP, signal.SIG_IGN)
     if hasattr(signal, 'alarm'):  # not on Windows
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_SECONDS))
+        signal.signal(signal.SIGTERM, end)

@@ -26,7 +26,8 @@ import pickle
 import random
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
@@ -55,6 +56,10 @@ from basis_blur.weights.checkpoints import load_network
 
 LOSSES_FILE = 'losses.jsonl'
 TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
+# The averages of torch's optimisers that have the shape of their weight.
+MOMENTS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'exp_inf', 'square_avg', 'sum')
+# What torch and BasicSR raise at a state that does not fit or is damaged.
+MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError)
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
     'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -424,20 +429,31 @@ class NetworkModel(BaseModel):
         A state that another model of BasicSR wrote will do, without what is ours.
 
         Raises:
-            InputError: the state is of a run with another optimiser.
+            InputError: the state is of a run with another optimiser, scheduler or network, or is damaged.
         """
+        own = [deepcopy(each.state_dict()) for each in (*self.optimizers, *self.schedulers)]
         try:
             super().resume_training(resume_state)
-        except (AssertionError, ValueError, KeyError) as error:
+            for each, before in zip((*self.optimizers, *self.schedulers), own, strict=True):
+                _check_form(before, each.state_dict(), type(each).__name__)
+            for optimizer in self.optimizers:
+                _check_moments(optimizer)
+        except MISFIT as error:
             raise InputError(
                 f'the training state does not fit "train: optim_g" and "scheduler" ({error}); '
-                'resume with the options of the run that wrote it.'
+                'resume with the options of the run that wrote it, or from an older state.'
             ) from error
-        if self.scaler.is_enabled() and resume_state.get('scaler'):
-            self.scaler.load_state_dict(resume_state['scaler'])
+        try:
+            if self.scaler.is_enabled() and resume_state.get('scaler'):
+                self.scaler.load_state_dict(resume_state['scaler'])
+            if 'random' in resume_state:
+                _set_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
+        except MISFIT as error:
+            raise InputError(
+                f'the training state is damaged in its random generators or its gradient scaler ({error}); resume '
+                'from an older one, by "path: resume_state".'
+            ) from error
         self.best_metric_results = resume_state.get('best_metric_results', {})
-        if 'random' in resume_state:
-            _set_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
         self.iterations_done = resume_state['iter']
         self._saved_at = (resume_state['epoch'], resume_state['iter'])
         validated = resume_state.get('validated')
@@ -507,17 +523,23 @@ class NetworkModel(BaseModel):
         """Average the scores, keep the best, and log both in one line."""
         if not scores or not scores[0]:
             return
-        self.metric_results = {key: float(np.mean([each[key] for each in scores])) for key in scores[0]}
+        self.metric_results = {key: mean_score([each[key] for each in scores]) for key in scores[0]}
         best = self.best_metric_results.setdefault(name, {})
         words = []
         for key, value in self.metric_results.items():
             lower = self.lower_is_better(key)
             record = best.get(key)
-            if record is None or (value <= record['val'] if lower else value >= record['val']):
-                best[key] = {'better': 'lower' if lower else 'higher', 'val': value, 'iter': current_iter}
-                words.append(f'{key} {value:.4g}')
+            if record is None or not np.isfinite(record['val']):  # there was none to compare with
+                is_best = True
             else:
-                words.append(f'{key} {value:.4g} (best {record["val"]:.4g} @ {record["iter"]})')
+                is_best = value <= record['val'] if lower else value >= record['val']
+            if is_best and np.isfinite(value):
+                best[key] = {'better': 'lower' if lower else 'higher', 'val': value, 'iter': current_iter}
+            words.append(f'{key} {value:.4g}')
+            if not is_best:
+                words[-1] += f' (best {record["val"]:.4g} @ {record["iter"]})'
+            if infinite := sum(each[key] == np.inf for each in scores):
+                words[-1] += f' (without {infinite} photos that it is infinite for)'
             if tb_logger is not None:
                 tb_logger.add_scalar(f'metrics/{name}/{key}', value, current_iter)
         get_root_logger().info(f'Validation of {name}, {len(scores)} photos: {", ".join(words)}')
@@ -560,6 +582,16 @@ class NetworkModel(BaseModel):
         if self.is_train:
             return folder / dataset_name / name / f'{name}_{current_iter}.png'
         return folder / dataset_name / f'{name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
+
+
+def mean_score(scores: Sequence[float]) -> float:
+    """Return the mean of a score over photos, without those that are equal to their truth to the last bit.
+
+    The PSNR of such a photo, mostly a black one, is infinite, and so would be the mean. A NaN stays: it says that a
+    photo has no score. Where all are infinite the mean is.
+    """
+    finite = [score for score in scores if score != np.inf]
+    return float(np.mean(finite)) if finite else float('inf')
 
 
 def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
@@ -605,6 +637,52 @@ def _write(content: Any, path: Path) -> None:
             f'{path} could not be saved ({str(cause).splitlines()[0]}); the training stops here. Make room or correct '
             '"path", and resume from the last training state.'
         ) from error
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError if an optimiser keeps less for one weight than for another, or in another shape than the weight.
+
+    What is kept is empty before the first step, so `_check_form` does not see it.
+    """
+    keys = set().union(*(kept.keys() for kept in optimizer.state.values()))
+    for parameter, kept in optimizer.state.items():
+        if lacking := keys - kept.keys():
+            raise ValueError(f'a weight of shape {tuple(parameter.shape)} has no {min(lacking)}')
+        for key, value in kept.items():
+            is_moment = key in MOMENTS
+            if is_moment and (not isinstance(value, Tensor) or value.shape != parameter.shape):
+                found = tuple(value.shape) if isinstance(value, Tensor) else value
+                raise ValueError(f'{key} of a weight of shape {tuple(parameter.shape)} is {found}')
+            if not is_moment and not (_is_finite(value) or isinstance(value, Tensor)):
+                raise ValueError(f'{key} of a weight is {value!r}')
+
+
+def _check_form(own: Any, found: Any, where: str) -> None:
+    """Raise ValueError if a part of a state is of another kind than it was before the state was read."""
+    if isinstance(own, Mapping):
+        if not isinstance(found, Mapping):
+            raise ValueError(f'{where} is {found!r}, expected a group')
+        for key, value in own.items():
+            if key not in found:
+                raise ValueError(f'{where} lacks {key}')
+            if not isinstance(own, Counter):  # whose keys are values, such as milestones
+                _check_form(value, found[key], f'{where}: {key}')
+    elif isinstance(own, (list, tuple)):
+        if not isinstance(found, (list, tuple)) or bool(own) != bool(found):
+            raise ValueError(f'{where} is {found!r}, expected a list')
+        if len(own) != len(found) and where.endswith(('lr', 'lrs', 'params', 'param_groups', 'betas')):
+            raise ValueError(f'{where} has {len(found)} entries, expected {len(own)}')
+        for value in found:
+            _check_form(own[0], value, f'one of {where}')
+    elif _is_finite(own):
+        if not _is_finite(found):
+            raise ValueError(f'{where} is {found!r}, expected a number')
+    elif own is not None and type(own) is not type(found):
+        raise ValueError(f'{where} is {found!r}, expected {type(own).__name__}')
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < 1e300
 
 
 def _random_state(device: torch.device) -> dict[str, Any]:

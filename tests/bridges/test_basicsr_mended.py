@@ -1,5 +1,6 @@
 """What basis_blur changes in BasicSR, each change tried where it is needed."""
 
+import os
 import sys
 import types
 from collections import Counter, OrderedDict
@@ -9,6 +10,7 @@ import torch
 
 import basis_blur.plugin  # noqa: F401
 from basis_blur.bridges.basicsr import mended as compatibility
+from basis_blur.foundation import files, interrupts
 from basis_blur.foundation.errors import InputError
 
 
@@ -81,6 +83,74 @@ def test_a_state_executes_nothing(run_options, tmp_path):
         compatibility.load_resume_state(run_options)
 
 
+@pytest.mark.parametrize('older', [True, False])
+def test_a_flipped_bit_in_a_state_is_found_and_the_sentence_tells_the_way_on(run_options, tmp_path, older):
+    folder = tmp_path / run_options['path']['training_states']
+    if not older:
+        (folder / '900.state').unlink()
+    (folder / '²0.state').touch()  # a digit to Python, and not a number
+    path = folder / '1000.state'
+    content = path.read_bytes()
+    ones = torch.ones(2).numpy().tobytes()
+    path.write_bytes(content.replace(ones, b'\x01' + ones[1:], 1))
+    run_options['auto_resume'] = True
+    with pytest.raises(InputError, match='check sum of .* is wrong') as error:
+        compatibility.load_resume_state(run_options)
+    way = (
+        f'or write "path: resume_state: {folder}/900.state"'
+        if older
+        else 'there is no older one beside it: start afresh'
+    )
+    assert way in str(error.value)
+    if older:  # the first way that the sentence tells
+        path.unlink()
+        assert compatibility.load_resume_state(run_options)['iter'] == 900
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        ({'epoch': 'x'}, '"epoch" is \'x\''),
+        ({'iter': -1}, '"iter" is -1'),
+        ({'optimizers': 5}, '"optimizers" is no list'),
+        ({'schedulers': [1]}, '"schedulers" is no list'),
+        ({'validated': [1]}, '"validated" is no list'),
+        ({'scaler': 1}, '"scaler" is no group'),
+        ({'best_metric_results': {'v': {'psnr': {'val': 'x', 'iter': 1, 'better': 'higher'}}}}, 'best_metric_results'),
+        ({'best_metric_results': []}, 'best_metric_results'),
+    ],
+)
+def test_a_state_with_a_wrong_entry_is_refused(run_options, change, found):
+    path = run_options['path']['training_states'] + '/900.state'
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, **change}, path)
+    run_options['path']['resume_state'] = path
+    with pytest.raises(InputError, match='is a damaged training state') as error:
+        compatibility.load_resume_state(run_options)
+    assert found in str(error.value)
+
+
+@pytest.mark.skipif(files.fcntl is None, reason='needs POSIX file locks')
+def test_the_folder_of_a_run_belongs_to_one_process(run_options, tmp_path):
+    folder = tmp_path / 'runs' / 'a_run'
+    options = {'path': {'experiments_root': str(folder)}}
+    compatibility._lock_folder(options, 'experiments_root')
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            compatibility._Training.lock = None  # that of the parent, which was not inherited
+            compatibility._lock_folder({**options, 'rank': 1}, 'experiments_root')  # only the first process locks
+            compatibility._lock_folder(options, 'experiments_root')
+        except InputError as error:
+            code = 0 if 'give this run another "name"' in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not folder.exists()
+    compatibility._lock_folder(options, 'experiments_root')
+
+
 def test_a_state_without_its_network_is_named(run_options, tmp_path):
     (tmp_path / run_options['path']['models'] / 'net_g_900.pth').unlink()
     run_options['path']['resume_state'] = run_options['path']['training_states'] + '/900.state'
@@ -151,6 +221,32 @@ def test_a_user_mistake_deep_inside_a_script_is_a_sentence(script, capsys):
     assert 'ZeroDivisionError: a defect' in capsys.readouterr().err
 
 
+class Trained:
+    """A model in the middle of a training."""
+
+    def __init__(self):
+        self.opt = {'path': {'training_states': 'states'}, 'dist': False}
+        self.saved = []
+
+    def save(self, epoch, iteration):
+        self.saved.append((epoch, iteration))
+
+
+def test_ctrl_c_in_a_script_of_basicsr_saves_and_says_how_to_go_on(script, monkeypatch, capsys):
+    compatibility.apply()
+    model = Trained()
+    monkeypatch.setattr(compatibility._Training, 'model', model)
+    monkeypatch.setattr(compatibility._Training, 'stream', types.SimpleNamespace(epoch=2))
+    monkeypatch.setattr(compatibility._Training, 'iterations_done', 7)
+    with pytest.raises(SystemExit) as stop:
+        sys.excepthook(interrupts.SafeStop, interrupts.SafeStop(), None)
+    assert stop.value.code == 130
+    assert model.saved == [(2, 7)]
+    assert 'iteration 7 is done and saved in states; go on with the same command and --auto_resume.' in (
+        capsys.readouterr().err
+    )
+
+
 def read(monkeypatch, *arguments):
     """What BasicSR's reader, as its train.py knows it, makes of a command line."""
     import basicsr.train
@@ -195,6 +291,10 @@ def test_the_command_lines_exponents_are_numbers(tmp_path, monkeypatch):
         (FILE + 'bad: [', (), 'cannot be read as an option file: line'),
         ('- a\n', (), 'holds list, expected an option file'),
         (FILE, ('--force_yml', 'trian:x=1'), 'no section "trian". Did you mean "train"?'),
+        (FILE, ('--force_yml', 'nonsense'), "--force_yml 'nonsense' has no"),
+        (FILE, ('--force_yml', 'a=b=c'), 'has more than one "="'),
+        (FILE, ('--force_yml', 'train:"=1'), 'a key has other characters'),
+        (FILE, ('--force_yml', 'name:x:y=1'), 'no section "name"'),
         (FILE, ('--force_yml', 'train:x=[1'), '--force_yml: [1 cannot be read as a list'),
         (None, (), 'No such file or directory'),
     ],

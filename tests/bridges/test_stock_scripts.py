@@ -6,7 +6,9 @@ Each run is a process of its own that imports all of BasicSR, so there are few o
 
 import importlib.util
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 
 from basis_blur.bridges import torchvision_shim
 from basis_blur.bridges.basicsr import hook as basicsr_hook
+from basis_blur.foundation.errors import InputError
 
 PLUGIN_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded\n'
 OPTIONS = """
@@ -91,15 +94,19 @@ def tree(tmp_path_factory):
     return root
 
 
-def run(tree, way, *command):
-    """Run a command in the tree with the plugin loaded by 'hook' only or by the 'line' of the option file only."""
-    environment = {
+def environment(tree, way):
+    """The variables with which Python in the tree loads the plugin by 'hook' only or by the 'line' only."""
+    return {
         **os.environ,
         'BASIS_BLUR_HOOK': 'off',
         'OMP_NUM_THREADS': '1',
         'PYTHONPATH': os.pathsep.join(['.', str(tree / ('hook' if way == 'hook' else 'suited'))]),
     }
-    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def run(tree, way, *command):
+    """Run a command in the tree with the plugin loaded by 'hook' only or by the 'line' of the option file only."""
+    return subprocess.run(command, cwd=tree, env=environment(tree, way), capture_output=True, text=True, check=False)
 
 
 TRAIN = (sys.executable, 'basicsr/train.py', '-opt')
@@ -147,3 +154,24 @@ def test_a_mistake_stops_before_a_folder_is_made(tree):
     )
     assert 'Traceback' not in done.stderr
     assert not (tree / 'runs/bad').exists()
+
+
+def test_ctrl_c_saves_the_state_and_the_folder_is_locked_until_then(tree):
+    import basis_blur.plugin  # noqa: F401
+    from basis_blur.bridges.basicsr import mended
+
+    changes = ('name=stopped', 'path:experiments_root=runs/stopped', 'train:total_iter=1000000',
+               'logger:save_checkpoint_freq=1000000')  # fmt: skip
+    command = (*TRAIN, 'options_with_line.yml', '--force_yml', *changes)
+    running = subprocess.Popen(command, cwd=tree, env=environment(tree, 'line'), stderr=subprocess.PIPE, text=True)
+    for line in running.stderr:
+        if 'iter:       3' in line:
+            break
+    with pytest.raises(InputError, match='another process is at work in .*stopped'):
+        mended._lock_folder({'path': {'experiments_root': str(tree / 'runs/stopped')}}, 'experiments_root')
+    running.send_signal(signal.SIGINT)
+    rest = running.communicate()[1]
+    assert running.returncode == 130, rest
+    assert 'Traceback' not in rest
+    found = re.search(r'basis_blur: interrupted; iteration (\d+) is done and saved in', rest)
+    assert (tree / 'runs/stopped/training_states' / f'{found[1]}.state').is_file()

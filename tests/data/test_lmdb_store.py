@@ -13,6 +13,7 @@ import pytest
 
 from basis_blur.data import lmdb_store
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
+from basis_blur.foundation import files
 from basis_blur.foundation.errors import InputError
 
 PARAMETERS = {'size': 3, 'name': 'a'}
@@ -139,7 +140,7 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path):
         LmdbWriter(tmp_path / 'a.lmdb', PARAMETERS)
 
 
-@pytest.mark.skipif(lmdb_store.fcntl is None, reason='needs POSIX file locks')
+@pytest.mark.skipif(files.fcntl is None, reason='needs POSIX file locks')
 def test_two_processes_do_not_fill_one_folder(tmp_path):
     code = f'import sys; from basis_blur.data.lmdb_store import LmdbWriter; LmdbWriter(sys.argv[1], {PARAMETERS!r})'
     with LmdbWriter(tmp_path / 'a.lmdb', PARAMETERS):

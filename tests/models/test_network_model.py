@@ -306,6 +306,31 @@ def test_a_state_of_another_optimiser_is_refused(options, build):
         build(opt).resume_training(state)
 
 
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (lambda state: state['optimizers'][0]['state'][0].update(exp_avg=torch.zeros(5)), r'exp_avg of .* is \(5,\)'),
+        (lambda state: state['optimizers'][0]['state'][0].pop('exp_avg_sq'), 'has no exp_avg_sq'),
+        (lambda state: state['optimizers'][0]['param_groups'][0].update(lr='x'), "lr is 'x', expected a number"),
+        (lambda state: state['optimizers'][0]['param_groups'][0].pop('betas'), 'betas'),
+        (lambda state: state['schedulers'][0].update(last_epoch=None), 'last_epoch is None'),
+        (lambda state: state['schedulers'][0].update(base_lrs=[]), r'base_lrs is \[\]'),
+        (lambda state: state['random'][0].update(torch=torch.zeros(3, dtype=torch.uint8)), 'random generators'),
+        (lambda state: state.update(random=5), 'random generators'),
+    ],
+)
+def test_a_state_that_is_wrong_within_is_refused_before_the_first_step(options, build, batches, train, change, found):
+    opt = options()
+    model = build(opt)
+    train(model, batches(), 1, 1)
+    model.save(0, 1)
+    state = load_state(opt, 1)
+    build(opt).resume_training(copy.deepcopy(state))
+    change(state)
+    with pytest.raises(InputError, match=found):
+        build(opt).resume_training(state)
+
+
 class Photos:
     """A validation set whose photos are 0, 1, 2, ... everywhere."""
 
@@ -338,6 +363,31 @@ def test_scores_are_averaged_and_the_best_is_kept_over_a_resume(options, build):
     resumed = build(opt)
     resumed.resume_training(load_state(opt, 20))
     assert resumed.best_metric_results == {'held_out': {'level': {'better': 'higher', 'val': 1.5, 'iter': 10}}}
+
+
+@pytest.mark.parametrize(
+    ('scores', 'mean'), [([1.0, float('inf'), 3.0], 2.0), ([float('inf')] * 2, float('inf')), ([1.0, 2.0], 1.5)]
+)
+def test_a_photo_that_is_its_truth_does_not_make_the_mean_infinite(scores, mean):
+    assert network_model.mean_score(scores) == mean
+    assert network_model.mean_score([*scores, float('nan')]) != mean  # it says that a photo has no score
+
+
+def test_the_best_score_moves_on_from_one_that_was_no_number(options, build, caplog):
+    model = build(options())
+
+    def best_after(*scores):
+        model._conclude([{'psnr': score} for score in scores], 'v', 1, None)
+        return model.best_metric_results['v'].get('psnr', {}).get('val')
+
+    infinite, nan = float('inf'), float('nan')
+    assert [best_after(nan), best_after(infinite), best_after(20.0)] == [None, None, 20.0]
+    with caplog.at_level(logging.INFO, 'basicsr'):
+        logging.getLogger('basicsr').propagate = True
+        assert best_after(21.0, infinite) == 21.0
+    assert 'psnr 21 (without 1 photos that it is infinite for)' in caplog.text
+    model.best_metric_results = {'v': {'psnr': {'better': 'higher', 'val': infinite, 'iter': 1}}}  # of a former version
+    assert [best_after(5.0), best_after(nan), best_after(4.0)] == [5.0, 5.0, 5.0]
 
 
 def test_the_last_validation_is_at_the_last_iteration(options, build):

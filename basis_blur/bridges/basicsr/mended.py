@@ -12,14 +12,14 @@ plugin was loaded:
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
 import math
+import multiprocessing
 import os
-import pickle
 import sys
 import types
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +34,12 @@ import torch
 import yaml
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import check_resume, get_root_logger
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
 from basis_blur.bridges.basicsr import data_sets
 from basis_blur.bridges.basicsr.data_check import mended_build_dataset, open_data
+from basis_blur.bridges.basicsr.names import is_ours
 from basis_blur.bridges.basicsr.option_check import (
     OptionLoader,
     apply_overrides,
@@ -46,10 +48,11 @@ from basis_blur.bridges.basicsr.option_check import (
     read_option_file,
     value_of_text,
 )
+from basis_blur.bridges.basicsr.training_state import iteration_of, read_state, states_in
 from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.foundation.files import check_is_file, remove_partials
+from basis_blur.foundation.files import hold_lock, remove_partials
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
 
@@ -139,8 +142,10 @@ def _parse_options(original: Callable) -> Callable:
             opt, args = original(root_path, is_train=is_train)
         except InputError as error:  # of a value of --force_yml
             stop(error)
-        except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-            _blame_option_file(sys.argv, is_train)
+        except (
+            OSError, ValueError, LookupError, TypeError, AttributeError, NameError, SyntaxError, yaml.YAMLError,
+        ):  # fmt: skip
+            _blame_option_file(sys.argv, is_train)  # or a value of --force_yml
             raise
         prepare(opt, is_train)
         return opt, args
@@ -216,7 +221,7 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     if path is None:
         return None
     opt['path']['resume_state'] = str(path)
-    state = _read_state(path)
+    state = read_state(path)
     if opt['auto_resume'] and opt.get('rank', 0) == 0:
         for name in ('models', 'training_states'):
             remove_partials(opt['path'][name])
@@ -231,22 +236,7 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _newest_state(folder: Path) -> Path | None:
-    states = [path for path in folder.glob('*.state') if path.stem.isdigit()]
-    return max(states, key=lambda path: int(path.stem), default=None)
-
-
-def _read_state(path: str | Path) -> dict[str, Any]:
-    check_is_file(path)
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f'the training state {path} does not exist; correct "path: resume_state".') from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        reason = (str(error).strip().splitlines() or ['it is empty'])[0]
-        raise InputError(f'{path} cannot be read as a training state ({reason}); resume from an older one.') from error
-    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
-        raise InputError(f'{path} is not a training state; name an ITERATION.state from the folder training_states.')
-    return state
+    return max(states_in(folder), key=iteration_of, default=None)
 
 
 class _Training:
@@ -258,6 +248,9 @@ class _Training:
     tb_logger: Any = None
     model: BaseModel | None = None
     iterations_done = 0
+    lock: Any = None  # of the run's folder, held as long as the process lives
+    # Shared with the workers of the loaders: whether this process has come to its end.
+    ends = multiprocessing.RawValue('b', 0)
 
 
 # Why build_dataloader: the original's workers repeat their random numbers in each epoch, and a resumed run begins the
@@ -273,7 +266,7 @@ def _build_dataloader(original: Callable) -> Callable:
         loader = original(SeededDataset(dataset), dataset_opt, num_gpu=num_gpu, dist=dist, sampler=stream, seed=seed)
         # Else each epoch would take a number from torch's own generator, and a resumed run one more than another.
         loader.generator = torch.Generator().manual_seed(seed)
-        loader.worker_init_fn = functools.partial(_begin_worker, then=loader.worker_init_fn)
+        loader.worker_init_fn = functools.partial(_begin_worker, then=loader.worker_init_fn, ends=_Training.ends)
         _Training.stream, _Training.model = stream, None
         if _Training.resumed is not None:
             _skip_what_was_seen(stream, loader, _Training.resumed['epoch'], _Training.resumed['iter'])
@@ -314,8 +307,8 @@ def last_epoch(batches: int, iterations: int, epoch: int = 0, done: int = 0) -> 
     return epoch + math.ceil(max(remaining, 0) / batches)
 
 
-def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
-    interrupts.leave_to_parent()
+def _begin_worker(worker_id: int, then: Callable[[int], None] | None, ends: Any) -> None:
+    interrupts.leave_to_parent(ends)
     if then is not None:
         then(worker_id)
 
@@ -386,15 +379,32 @@ def saving_on_interrupts() -> Iterator[None]:
         with interrupts.deferred():
             yield
     except interrupts.SafeStop as stop:
-        model, stream = _Training.model, _Training.stream
-        # A stop in a validation comes after the step of that iteration.
-        done = max(_Training.iterations_done, getattr(model, 'iterations_done', 0))
-        if model is None or stream is None or not done:
-            stop.remark = 'no iteration was done yet, so nothing is saved'
-            raise
-        model.save(stream.epoch, done)
-        stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
+        _save_at(stop)
         raise
+    finally:
+        _let_workers_end()
+
+
+def _save_at(stop: interrupts.SafeStop) -> None:
+    """Save the state that a training has reached, and say so in the remark of `stop`."""
+    model, stream = _Training.model, _Training.stream
+    # A stop in a validation comes after the step of that iteration.
+    done = max(_Training.iterations_done, getattr(model, 'iterations_done', 0))
+    if model is None or stream is None or not done:
+        stop.remark = 'no iteration was done yet, so nothing is saved'
+        return
+    model.save(stream.epoch, done)
+    stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
+
+
+@atexit.register
+def _let_workers_end() -> None:
+    """Tell the workers of loaders to obey at once when they are asked to end, which Python does at its exit.
+
+    Otherwise they would wait for this process to finish a step, and this process for them. Registered after
+    multiprocessing was imported, so that it is called before that ends its children.
+    """
+    _Training.ends.value = 1
 
 
 # Why these two: the original thread dies of an error in the data and the training waits for ever for its next batch.
@@ -453,18 +463,47 @@ def _check_and_load_state(original: Callable) -> Callable:
     def load_and_check(opt):
         prepare(opt, is_train=True)
         try:
+            _lock_folder(opt, 'experiments_root')
             _Training.resumed = load_resume_state(opt)
-            _Training.validations.clear()
-            return _Training.resumed
-        except InputError as error:
+        except (InputError, OSError) as error:
             stop(error)
+        _Training.validations.clear()
+        _Training.ends.value = 0
+        if is_ours(MODEL_REGISTRY.get(opt['model_type'])):
+            interrupts.defer_from_now_on()  # in a script of BasicSR, which leaves room for no `saving_on_interrupts`
+        return _Training.resumed
 
     return load_and_check
+
+
+def _lock_folder(opt: dict[str, Any], key: str) -> None:
+    """Keep other processes from a run of the same name: they would move the folder away, or mix their files with it.
+
+    The lock is beside the folder, which BasicSR moves away if it is there already.
+
+    Raises:
+        InputError: a run of that name is under way.
+    """
+    folder = opt.get('path', {}).get(key)
+    if folder is None or opt.get('rank', 0) != 0:
+        return
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if _Training.lock is not None:
+        _Training.lock.close()
+    _Training.lock = hold_lock(
+        folder.with_name(f'.{folder.name}.lock'),
+        f'another process is at work in {folder}; wait until it ends, or give this run another "name".',
+    )
 
 
 def _check_and_make_folders(original: Callable) -> Callable:
     def check_and_make_folders(opt):
         prepare(opt, is_train=False)
+        try:
+            _lock_folder(opt, 'results_root')
+        except (InputError, OSError) as error:
+            stop(error)
         _make_folders(original)(opt)
 
     return check_and_make_folders
@@ -489,6 +528,13 @@ def _say_user_mistakes(original: Callable) -> Callable:
         if isinstance(error, (InputError, OSError)):
             print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
             raise SystemExit(2)  # Python takes this as the exit code of the process.
+        if isinstance(error, interrupts.Interrupted):
+            if isinstance(error, interrupts.SafeStop):
+                _save_at(error)
+                error.remark += '; go on with the same command and --auto_resume'
+            if os.environ.get('RANK', '0') == '0':
+                print(f'\nbasis_blur: interrupted; {error.remark}.'.replace('; .', '.'), file=sys.stderr, flush=True)
+            raise SystemExit(error.exit_code)
         original(kind, error, traceback)
 
     return hook

@@ -222,6 +222,11 @@ def apply_overrides(opt: MutableMapping[str, Any], entries: list[str] | None) ->
         keys, found, value = entry.partition('=')
         if not found:
             raise InputError(f'--force_yml {entry!r} has no "=", expected SECTION:KEY=VALUE.')
+        if '=' in value:
+            raise InputError(
+                f'--force_yml {entry!r} has more than one "=", which BasicSR cannot read; change the option '
+                'file instead.'
+            )
         *sections, last = keys.strip().split(':')
         # BasicSR makes Python code of the keys, and runs it.
         if not all(re.fullmatch(r'[\w .-]+', name) for name in (*sections, last)):
