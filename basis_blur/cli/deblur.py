@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
 second network makes one photo (--method rl), or by a network that restores photos with the kernels it
-estimates (--method ufpnet).
+estimates (--method ufpnet). --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, to compare
+with: 30 iterations, no second network. Photos of the Koehler set are in linear light: give --gamma 1.
 
 IMG is a photo (PNG, JPEG, TIFF; 8 or 16 bits; gray, colour, with alpha) or a folder of photos, whose sub-folders are
 not looked into. OUT is a file, or a folder in which photos keep their names. Bit depth, alpha, ICC profile and EXIF
@@ -39,8 +40,9 @@ In a folder, a photo that cannot be used is reported and the others are done; th
 left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
-METHODS = ('rl', 'ufpnet')
-WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}  # of a method, unless told
+METHODS = ('rl', 'rl-c21', 'ufpnet')
+# Of a method, unless told.
+WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
 MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
@@ -58,7 +60,7 @@ class Task(NamedTuple):
 
     def outputs(self, save_kernels: bool, method: str = 'rl') -> list[Path]:
         """All files that will be written."""
-        extra = {'rl': [self.kernels, self.kernel_picture], 'ufpnet': [self.kernel_picture, self.sigma_picture]}[method]
+        extra = [self.kernel_picture, self.sigma_picture] if method == 'ufpnet' else [self.kernels, self.kernel_picture]
         return [self.result, *(extra if save_kernels else [])]
 
 
@@ -172,8 +174,8 @@ def run(args: argparse.Namespace) -> int:
 
     failures = 0
     with estimation.plain_warnings(COMMAND):
-        if args.method == 'rl':
-            deblurrer = estimation.deblurrer(args, args.kernels, **removal_of(args))
+        if args.method != 'ufpnet':
+            deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
             method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, save_kernels=args.save_kernels)
         else:
             method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
@@ -194,10 +196,14 @@ def run(args: argparse.Namespace) -> int:
 
 def check_method(args: argparse.Namespace) -> None:
     """Raise InputError if an option is given that means nothing for the method."""
-    useless = {'rl': ('tile',), 'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at')}[args.method]
+    useless = {
+        'rl': ('tile',),
+        'rl-c21': ('tile', 'fusion'),
+        'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at'),
+    }[args.method]
     for name in useless:
         if getattr(args, name) is not None:
-            other = METHODS[1 - METHODS.index(args.method)]
+            other = 'rl' if name == 'fusion' or args.method == 'ufpnet' else 'ufpnet'
             option = name.replace('_', '-')
             raise InputError(f'--{option} means nothing to --method {args.method}; leave it out, or take {other}.')
     if args.kernels is not None and args.estimate_at is not None:

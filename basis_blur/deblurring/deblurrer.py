@@ -43,12 +43,14 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import check_larger_than_kernel
 from basis_blur.photos.kinds import Given, take
+from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.settings import ESTIMATED_BLUR, Removal, check_strength, step_towards
 from basis_blur.weights.checkpoints import load_network
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'basis_kpn', 'iterate_fusion'
+METHODS = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
 FIELD_NETWORKS = ('BasisKPN', 'CorrelationKPN')
 
 
@@ -191,6 +193,7 @@ class Deblurrer:
         kernels: str | os.PathLike | BlurField | None = None,
         fusion: str | os.PathLike | bool | None = None,
         estimate_at: str = 'auto',
+        method: str = 'rl',
         device: torch.device | str = 'cpu',
         **settings,
     ) -> Deblurrer:
@@ -202,6 +205,8 @@ class Deblurrer:
             fusion: file or name of an IterateFusion, which is then used; False for none; by default the shipped one,
                 where the blur is estimated by the shipped network.
             estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
+            method: 'rl' removes the blur as `basis_blur.deblur` does; 'rl-c21' as [C21] prints it, to compare with: 30
+                iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.
             settings: the fields of `DeblurSettings`, such as gamma or strength.
 
@@ -218,6 +223,14 @@ class Deblurrer:
             wanted, file = fusion, DEFAULT_FUSION if fusion else None
         else:
             wanted, file = None if fusion is None else True, fusion
+        if method not in METHODS:
+            raise ValueError(f'method is {method!r}, expected one of {", ".join(METHODS)}.')
+        if method == as_printed.METHOD:
+            if wanted:
+                raise ValueError(f'a fusion is given beside the method {method!r}, which uses none; leave one out.')
+            settings = {key: value for key, value in settings.items() if value is not None}
+            usual = {'iterations': as_printed.REMOVAL.iterations, 'strength': as_printed.REMOVAL.strength}
+            settings = {**usual, **settings}
         chosen = DeblurSettings(**settings, fusion=wanted)
         weights = DEFAULT_WEIGHTS if weights is None else weights
         if kernels is not None:
@@ -231,7 +244,7 @@ class Deblurrer:
         if file is None and wanted is None and knows_fusion and chosen.iterations is None:
             file = DEFAULT_FUSION
         network = None if file is None else load_network(file, device, expect='IterateFusion')
-        return cls(estimator, chosen, network, device=device)
+        return cls(estimator, chosen, network, METHODS[method], device=device)
 
     def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred:
         """Return the sharp photo, of the kind that was given.

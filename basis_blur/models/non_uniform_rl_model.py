@@ -24,19 +24,25 @@ from basis_blur.foundation.options import Option, OptionError, options_of, read_
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.photos.pictures import draw_kernel_grid, write_picture
+from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur
+from basis_blur.restoration.settings import step_towards
 from basis_blur.weights.checkpoints import load_fusion
 
-RL_OPTIONS = {key: options_of(deblur)[key] for key in ('iterations', 'strength', 'tv_weight')}
+RL_OPTIONS = {
+    **{key: options_of(deblur)[key] for key in ('iterations', 'strength', 'tv_weight')},
+    'method': Option((str,), 'rl', choices=('rl', as_printed.METHOD)),
+}
 
 
 class NonUniformRLModel(NetworkModel):
     """BasicSR model that tests a network for blur fields by the photos restored with it.
 
-    Options in `val`: `gamma` of the photos; `rl`, settings of `deblur`, which has its own defaults; `metrics`,
-    BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo and the kernel grid drawn over
-    the blurred one; `kernels` writes the field as npz; `suffix` of the files' names, else the name of the test. In
-    `path`: `pretrain_fusion`, weights of an IterateFusion, a file or "iterate_fusion", which `deblur` is to use.
+    Options in `val`: `gamma` of the photos, 1 for the Koehler set; `rl`, settings of `deblur`, which has its own
+    defaults, and with `method: rl-c21` of the restoration as [C21] prints it; `metrics`, BasicSR's, between the
+    restored photo and `gt`; `save_img` writes the restored photo and the kernel grid drawn over the blurred one;
+    `kernels` writes the field as npz; `suffix` of the files' names, else the name of the test. In `path`:
+    `pretrain_fusion`, weights of an IterateFusion, a file or "iterate_fusion", which `deblur` is to use.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -62,11 +68,14 @@ class NonUniformRLModel(NetworkModel):
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')
         super().__init__(opt)
         self.solver = read_options(self.val_options['rl'] or {}, RL_OPTIONS, 'val: rl')
+        self.method = self.solver.pop('method')
         self.fusion = load_fusion(self.read_section('path')['pretrain_fusion'], self.device)
         if self.fusion is not None and self.solver['iterations'] is not None:
             raise OptionError(
                 'val: rl: "iterations" means nothing with "path: pretrain_fusion", which says how many it needs.'
             )
+        if self.fusion is not None and self.method == as_printed.METHOD:
+            raise OptionError(f'val: rl: the method "{self.method}" makes no use of "path: pretrain_fusion".')
         if opt['path'].get('pretrain_network_g') is None:
             get_root_logger().warning(
                 'No weights are named in "path: pretrain_network_g"; the network is untrained and its blur arbitrary.'
@@ -100,7 +109,21 @@ class NonUniformRLModel(NetworkModel):
         gamma = self.val_options['gamma']
         with torch.no_grad():
             field = estimate_blur(self.best_net, photo, gamma)
+            if self.method == as_printed.METHOD:
+                return field, self._as_printed(photo, field, gamma)
             return field, deblur(photo, field, gamma, **self.solver, fusion=self.fusion)
+
+    def _as_printed(self, photo: Tensor, field: BlurField, gamma: float) -> Tensor:
+        usual = as_printed.REMOVAL
+        iterations, strength = self.solver['iterations'], self.solver['strength']
+        restored = as_printed.deblur_as_printed(
+            photo,
+            field,
+            (usual.iterations if iterations is None else iterations,),
+            gamma,
+            tv_weight=self.solver['tv_weight'],
+        )
+        return step_towards(restored, photo, usual.strength if strength is None else strength)
 
     def _score(self, restored: Tensor, data: Mapping[str, Any]) -> dict[str, float]:
         metrics = self.val_options['metrics']

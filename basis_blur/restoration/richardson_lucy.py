@@ -1,16 +1,19 @@
 """Richardson-Lucy deconvolution with a blur that differs from pixel to pixel  [C21, Eq. 9, App. B].
 
-    u <- u * H'(v / H u) / (H' 1 + lambda grad TV(u))
+    g = H'(1 - (v + c) / (H u + c)) + lambda D'(w D u)             gradient of what is minimised; w, D as in TV
+    u <- max(u - g / (H' 1 / (u + c) + 8 lambda w), 0)             the step without acceleration
 
-It climbs the likelihood of Poisson noise, and keeps light positive. [C21] assumes H' 1 = 1; with a non-uniform field
-it is 0.3 to 1.7, so it is computed. Differs from the paper further in:
+It climbs the likelihood of Poisson noise, and keeps light positive. Without TV and with c = 0 the step is that of
+Richardson and Lucy,  u <- u H'(v / H u) / H' 1.  [C21] assumes H' 1 = 1; with a non-uniform field it is 0.3 to 1.7, so
+it is computed. TV is minimised with the data term, where [C21, Eq. 14] divides the step of the data term by
+1 + lambda grad TV(u), one step late; `as_printed` has that. Differs from the paper further in:
 
 1. The unknown border is part of the solution: u lives on the scene, H maps it to the photo, and pixels outside the
    photo, which H' 1 hardly reaches, stay near the start.
 2. Accelerated (Kaufman, "Implementing and accelerating the EM algorithm for positron emission tomography", IEEE TMI,
-   1987). Written as u - D g, with the gradient g of the negative log-likelihood and TV, and D = u / H' 1, the update
-   above is a step downhill of fixed length. Successive steps are made conjugate and their length is that of the
-   lowest point; since H is linear, H of the new u is known without a further product. Six steps do what twenty did.
+   1987). The step above goes downhill by a fixed length. Successive steps are made conjugate and their length is that
+   of the lowest point; since H is linear, H of the new u is known without a further product. Six steps do what twenty
+   did.
 3. An `offset` c is added to v and H u in the ratio: noise that does not vanish in the dark has this likelihood.
 4. Saturation (see `basis_blur.restoration.saturation`) costs nothing where nothing is saturated.
 """

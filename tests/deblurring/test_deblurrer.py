@@ -15,6 +15,7 @@ from basis_blur.estimation.estimate import Doubt, Estimate
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.image_io import Photo, read_photo, write_photo
+from basis_blur.restoration.as_printed import deblur_as_printed
 from basis_blur.restoration.settings import ESTIMATED_BLUR, TRUE_BLUR, Removal
 from basis_blur.weights.checkpoints import save_network
 
@@ -91,6 +92,27 @@ def test_a_known_blur_is_removed_as_deblur_does(tmp_path):
     expected = bb.deblur(photo, field_of(), gamma=1.8)
     for kernels in (field_of(), tmp_path / 'field.npz'):
         assert torch.equal(Deblurrer.pretrained(kernels=kernels, gamma=1.8)(photo).photo, expected)
+
+
+@pytest.mark.parametrize('settings', [{}, {'iterations': 4, 'strength': 0.5, 'tv_weight': 0.01}])
+def test_a_blur_is_removed_as_printed_if_that_is_asked_for(tmp_path, settings):
+    photo = torch.rand(1, 3, 20, 24)
+    found = Deblurrer.pretrained(kernels=field_of(), method='rl-c21', gamma=1.0, **settings)(photo).photo
+    iterations = (settings.get('iterations', 30),)
+    printed = deblur_as_printed(photo, field_of(), iterations, 1.0, tv_weight=settings.get('tv_weight'))
+    torch.testing.assert_close(found, torch.lerp(photo, printed, settings.get('strength', 1.0)))
+
+
+def test_what_the_printed_restoration_has_no_use_for_is_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match='fusion is given beside'):
+        Deblurrer.pretrained(kernels=field_of(), method='rl-c21', fusion=True)
+    with pytest.raises(ValueError, match="method is 'osl', expected one of rl, rl-c21"):
+        Deblurrer.pretrained(kernels=field_of(), method='osl')
+    write_photo(tmp_path / 'a.png', torch.rand(1, 3, 40, 40))
+    command = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--method', 'rl-c21']
+    assert main([*command, '--fusion', 'x.safetensors']) == 2
+    assert '--fusion means nothing to --method rl-c21; leave it out, or take rl.' in capsys.readouterr().err
+    assert main([*command, '--iterations', '1']) == 0
 
 
 def test_an_estimate_is_removed_as_deblur_does(tmp_path):

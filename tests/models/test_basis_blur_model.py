@@ -20,6 +20,7 @@ from basis_blur.foundation.options import OptionError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.basis_blur_model import BasisBlurModel
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel
+from basis_blur.restoration.as_printed import deblur_as_printed
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network
 
@@ -308,6 +309,15 @@ def test_a_fusion_makes_the_restored_photo(tester, tmp_path):
 def test_the_solvers_options_are_checked(tester):
     with pytest.raises(OptionError, match=r'val: rl has the unknown key "iteration".*"iterations"'):
         tester(rl={'iteration': 3})
+
+
+def test_photos_are_restored_as_printed_if_that_is_asked_for(tester, weights):
+    photo = torch.rand(1, 3, 40, 40)
+    field = estimate_blur(weights[0], photo, gamma=1.0)
+    for rl, iterations, strength in (({}, 30, 1.0), ({'iterations': 2, 'strength': 0.5}, 2, 0.5)):
+        found = tester(gamma=1.0, rl={'method': 'rl-c21', **rl}).restore(photo)[1]
+        printed = deblur_as_printed(photo, field, (iterations,), 1.0)
+        torch.testing.assert_close(found, torch.lerp(photo, printed, strength), rtol=1e-4, atol=1e-5)
 
 
 def test_restoring_is_no_training(options):
