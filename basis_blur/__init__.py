@@ -15,6 +15,7 @@ __version__ = '0.1.0'
 
 _HOME = {
     'Deblurrer': 'deblurring.deblurrer',
+    'NetworkDeblurrer': 'deblurring.network_deblurrer',
     'DeblurSettings': 'deblurring.deblurrer',
     'Estimate': 'estimation.estimate',
     'Removal': 'restoration.settings',

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 import basis_blur as bb
+from basis_blur.deblurring.deblurrer import Deblurred
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.photos.image_io import read_photo, write_photo
@@ -44,6 +45,7 @@ VALIDATION_PHOTOS = ('chelsea.png',)
 BLURRED_PHOTO = 'clock_motion.png'
 SHARP_PHOTO = 'coffee.png'
 KERNELS = 4000
+KERNEL_SIZE = 33  # side of the kernels that blur the coffee, pixels
 HELD_OUT_SEED = 1  # the training kernels are those of seed 0
 
 
@@ -59,10 +61,10 @@ def main() -> int:
         weights = train()
         step('3/3  Estimating and removing the blur of photos it has not seen')
         lines = [
-            f'{name}: {restore(net, fusion, args.output / folder)}'
-            for name, net, fusion, folder in (
-                ('Networks in the box', bb.load_network('basis_kpn'), bb.load_network('iterate_fusion'), ''),
-                ('Network trained here', bb.load_network(weights), None, 'trained_here'),
+            f'{name}: {restore(deblurrer, args.output / folder)}'
+            for name, deblurrer, folder in (
+                ('Shipped networks', bb.Deblurrer.pretrained(), ''),
+                ('Network trained here', bb.Deblurrer.pretrained(weights), 'trained_here'),
             )
         ]
     except subprocess.CalledProcessError as error:
@@ -103,14 +105,13 @@ def train() -> Path:
     return ROOT / 'experiments' / OPTIONS.stem / 'models' / 'net_g_latest.pth'
 
 
-def restore(net: torch.nn.Module, fusion: torch.nn.Module | None, output: Path) -> str:
+def restore(deblurrer: bb.Deblurrer, output: Path) -> str:
     """Write the pictures, and return the line of scores that is also written."""
-    clock = read_photo(PHOTOS / BLURRED_PHOTO).pixels
-    show(output / 'clock', clock, bb.estimate_blur(net, clock), fusion)
+    show(output / 'clock', read_photo(PHOTOS / BLURRED_PHOTO).pixels, deblurrer)
 
-    sharp, blurred, true_field = shaken(read_photo(PHOTOS / SHARP_PHOTO).pixels, net.hyper_parameters['kernel_size'])
-    field = bb.estimate_blur(net, blurred)
-    restored = show(output / 'coffee', blurred, field, fusion)
+    sharp, blurred, true_field = shaken(read_photo(PHOTOS / SHARP_PHOTO).pixels, KERNEL_SIZE)
+    result = show(output / 'coffee', blurred, deblurrer)
+    field, restored = result.field, result.photo
     with_true_kernels = bb.deblur(blurred, true_field)
     write_photo(output / 'coffee' / 'restored_with_true_kernels.png', with_true_kernels)
     write_picture(output / 'coffee' / 'true_kernel_grid.png', draw_kernel_grid(blurred, true_field))
@@ -158,15 +159,15 @@ def no_blur(field: bb.BlurField) -> bb.BlurField:
     return bb.BlurField(kernel, torch.ones(1, 1, *field.image_size))
 
 
-def show(folder: Path, photo: Tensor, field: bb.BlurField, fusion: torch.nn.Module | None) -> Tensor:
+def show(folder: Path, photo: Tensor, deblurrer: bb.Deblurrer) -> Deblurred:
     """Restore a photo and write the pictures of it."""
-    restored = bb.deblur(photo, field, fusion=fusion)
+    result = deblurrer(photo)
     write_photo(folder / 'blurred.png', photo)
-    write_photo(folder / 'restored.png', restored)
-    write_picture(folder / 'kernel_grid.png', draw_kernel_grid(photo, field))
-    write_picture(folder / 'basis_and_mixing.png', draw_basis_montage(field))
-    write_picture(folder / 'before_after.png', draw_side_by_side({'blurred': photo, 'restored': restored}))
-    return restored
+    write_photo(folder / 'restored.png', result.photo)
+    write_picture(folder / 'kernel_grid.png', draw_kernel_grid(photo, result.field))
+    write_picture(folder / 'basis_and_mixing.png', draw_basis_montage(result.field))
+    write_picture(folder / 'before_after.png', draw_side_by_side({'blurred': photo, 'restored': result.photo}))
+    return result
 
 
 if __name__ == '__main__':

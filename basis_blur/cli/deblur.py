@@ -16,12 +16,12 @@ from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import real_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from basis_blur.archs.ufpnet_arch import Restored
     from basis_blur.deblurring.deblurrer import Deblurrer
+    from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
     from basis_blur.photos.image_io import Photo
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
@@ -45,7 +45,6 @@ METHODS = ('rl', 'rl-c21', 'ufpnet')
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
-MOST_KERNELS = 256  # a side, that are kept of a photo for drawing
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
 
 
@@ -178,7 +177,8 @@ def run(args: argparse.Namespace) -> int:
             deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
             method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, save_kernels=args.save_kernels)
         else:
-            method = functools.partial(by_network, net=estimation.network(args, 'UFPNet'), args=args)
+            deblurrer = estimation.network_deblurrer(args, refine=args.refine or 0, tile=args.tile)
+            method = functools.partial(by_network, deblurrer=deblurrer, save_kernels=args.save_kernels)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
             try:
                 line = deblur_photo(task, method)
@@ -247,14 +247,11 @@ def removal_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, save_kernels: bool) -> Tensor:
     """Return the sharp photo; say what is to be said of it, and write the blur field if it is wanted."""
-    from tqdm import tqdm
-
     from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 
     with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
         result = deblurrer(photo, progress=progress)
-    for note in result.notes:
-        tqdm.write(f'{task.photo}: {note}')
+    tell_notes(task.photo, result.notes)
     estimation.tell_doubts(task.photo, result.doubts)
     if save_kernels:
         result.field.save(task.kernels)
@@ -262,91 +259,26 @@ def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, save_kern
     return result.pixels
 
 
-def by_network(task: Task, photo: Photo, net: nn.Module, args: argparse.Namespace) -> Tensor:
+def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, save_kernels: bool) -> Tensor:
     """Return the photo as a UFPNet restores it; write its kernels and their uncertainty if they are wanted."""
-    from tqdm import tqdm
-
-    from basis_blur.deblurring.restoring import restore
     from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, write_picture
 
-    pixels = photo.pixels.to(next(net.parameters()).device)
-    if args.refine:
-        return _restored_by_refined_codes(task, photo, pixels, net, args)
-    with tqdm(unit='tile', desc=task.photo.name, leave=False, disable=None) as bar:
-
-        def show(number: int, total: int) -> None:
-            bar.total = total
-            bar.update(number - bar.n)
-
-        found = _Kernels(photo.pixels.shape[-2:]) if args.save_kernels else None
-        sharp = restore(net, pixels, args.tile, callback=show, watch=None if found is None else found.look)
-    if found is not None:
-        if found.kernels is None:
-            raise InputError(f'{args.weights} was trained without kernels; leave out --save-kernels.')
-        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, found))
-        write_picture(task.sigma_picture, draw_sigma(found.sigma))
-    return sharp
+    with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
+        result = deblurrer(photo, keep_kernels=save_kernels, progress=progress)
+    tell_notes(task.photo, result.notes)
+    if save_kernels:
+        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
+        if hasattr(result.field, 'sigma'):
+            write_picture(task.sigma_picture, draw_sigma(result.field.sigma))
+    return result.pixels
 
 
-class _Kernels:
-    """What `draw_kernel_grid` needs of the kernels of a photo: those of some of its pixels, for all would fill memory.
-
-    Args:
-        size: (H, W) of the photo.
-    """
-
-    device = 'cpu'
-
-    def __init__(self, size: tuple[int, int]):
-        self.image_size = tuple(size)
-        self.step = max(1, max(size) // MOST_KERNELS)
-        self.kernels: Tensor | None = None  # (1, K*K, h, w), of every `step`-th row and column
-        self.sigma: Tensor | None = None
-
-    def __len__(self) -> int:
-        return 1
-
-    def look(self, window: tuple[slice, slice], result: Restored) -> None:
-        """Keep what is needed of a tile."""
-        if result.pixel_kernels is None:
-            return
-        if self.kernels is None:
-            shape = [len(range(0, side, self.step)) for side in self.image_size]
-            self.kernels = result.pixel_kernels.new_zeros(1, result.pixel_kernels.shape[1], *shape, device='cpu')
-            self.sigma = result.sigma.new_zeros(1, 1, *self.image_size, device='cpu')
-        first = [-part.start % self.step for part in window]
-        kept = result.pixel_kernels[..., first[0] :: self.step, first[1] :: self.step]
-        row, column = ((part.start + shift) // self.step for part, shift in zip(window, first, strict=True))
-        self.kernels[..., row : row + kept.shape[-2], column : column + kept.shape[-1]] = kept.cpu()
-        self.sigma[(..., *window)] = result.sigma.cpu()
-
-    def kernels_at(self, points: Tensor) -> Tensor:
-        """Return the kernels of the kept pixels next to some: (1, M, K, K)."""
-        rows, columns = (points // self.step).unbind(1)
-        kernels = self.kernels[:, :, rows, columns].mT
-        size = math.isqrt(kernels.shape[-1])
-        return kernels.unflatten(-1, (size, size))
-
-
-def _restored_by_refined_codes(
-    task: Task, photo: Photo, pixels: Tensor, net: nn.Module, args: argparse.Namespace
-) -> Tensor:
+def tell_notes(path: Path, notes: Iterable[str]) -> None:
+    """Print what is to be known of how the result was made."""
     from tqdm import tqdm
 
-    from basis_blur.estimation.refinement import refine_codes
-    from basis_blur.field.blur_field import PixelField
-    from basis_blur.photos.pictures import draw_kernel_grid, write_picture
-
-    colour = pixels.expand(-1, 3, -1, -1)
-    with tqdm(total=args.refine, unit='step', desc=f'{task.photo.name}: refining', leave=False, disable=None) as bar:
-        try:
-            found = refine_codes(net, colour, args.gamma, args.refine, lambda step, _: bar.update(step - bar.n))
-        except ValueError as error:
-            raise InputError(f'{task.photo}: {error}') from error
-    tqdm.write(f'{task.photo}: {found.sentence}')
-    if args.save_kernels:
-        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, PixelField(found.pixel_kernels.cpu())))
-    return found.image if pixels.shape[1] == 3 else found.image.mean(1, keepdim=True)
+    for note in notes:
+        tqdm.write(f'{path}: {note}')
 
 
 def _read(path: Path) -> Photo:

@@ -16,9 +16,8 @@ from basis_blur.foundation.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
-
     from basis_blur.deblurring.deblurrer import Deblurrer
+    from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
     from basis_blur.estimation.estimate import Doubt
 
 DEFAULT_WEIGHTS = 'basis_kpn'
@@ -139,21 +138,21 @@ def tell_doubts(path: Path, doubts: Iterable[Doubt]) -> None:
         warnings.warn(f'{path}: {doubt}', stacklevel=2)
 
 
-def network(args: argparse.Namespace, arch: str, weights: str | None = None) -> nn.Module:
-    """Return a network of one architecture on the device of the arguments.
+def network_deblurrer(args: argparse.Namespace, **settings) -> NetworkDeblurrer:
+    """Return the restoring network that the options ask for, on the device of the arguments.
 
     Args:
         args: the options that `add_arguments` adds.
-        arch: name of the architecture.
-        weights: file or name; by default that of --weights.
+        settings: further arguments of `NetworkDeblurrer.pretrained`.
 
     Raises:
         InputError: the weights cannot be used, or there is no such device.
         OSError: the file does not exist or cannot be read.
     """
-    from basis_blur.weights.checkpoints import load_network
+    device = _device(args.device)
+    from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
 
-    return load_network(args.weights if weights is None else weights, device=_device(args.device), expect=arch)
+    return NetworkDeblurrer.pretrained(args.weights, device=device, gamma=args.gamma, **settings)
 
 
 def _device(name: str | None) -> str:

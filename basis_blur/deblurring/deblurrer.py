@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -34,11 +34,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.deblurring.restoring import SampledKernels
 from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
 from basis_blur.estimation.estimators import KnownField, NetworkEstimator
 from basis_blur.estimation.refinement import refine_field
 from basis_blur.estimation.trust import doubts_of_result
-from basis_blur.field.blur_field import BlurField
+from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import check_larger_than_kernel
@@ -122,22 +123,20 @@ class Deblurred:
     Args:
         photo: the sharp photo, of the kind that was given; of a path, a `basis_blur.photos.image_io.Photo`.
         pixels: the same as a tensor, (N, 3 or 1, H, W); sRGB-like in [0, 1], before any rounding.
+        field: the blur that was removed, of all photos of the batch; None where it is not known.
         estimates: the blur of each photo of the batch, with its origin.
         doubts: reasons not to trust the sharp photos, of all photos of the batch.
         notes: sentences for a person about how they were made.
+        given: the blurred photo, and what it had beside its pixels.
     """
 
     photo: Any
     pixels: Tensor
+    field: BlurField | PixelField | SampledKernels | None
     estimates: tuple[Estimate, ...]
     doubts: tuple[Doubt, ...]
     notes: tuple[str, ...]
-    given: Given = dataclasses.field(repr=False)
-
-    @property
-    def field(self) -> BlurField:
-        """The blur that was removed, of all photos of the batch."""
-        return joined([each.field for each in self.estimates])
+    given: Given
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the photo to a PNG, JPEG or TIFF file, whole or not at all.
@@ -225,13 +224,7 @@ class Deblurrer:
             wanted, file = None if fusion is None else True, fusion
         if method not in METHODS:
             raise ValueError(f'method is {method!r}, expected one of {", ".join(METHODS)}.')
-        if method == as_printed.METHOD:
-            if wanted:
-                raise ValueError(f'a fusion is given beside the method {method!r}, which uses none; leave one out.')
-            settings = {key: value for key, value in settings.items() if value is not None}
-            usual = {'iterations': as_printed.REMOVAL.iterations, 'strength': as_printed.REMOVAL.strength}
-            settings = {**usual, **settings}
-        chosen = DeblurSettings(**settings, fusion=wanted)
+        chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
         weights = DEFAULT_WEIGHTS if weights is None else weights
         if kernels is not None:
             estimator: Estimator = KnownField(_one_field(kernels).to(device))
@@ -265,12 +258,13 @@ class Deblurrer:
             OSError: a file cannot be read.
         """
         given = take(photo, order)
-        with _said_of(photo):
+        with said_of(photo):
             results = [self._deblurred(one.to(self.device), progress) for one in given.pixels.split(1)]
         pixels = torch.cat([result.pixels for result in results]).to(given.pixels)
         return Deblurred(
             photo=given.back(pixels),
             pixels=pixels,
+            field=joined([result.estimate.field for result in results]),
             estimates=tuple(result.estimate for result in results),
             doubts=tuple(doubt for result in results for doubt in result.doubts),
             notes=tuple(note for result in results for note in result.estimate.notes),
@@ -287,7 +281,7 @@ class Deblurrer:
         given = take(photo, order)
         if len(given.pixels) != 1:
             raise ValueError(f'there are {len(given.pixels)} photos, expected one; estimate them one by one.')
-        with _said_of(photo):
+        with said_of(photo):
             return self.estimator(given.pixels.to(self.device), self.settings.gamma, progress)
 
     @torch.no_grad()
@@ -325,8 +319,27 @@ class Deblurrer:
         return (iterations,), removal.strength if wanted.strength is None else wanted.strength, False
 
 
+def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool) -> dict[str, Any]:
+    """Return the settings with those that a method has of its own, where they are not given.
+
+    Args:
+        method: one of `METHODS`.
+        settings: arguments of `DeblurSettings`.
+        is_fused: whether a fusion network is to make the photo.
+
+    Raises:
+        ValueError: a fusion is wanted of the restoration as [C21] prints it.
+    """
+    if method != as_printed.METHOD:
+        return dict(settings)
+    if is_fused:
+        raise ValueError(f'a fusion is given beside the method {method!r}, which uses none; leave one out.')
+    usual = {'iterations': as_printed.REMOVAL.iterations, 'strength': as_printed.REMOVAL.strength}
+    return {**usual, **{key: value for key, value in settings.items() if value is not None}}
+
+
 @contextmanager
-def _said_of(photo: Any) -> Iterator[None]:
+def said_of(photo: Any) -> Iterator[None]:
     """Begin the message of an `InputError` with the name of the file that it is about, if it is about one."""
     try:
         yield

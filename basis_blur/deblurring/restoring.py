@@ -16,6 +16,7 @@ from basis_blur.ops.memory import LEAST_TILE, with_smaller_tiles
 from basis_blur.ops.photo import check_photo
 from basis_blur.ops.windows import Feathered, Window, spread_windows, tile_windows
 
+MOST_KERNELS = 256  # number of kernels, a side, that are kept of a photo
 OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
 
 
@@ -89,6 +90,48 @@ def _overlap_of(tile: int, overlap: int | None) -> int:
 def _restored_photo(result) -> Tensor:
     image = getattr(result, 'image', result)
     return image if isinstance(image, Tensor) else image[0]
+
+
+class SampledKernels:
+    """The kernels of some pixels of a photo, on a grid, and the uncertainty of every pixel.
+
+    A restoring network has a kernel for each pixel; those of a large photo would fill the memory.
+
+    Args:
+        size: (H, W) of the photo.
+    """
+
+    device = 'cpu'
+
+    def __init__(self, size: tuple[int, int]):
+        self.image_size = tuple(size)
+        self.step = max(1, max(size) // MOST_KERNELS)
+        self.kernels: Tensor | None = None  # (1, K*K, h, w), of every `step`-th row and column
+        self.sigma: Tensor | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+    def look(self, window: tuple[slice, slice], result: Any) -> None:
+        """Keep what is needed of a tile; `restore` calls it with the place of the tile and the network's result."""
+        if result.pixel_kernels is None:
+            return
+        if self.kernels is None:
+            shape = [len(range(0, side, self.step)) for side in self.image_size]
+            self.kernels = result.pixel_kernels.new_zeros(1, result.pixel_kernels.shape[1], *shape, device='cpu')
+            self.sigma = result.sigma.new_zeros(1, 1, *self.image_size, device='cpu')
+        first = [-part.start % self.step for part in window]
+        kept = result.pixel_kernels[..., first[0] :: self.step, first[1] :: self.step]
+        row, column = ((part.start + shift) // self.step for part, shift in zip(window, first, strict=True))
+        self.kernels[..., row : row + kept.shape[-2], column : column + kept.shape[-1]] = kept.cpu()
+        self.sigma[(..., *window)] = result.sigma.cpu()
+
+    def kernels_at(self, points: Tensor) -> Tensor:
+        """Return the kernels of the kept pixels next to some: (1, M, K, K)."""
+        rows, columns = (points // self.step).unbind(1)
+        kernels = self.kernels[:, :, rows, columns].mT
+        size = math.isqrt(kernels.shape[-1])
+        return kernels.unflatten(-1, (size, size))
 
 
 # Restoring networks.

@@ -8,8 +8,8 @@ PAIRS is a folder of one of these layouts, told by what is in it:
     SCENE_blur_NN.png with one SCENE_gt.png             RealBlur
     NAME_gyro_NN.png with one NAME.png                  the synthetic set of Lai et al.
 
-Each blurred photo is restored as `basis-blur deblur` does, by `estimate_blur_at_best_size` and `deblur`, with --fusion
-also by that network, and rounded to 8 bits; where W is a UFPNet, by `restore`. It is scored as it lies (plain) and by
+Each blurred photo is restored as `basis-blur deblur` does, by a `Deblurrer` with W, with --fusion also by that network,
+and rounded to 8 bits; where W is a UFPNet, by a `NetworkDeblurrer`. It is scored as it lies (plain) and by
 the protocol of RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo. Photos of a pair that
 differ in size by a few pixels are cropped alike around their middle and have aligned scores only.
 
@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from records import (
     check_output,
     facts_of,
@@ -47,7 +46,7 @@ import basis_blur as bb
 from basis_blur.archs import UFPNet
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
-from basis_blur.estimation import trust
+from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.metrics.aligned import plain_score, realblur_score
 from basis_blur.photos.image_io import SUFFIXES, read_photo, write_photo
@@ -95,12 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_output(args.sheet, PICTURE_SUFFIXES, args.overwrite)
     pairs, alone = find_pairs(args.pairs)
     net, fusion = load_scored(args.weights, args.device), load_fusion(args.fusion, args.device)
-    if fusion is not None and isinstance(net, UFPNet):
-        raise InputError(f'{args.weights} holds a UFPNet, which restores photos itself; leave out --fusion.')
+    deblurrer = deblurrer_of(net, fusion, args)
     rows, thumbnails = [], {}
     for pair in tqdm(pairs, unit='pair', disable=None):
         try:
-            blurred, sharp, restored = restore_pair(pair, net, fusion, args)
+            blurred, sharp, restored = restore_pair(pair, deblurrer)
             row = score_pair(pair.name, blurred, restored, sharp)
         except (InputError, OSError) as error:  # of this pair alone
             rows.append(failed_row(pair.name, sentence_of(error)))
@@ -160,19 +158,26 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     )
 
 
-@torch.no_grad()
-def restore_pair(
-    pair: Pair, net: nn.Module, fusion: nn.Module | None, args: argparse.Namespace
-) -> tuple[Tensor, Tensor, Tensor]:
+def deblurrer_of(
+    net: nn.Module, fusion: nn.Module | None, args: argparse.Namespace
+) -> bb.Deblurrer | bb.NetworkDeblurrer:
+    """Return what restores photos with these networks.
+
+    Raises:
+        InputError: a fusion is given for a network that restores photos itself.
+    """
+    if not isinstance(net, UFPNet):
+        settings = bb.DeblurSettings(args.gamma, fusion=fusion is not None)
+        return bb.Deblurrer(NetworkEstimator(net), settings, fusion, device=args.device)
+    if fusion is not None:
+        raise InputError(f'{args.weights} holds a UFPNet, which restores photos itself; leave out --fusion.')
+    return bb.NetworkDeblurrer(net)
+
+
+def restore_pair(pair: Pair, deblurrer: bb.Deblurrer | bb.NetworkDeblurrer) -> tuple[Tensor, Tensor, Tensor]:
     """Return the blurred, the sharp and the restored photo, each as it was read or would be written."""
     blurred, sharp = (read_photo(path).pixels for path in (pair.blurred, pair.sharp))
-    photo = blurred.to(args.device)
-    if isinstance(net, UFPNet):
-        restored = bb.restore(net, photo)
-    else:
-        field, _ = trust.estimate_blur_at_best_size(net, photo, args.gamma)
-        restored = bb.deblur(photo, field, args.gamma, fusion=fusion)
-    return blurred, sharp, (255 * restored.cpu()).round() / 255
+    return blurred, sharp, (255 * deblurrer(blurred).photo).round() / 255
 
 
 def score_pair(name: str, blurred: Tensor, restored: Tensor, sharp: Tensor) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import basis_blur as bb
 from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
 from basis_blur.deblurring.deblurrer import Deblurrer, DeblurSettings, joined
+from basis_blur.deblurring.network_deblurrer import RestoringSettings
 from basis_blur.estimation.estimate import Doubt, Estimate
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
@@ -313,3 +314,39 @@ def test_nothing_of_a_deblurrer_can_be_changed():
         deblurrer.settings = DeblurSettings()
     with pytest.raises(dataclasses.FrozenInstanceError):
         deblurrer.settings.gamma = 1.0
+
+
+# ----------------------------------------------------------------------------------------------- restoring networks
+
+TINY = {
+    'width': 2, 'kernel_size': 5, 'estimator_width': 2, 'enc_blocks': (1,), 'dec_blocks': (1,),
+    'attention_levels': (0,), 'flow_hidden': 4,
+}  # fmt: skip
+
+
+def test_a_restoring_network_is_called_alike():
+    net, photos = ARCHS['UFPNet'](**TINY).eval(), torch.rand(2, 1, 16, 24)
+    result = bb.NetworkDeblurrer(net)(photos)
+    torch.testing.assert_close(result.photo, bb.restore(net, photos))
+    assert result.field is None
+    kept = bb.NetworkDeblurrer(net)(photos[:1].expand(-1, 3, -1, -1), keep_kernels=True).field
+    with torch.no_grad():
+        found = net(photos[:1].expand(-1, 3, -1, -1))
+    points = torch.tensor([[3, 5], [15, 23]])
+    torch.testing.assert_close(kept.kernels_at(points), bb.PixelField(found.pixel_kernels).kernels_at(points))
+    torch.testing.assert_close(kept.sigma, found.sigma)
+
+
+def test_what_a_restoring_network_cannot_do_is_refused():
+    net = ARCHS['UFPNet'](**{**TINY, 'kernel_attention': False}).eval()
+    photo = torch.rand(1, 3, 16, 24)
+    with pytest.raises(InputError, match='trained without kernels'):
+        bb.NetworkDeblurrer(net)(photo, keep_kernels=True)
+    with pytest.raises(InputError, match='no latent codes'):
+        bb.NetworkDeblurrer(net, RestoringSettings(refine=1))(photo)
+    with pytest.raises(ValueError, match='2 photos, expected one'):
+        bb.NetworkDeblurrer(net)(photo.repeat(2, 1, 1, 1), keep_kernels=True)
+    with pytest.raises(ValueError, match='tile is 32, expected more than the 32 pixels'):
+        RestoringSettings(tile=32)
+    with pytest.raises(ValueError, match='leave out tile'):
+        RestoringSettings(tile=64, refine=2)

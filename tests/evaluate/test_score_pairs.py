@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import basis_blur as bb
-from basis_blur.estimation import trust
+from basis_blur.estimation import estimators
 from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.aligned import plain_score, realblur_score
 from basis_blur.photos.image_io import read_photo, write_photo
@@ -26,7 +26,7 @@ def true_estimate(monkeypatch):
         kernel[..., 1:4, 1:4] = 1 / 9
         return bb.BlurField(kernel.to(photo), torch.ones_like(photo[:, :1])), False
 
-    monkeypatch.setattr(trust, 'estimate_blur_at_best_size', estimate)
+    monkeypatch.setattr(estimators, 'estimate_blur_at_best_size', estimate)
 
 
 @pytest.mark.usefixtures('true_estimate')
@@ -76,7 +76,7 @@ def test_with_a_fusion_that_is_what_is_scored(script, picture, weights, fusion, 
     record = json.loads((tmp_path / 'out.json').read_text())
     assert [each['file'] for each in record['weights']] == ['tiny.safetensors', 'fusion.safetensors']
     photo = read_photo(tmp_path / 'set' / 'blur' / 'a.png').pixels
-    field, _ = trust.estimate_blur_at_best_size(None, photo, 2.2)
+    field, _ = estimators.estimate_blur_at_best_size(None, photo, 2.2)
     expected = bb.deblur(photo, field, fusion=bb.load_network(fusion))
     torch.testing.assert_close(read_photo(tmp_path / 'a.png').pixels, expected, rtol=0, atol=0.51 / 255)
 

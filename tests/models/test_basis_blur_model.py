@@ -256,7 +256,7 @@ def folder_options(photos, kind, **more):
 
 def test_photos_without_sharp_ones_are_restored_by_estimate_and_deblur(tester, photos, weights, tmp_path):
     metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
-    model = tester(kernels=True, gamma=1.0, rl={'iterations': 3, 'strength': 0.5}, metrics=metrics)
+    model = tester(kernels=True, gamma=1.0, estimate_at='full', rl={'iterations': 3, 'strength': 0.5}, metrics=metrics)
     model.validation(DataLoader(build_dataset(folder_options(photos, 'SingleImageDataset'))), 'quick', None, True)
     folder = tmp_path / 'visualization' / 'Folder'
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -297,9 +297,9 @@ def test_a_fusion_makes_the_restored_photo(tester, tmp_path):
     save_network(fusion, tmp_path / 'fusion.safetensors')
     path = {'pretrain_fusion': str(tmp_path / 'fusion.safetensors')}
     photo = torch.rand(1, 3, 40, 48)
-    field, restored = tester(path).restore(photo)
-    torch.testing.assert_close(restored, deblur(photo, field, fusion=fusion))
-    assert (restored - deblur(photo, field)).abs().max() > 1e-3
+    result = tester(path).restore(photo)
+    torch.testing.assert_close(result.photo, deblur(photo, result.field, fusion=fusion))
+    assert (result.photo - deblur(photo, result.field)).abs().max() > 1e-3
     with pytest.raises(OptionError, match='"iterations" means nothing with "path: pretrain_fusion"'):
         tester(path, rl={'iterations': 3})
     with pytest.raises(OptionError, match='nowhere.safetensors, which does not exist'):
@@ -315,7 +315,7 @@ def test_photos_are_restored_as_printed_if_that_is_asked_for(tester, weights):
     photo = torch.rand(1, 3, 40, 40)
     field = estimate_blur(weights[0], photo, gamma=1.0)
     for rl, iterations, strength in (({}, 30, 1.0), ({'iterations': 2, 'strength': 0.5}, 2, 0.5)):
-        found = tester(gamma=1.0, rl={'method': 'rl-c21', **rl}).restore(photo)[1]
+        found = tester(gamma=1.0, estimate_at='full', rl={'method': 'rl-c21', **rl}).restore(photo).photo
         printed = deblur_as_printed(photo, field, (iterations,), 1.0)
         torch.testing.assert_close(found, torch.lerp(photo, printed, strength), rtol=1e-4, atol=1e-5)
 

@@ -1,0 +1,144 @@
+"""NetworkDeblurrer: a blurred photo in, and out the sharp one that a restoring network makes, such as UFPNet.
+
+    deblurrer = NetworkDeblurrer.pretrained()                 what `basis-blur deblur --method ufpnet` does
+    result = deblurrer('photo.jpg', keep_kernels=True);   result.photo, result.field, result.field.sigma
+
+It is called as a `Deblurrer` is, takes the same kinds of photos, and returns the same kind of result.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.deblurring.deblurrer import Deblurred, said_of
+from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
+from basis_blur.estimation.estimate import Progress
+from basis_blur.estimation.refinement import refine_codes
+from basis_blur.field.blur_field import PixelField
+from basis_blur.foundation.errors import InputError
+from basis_blur.ops.camera_response import GAMMA
+from basis_blur.photos.kinds import take
+from basis_blur.weights.checkpoints import load_network
+
+DEFAULT_WEIGHTS = 'ufpnet'
+
+
+@dataclass(frozen=True)
+class RestoringSettings:
+    """What a person wants of a restoring network.
+
+    Args:
+        gamma: exponent of the photos, light = photo ** gamma; only refinement uses it.
+        refine: number of steps by which the codes of the kernels are fitted to the photo; 0 for none.
+        tile: largest side of the tiles in which a photo is restored, pixels; None: as memory allows.
+
+    Raises:
+        ValueError: a value is out of its range, or two contradict each other.
+    """
+
+    gamma: float = GAMMA
+    refine: int = 0
+    tile: int | None = None
+
+    def __post_init__(self):
+        if self.refine < 0 or (self.refine and self.gamma < 1):
+            raise ValueError(
+                f'refine is {self.refine} and gamma {self.gamma:g}, expected refine >= 0, and a gamma of at least 1 '
+                'with it.'
+            )
+        if self.tile is not None and self.tile <= OVERLAP:
+            raise ValueError(f'tile is {self.tile}, expected more than the {OVERLAP} pixels by which tiles overlap.')
+        if self.refine and self.tile is not None:
+            raise ValueError('refine works on the photo as a whole; leave out tile.')
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkDeblurrer:
+    """Restore photos by a network.
+
+    Args:
+        net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns a photo, a list of photos of which the first is the
+            restored one, or a result with `.image`; see `basis_blur.deblurring.restoring.restore`.
+        settings: what is wanted.
+    """
+
+    net: nn.Module
+    settings: RestoringSettings = RestoringSettings()
+
+    @classmethod
+    def pretrained(
+        cls, weights: str | os.PathLike | None = None, *, device: torch.device | str = 'cpu', **settings
+    ) -> NetworkDeblurrer:
+        """Return what `basis-blur deblur --method ufpnet` uses, its options by the same names.
+
+        Args:
+            weights: file or name of a UFPNet; by default the shipped one.
+            device: device on which to compute.
+            settings: the fields of `RestoringSettings`.
+
+        Raises:
+            ValueError: a setting is out of its range, or two contradict each other.
+            InputError: the weights cannot be used.
+            OSError: the file does not exist or cannot be read.
+        """
+        chosen = RestoringSettings(**settings)
+        net = load_network(DEFAULT_WEIGHTS if weights is None else weights, device, expect='UFPNet')
+        return cls(net, chosen)
+
+    @torch.no_grad()
+    def __call__(
+        self, photo: Any, *, order: str = 'rgb', keep_kernels: bool = False, progress: Progress | None = None
+    ) -> Deblurred:
+        """Return the sharp photo, of the kind that was given.
+
+        Args:
+            photo, order: as in a call of a `Deblurrer`.
+            keep_kernels: whether the result has a field: a `SampledKernels`, or after a refinement a `PixelField`.
+            progress: called while the work goes on, with 'restoring' or 'refining', a number from 1, and how many.
+
+        Raises:
+            InputError: the photo cannot be used, kernels are wanted of a network without them, or a refinement of a
+                network without codes.
+            ValueError: numbers are outside [0, 1]; or there are several photos, and kernels or a refinement are wanted.
+            TypeError: the photo is of an unknown kind.
+            OSError: a file cannot be read.
+        """
+        given = take(photo, order)
+        if (keep_kernels or self.settings.refine) and len(given.pixels) != 1:
+            raise ValueError(f'there are {len(given.pixels)} photos, expected one; give them one by one.')
+        first = next(self.net.parameters(), given.pixels)
+        with said_of(photo):
+            if self.settings.refine:
+                sharp, field, notes = self._refined(given.pixels.to(first.device), progress)
+            else:
+                sharp, field = self._restored(given.pixels.to(first.device), keep_kernels, progress)
+                notes = ()
+        sharp = sharp.to(given.pixels)
+        return Deblurred(given.back(sharp), sharp, field if keep_kernels else None, (), (), notes, given)
+
+    def _restored(
+        self, pixels: Tensor, keep_kernels: bool, progress: Progress | None
+    ) -> tuple[Tensor, SampledKernels | None]:
+        found = SampledKernels(pixels.shape[-2:]) if keep_kernels else None
+        tell = None if progress is None else lambda number, total: progress('restoring', number, total)
+        watch = None if found is None else found.look
+        sharp = restore(self.net, pixels, self.settings.tile, callback=tell, watch=watch)
+        if found is not None and found.kernels is None:
+            raise InputError('the network was trained without kernels, so there are none to keep.')
+        return sharp, found
+
+    def _refined(self, pixels: Tensor, progress: Progress | None) -> tuple[Tensor, PixelField, tuple[str, ...]]:
+        steps = self.settings.refine
+        tell = None if progress is None else lambda step, _: progress('refining', step, steps)
+        with torch.enable_grad():
+            try:
+                found = refine_codes(self.net, pixels.expand(-1, 3, -1, -1), self.settings.gamma, steps, tell)
+            except ValueError as error:
+                raise InputError(str(error)) from error
+        sharp = found.image if pixels.shape[1] == 3 else found.image.mean(1, keepdim=True)
+        return sharp, PixelField(found.pixel_kernels.cpu()), (found.sentence,)
