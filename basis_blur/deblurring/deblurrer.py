@@ -121,7 +121,7 @@ class Deblurred:
     """A sharp photo, and what it was made by.
 
     Args:
-        photo: the sharp photo, of the kind that was given; of a path, a `basis_blur.photos.image_io.Photo`.
+        photo: the sharp photo, of the kind that was given; of a path, a `basis_blur.photos.photo.Photo`.
         pixels: the same as a tensor, (N, 3 or 1, H, W); sRGB-like in [0, 1], before any rounding.
         field: the blur that was removed, of all photos of the batch; None where it is not known.
         estimates: the blur of each photo of the batch, with its origin.
@@ -153,7 +153,7 @@ class Deblurred:
 
         if len(self.pixels) != 1:
             raise ValueError(f'there are {len(self.pixels)} photos, expected one; write them one by one.')
-        write_photo(path, self.pixels, like=self.given.as_photo(self.given.pixels))
+        write_photo(path, self.pixels, like=self.given.photo)
 
 
 @dataclass(frozen=True, eq=False)

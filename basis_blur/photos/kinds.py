@@ -3,7 +3,7 @@
     given = take(photo);   given.pixels  (N, C, H, W), sRGB-like in [0, 1];   given.back(pixels)  the kind of `photo`
 
     kind                                    what comes back
-    path of a PNG, JPEG or TIFF file        `photos.image_io.Photo`, with alpha, depth, ICC profile and EXIF of the file
+    path of a PNG, JPEG or TIFF file        `photos.photo.Photo`, with alpha, depth, ICC profile and EXIF of the file
     Photo                                   the same
     PIL image                               PIL image; modes 1 and P become gray and colour
     numpy (H, W), (H, W, 1, 3 or 4)         the same dtype and shape; 8 and 16 bits are rounded; channel 4 is alpha
@@ -16,6 +16,7 @@ Convention: colours are in the order R, G, B unless an array is said to be in th
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -28,11 +29,10 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.photo import check_photo
+from basis_blur.photos.photo import Photo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from basis_blur.photos.image_io import Photo
 
 FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 ORDERS = ('rgb', 'bgr')
@@ -48,24 +48,12 @@ class Given:
     Args:
         pixels: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         back: makes the kind that was given of other pixels, (N, 3 or 1, H, W) in [0, 1].
-        alpha: (1, 1, H, W) in [0, 1], or None.
-        bits: depth of a sample: 8, 16, or 32 for floating point.
-        icc, exif, dpi: as in `photos.image_io.Photo`.
+        photo: the photo with what it had beside its pixels, to be written like it.
     """
 
     pixels: Tensor
     back: Callable[[Tensor], Any]
-    alpha: Tensor | None = None
-    bits: int = 8
-    icc: bytes | None = None
-    exif: bytes | None = None
-    dpi: tuple[float, float] | None = None
-
-    def as_photo(self, pixels: Tensor) -> Photo:
-        """Return other pixels with all that the photo had beside its pixels."""
-        from basis_blur.photos.image_io import Photo  # here, because it loads OpenCV and Pillow
-
-        return Photo(pixels, self.alpha, self.bits, self.icc, self.exif, self.dpi)
+    photo: Photo
 
 
 def take(photo: Any, order: str = 'rgb') -> Given:
@@ -94,9 +82,9 @@ def take(photo: Any, order: str = 'rgb') -> Given:
         from basis_blur.photos.image_io import read_photo
 
         given = _photo(read_photo(photo))
-    elif _is_from('PIL.Image', 'Image', photo):
+    elif _is_image(photo):
         given = _image(photo)
-    elif _is_from('basis_blur.photos.image_io', 'Photo', photo):
+    elif isinstance(photo, Photo):
         given = _photo(photo)
     else:
         raise TypeError(
@@ -107,25 +95,20 @@ def take(photo: Any, order: str = 'rgb') -> Given:
     return given
 
 
-def _is_from(module: str, name: str, value: Any) -> bool:
-    """Tell whether a value is of a class, without loading its module: where it is not loaded there is no such value."""
-    return module in sys.modules and isinstance(value, getattr(sys.modules[module], name))
+def _is_image(value: Any) -> bool:
+    """Tell whether a value is a PIL image, without loading Pillow: where it is not loaded there is no such value."""
+    return 'PIL.Image' in sys.modules and isinstance(value, sys.modules['PIL.Image'].Image)
 
 
 def _tensor(photo: Tensor) -> Given:
     check_photo(photo)
     pixels = photo.detach()
     pixels = pixels if pixels.dtype in (torch.float32, torch.float64) else pixels.float()
-    return Given(pixels, lambda result: result.to(photo), bits=32)
+    return Given(pixels, lambda result: result.to(photo), Photo(pixels, bits=32))
 
 
 def _photo(photo: Photo) -> Given:
-    given = Given(photo.pixels, lambda result: given.as_photo(result), *_beside(photo))
-    return given
-
-
-def _beside(photo: Photo) -> tuple:
-    return photo.alpha, photo.bits, photo.icc, photo.exif, photo.dpi
+    return Given(photo.pixels, lambda result: dataclasses.replace(photo, pixels=result), photo)
 
 
 def _array(photo: np.ndarray, order: str) -> Given:
@@ -150,7 +133,7 @@ def _array(photo: np.ndarray, order: str) -> Given:
             found = np.concatenate([found, samples[..., 3:]], -1)
         return np.ascontiguousarray(_reordered(found, order)).reshape(photo.shape)
 
-    return Given(pixels, back, alpha, bits)
+    return Given(pixels, back, Photo(pixels, alpha, bits))
 
 
 def _reordered(samples: np.ndarray, order: str) -> np.ndarray:
@@ -209,6 +192,5 @@ def _image(image: Image) -> Given:
         made.info.update(beside)
         return made
 
-    return Given(
-        pixels, back, alpha, 8 * samples.itemsize, beside.get('icc_profile'), beside.get('exif'), beside.get('dpi')
-    )
+    photo = Photo(pixels, alpha, 8 * samples.itemsize, beside.get('icc_profile'), beside.get('exif'), beside.get('dpi'))
+    return Given(pixels, back, photo)

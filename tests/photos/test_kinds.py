@@ -41,7 +41,7 @@ def test_blue_comes_first_where_that_is_said():
     array[..., 0], array[..., 3] = 255, 51
     given = take(array, 'bgr')
     assert given.pixels[0, :, 0, 0].tolist() == [0, 0, 1]
-    assert given.alpha.flatten().tolist() == pytest.approx([0.2] * 4)
+    assert given.photo.alpha.flatten().tolist() == pytest.approx([0.2] * 4)
     red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     assert given.back(red)[0, 0].tolist() == [0, 0, 255, 51]
 
@@ -66,7 +66,7 @@ def test_an_image_comes_back_as_it_was_with_what_is_beside_it(mode):
     np.testing.assert_array_equal(np.asarray(again), np.asarray(image))
     assert (again.info['icc_profile'], again.info['dpi']) == (b'a profile', (72, 72))
     assert again.getexif()[0x010F] == 'A maker'
-    assert (given.icc, given.bits) == (b'a profile', 16 if mode == 'I;16' else 8)
+    assert (given.photo.icc, given.photo.bits) == (b'a profile', 16 if mode == 'I;16' else 8)
 
 
 def test_a_palette_becomes_colour_and_one_bit_gray():
