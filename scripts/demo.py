@@ -29,8 +29,9 @@ import basis_blur as bb
 from basis_blur.deblurring.deblurrer import Deblurred
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.photos.image_io import read_photo, write_photo
 from basis_blur.photos.pictures import draw_basis_montage, draw_kernel_grid, draw_side_by_side, write_picture
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.simulation.camera_shake import shake_kernels
 
 ROOT = Path(__file__).resolve().parents[1]

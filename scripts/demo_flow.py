@@ -29,8 +29,9 @@ from basis_blur.deblurring.restoring import restore
 from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.pixel_blur import PixelBlur
-from basis_blur.photos.image_io import read_photo, write_photo
 from basis_blur.photos.pictures import draw_kernel_grid, draw_side_by_side, draw_sigma, write_picture
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 
 STAGES = ('train_kernel_flow_quick', 'train_latent_kernel_quick', 'train_ufpnet_quick')
 KERNEL_SIZE = 19

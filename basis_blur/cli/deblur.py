@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from basis_blur.deblurring.deblurrer import Deblurrer
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
-    from basis_blur.photos.image_io import Photo
+    from basis_blur.photos.photo import Photo
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
 second network makes one photo (--method rl), or by a network that restores photos with the kernels it
@@ -45,7 +45,6 @@ METHODS = ('rl', 'rl-c21', 'ufpnet')
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
-JPEG_SUFFIXES = ('.jpg', '.jpeg')
 
 
 class Task(NamedTuple):
@@ -217,21 +216,21 @@ def check_method(args: argparse.Namespace) -> None:
             raise InputError(f'--tile is {args.tile}, expected more than the {OVERLAP} pixels by which tiles overlap.')
     if args.refine and args.tile:
         raise InputError('--refine works on the photo as a whole; leave out --tile.')
-    if args.refine and args.gamma < 1:
+    if args.refine and args.gamma is not None and args.gamma < 1:
         raise InputError(f'--refine needs a gamma of at least 1, found {args.gamma:g}; leave it out.')
 
 
 def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
     """Deblur one photo, write what was asked for, and return a line that says so."""
-    from basis_blur.photos.image_io import write_photo
+    from basis_blur.photos.alpha import with_hidden_as_before
+    from basis_blur.photos.writing import check_can_hold, write_photo
 
     started = time.perf_counter()
     photo = _read(task.photo)
-    if photo.alpha is not None and task.result.suffix.lower() in JPEG_SUFFIXES:
-        raise InputError(f'{task.photo} has alpha, which {task.result} cannot hold; write PNG or TIFF.')
-    sharp = method(task, photo)
-    write_photo(task.result, sharp.to(photo.pixels), like=photo)
     height, width = photo.pixels.shape[-2:]
+    check_can_hold(task.result, width, height, photo.alpha is not None)
+    sharp = with_hidden_as_before(method(task, photo).to(photo.pixels), photo.pixels, photo.alpha)
+    write_photo(task.result, sharp, like=photo)
     return f'{task.photo} -> {task.result} ({width}x{height}, {time.perf_counter() - started:.1f} s)'
 
 
@@ -282,7 +281,7 @@ def tell_notes(path: Path, notes: Iterable[str]) -> None:
 
 
 def _read(path: Path) -> Photo:
-    from basis_blur.photos.image_io import read_photo
+    from basis_blur.photos.reading import read_photo
 
     try:
         return read_photo(path)
@@ -297,7 +296,8 @@ def plan(source: Path, output: Path) -> list[Task]:
         InputError: there is no such file, the folder holds no photo, two photos would write one file, `output` is a
             file where a folder is needed, or has the suffix of no format.
     """
-    from basis_blur.photos.image_io import SUFFIXES, check_suffix
+    from basis_blur.photos.formats import SUFFIXES
+    from basis_blur.photos.writing import check_suffix
 
     if not source.is_dir():
         if not source.exists():

@@ -53,8 +53,8 @@ def add_arguments(
         '--gamma',
         metavar='G',
         type=gamma,
-        default=2.2,
-        help='light = photo ** G; 1 for photos in linear light (default: 2.2)',
+        help='light = photo ** G; 1 for photos in linear light (default: what the photo says, such as by the gAMA of a '
+        'PNG; else 2.2)',
     )
     parser.add_argument(
         '--device', metavar='D', help='where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'

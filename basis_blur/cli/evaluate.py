@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from basis_blur.cli.deblur import check_writable
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import real_path
+from basis_blur.photos.folders import list_photos, listed, normal_name
+from basis_blur.photos.formats import READ_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +46,6 @@ PROTOCOLS = ('realblur', 'koehler', 'plain')
 CSV_COLUMNS = ('name', 'status', 'psnr', 'ssim', 'correlation', 'frame', 'frames', 'failed_frames', 'reason')
 SHEET_CASES = 4  # worst ones, and as many best ones
 SHEET_SIDE = 420  # longer side of a photo on the sheet, in pixels
-MOST_NAMES = 5  # in one message
 
 
 class Pair(NamedTuple):
@@ -113,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(args)
     pairs = pair_up(args.restored, args.gt, several_frames=args.protocol == 'koehler')
     check_sizes(pairs)
+    tell_left_out((args.restored, args.gt))
     metrics = _metrics(args.perceptual)
 
     from tqdm import tqdm
@@ -182,7 +184,7 @@ def pair_up(restored: Path, truth: Path, several_frames: bool) -> list[Pair]:
     photos = {name: frames[0] for name, frames in _named(restored, several_frames=False).items()}
     frames = _named(truth, several_frames)
     complaints = [
-        f'{_listed(sorted(missing))} of {there} {"is" if len(missing) == 1 else "are"} missing in {here}'
+        f'{listed(sorted(missing))} of {there} {"is" if len(missing) == 1 else "are"} missing in {here}'
         for missing, there, here in (
             (photos.keys() - frames.keys(), restored, truth),
             (frames.keys() - photos.keys(), truth, restored),
@@ -197,29 +199,28 @@ def pair_up(restored: Path, truth: Path, several_frames: bool) -> list[Pair]:
 def _named(folder: Path, several_frames: bool) -> dict[str, tuple[Path, ...]]:
     if not folder.is_dir():
         raise InputError(f'there is no folder {folder} (looked from {Path.cwd()}); correct the path.')
-    found = [(photo.stem, (photo,)) for photo in _photos(folder)]
+    found = [(normal_name(photo.stem), (photo,)) for photo in _photos(folder)]
     if several_frames:
-        trajectories = ((each.name, tuple(_photos(each))) for each in sorted(folder.iterdir()) if each.is_dir())
+        folders = (each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith('.'))
+        trajectories = ((normal_name(each.name), tuple(_photos(each))) for each in folders)
         found += [(name, frames) for name, frames in trajectories if frames]
     if not found:
-        from basis_blur.photos.image_io import SUFFIXES
-
-        raise InputError(f'the folder {folder} holds no photo, expected files ending in {", ".join(SUFFIXES)}.')
+        raise InputError(f'the folder {folder} holds no photo, expected PNG, JPEG, TIFF or others.')
     twice = [name for name, number in Counter(name for name, _ in found).items() if number > 1]
     if twice:
-        raise InputError(f'{folder} holds {_listed(twice)} more than once; keep one of each name, whatever its suffix.')
+        raise InputError(f'{folder} holds {listed(twice)} more than once; keep one of each name, whatever its suffix.')
     return dict(found)
 
 
 def _photos(folder: Path) -> list[Path]:
-    from basis_blur.photos.image_io import SUFFIXES
-
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return list_photos(folder, READ_SUFFIXES).photos
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f' and {len(names) - MOST_NAMES} more' if len(names) > MOST_NAMES else ''
-    return ', '.join(names[:MOST_NAMES]) + more
+def tell_left_out(folders: Iterable[Path]) -> None:
+    """Name on the standard error the files of folders that are no photos."""
+    for folder in folders:
+        if words := list_photos(folder, READ_SUFFIXES).left_out:
+            print(f'{words} of {folder}', file=sys.stderr)
 
 
 def check_sizes(pairs: Iterable[Pair]) -> None:
@@ -231,7 +232,7 @@ def check_sizes(pairs: Iterable[Pair]) -> None:
         if size is not None and others:
             different.append(f'{pair.name} ({size[0]}x{size[1]}, ground truth {"x".join(map(str, min(others)))})')
     if different:
-        raise InputError(f'{_listed(different)} differ in size, expected one size for each pair; crop both alike.')
+        raise InputError(f'{listed(different)} differ in size, expected one size for each pair; crop both alike.')
 
 
 def _size(path: Path) -> tuple[int, int] | None:
@@ -289,7 +290,7 @@ def perceptual_of(pair: Pair, score: Score, protocol: str, metrics: Sequence[Per
 
 
 def _pixels(path: Path) -> Tensor:
-    from basis_blur.photos.image_io import read_photo
+    from basis_blur.photos.reading import read_photo
 
     try:
         return read_photo(path).pixels

@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         check_writable(path)
 
     from basis_blur.field.tiff import write_field_tiff
-    from basis_blur.photos.image_io import read_photo
     from basis_blur.photos.pictures import draw_basis_montage, draw_kernel_grid, write_picture
+    from basis_blur.photos.reading import read_photo
 
     with estimation.plain_warnings(COMMAND):
         photo = read_photo(args.input)

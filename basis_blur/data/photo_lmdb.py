@@ -30,7 +30,7 @@ from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
-from basis_blur.photos.image_io import MAX_BYTES, no_warnings
+from basis_blur.photos.photo import MAX_BYTES, no_warnings
 
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200

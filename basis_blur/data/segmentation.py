@@ -35,7 +35,7 @@ from PIL import Image
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, parse_json
-from basis_blur.photos.image_io import no_warnings
+from basis_blur.photos.photo import no_warnings
 
 FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')
 MOST_OBJECTS = 255

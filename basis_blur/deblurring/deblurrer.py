@@ -41,8 +41,8 @@ from basis_blur.estimation.refinement import refine_field
 from basis_blur.estimation.trust import doubts_of_result
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import check_larger_than_kernel
+from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
 from basis_blur.photos.kinds import Given, take
 from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur_iterates
@@ -60,7 +60,8 @@ class DeblurSettings:
     """What a person wants of a deblurrer; what is None follows from the photo and its estimate.
 
     Args:
-        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light.
+        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light. None for what the photo
+            itself says, and 2.2 where it says nothing.
         iterations: number of iterations of Richardson-Lucy at most, >= 1; where it is given, nothing is fused.
         strength: length of the step from the blurred photo to the restored one, in [0, 1].
         tv_weight: weight of total variation, in linear light.
@@ -71,7 +72,7 @@ class DeblurSettings:
         ValueError: a value is out of its range, or two contradict each other.
     """
 
-    gamma: float = GAMMA
+    gamma: float | None = None
     iterations: int | None = None
     strength: float | None = None
     tv_weight: float | None = None
@@ -79,7 +80,7 @@ class DeblurSettings:
     refine: int = 0
 
     def __post_init__(self):
-        if not self.gamma > 0:
+        if self.gamma is not None and not self.gamma > 0:
             raise ValueError(f'gamma is {self.gamma}, expected > 0; photos have 2.2, linear data 1.')
         if self.iterations is not None and self.iterations < 1:
             raise ValueError(f'iterations is {self.iterations}, expected at least 1; leave it out for the best number.')
@@ -87,11 +88,16 @@ class DeblurSettings:
             raise ValueError(f'iterations is {self.iterations}, but the fusion says how many it needs; leave one out.')
         if self.strength is not None:
             check_strength(self.strength)
-        if self.refine < 0 or (self.refine and self.gamma < 1):
-            raise ValueError(
-                f'refine is {self.refine} and gamma {self.gamma:g}, expected refine >= 0, and a gamma of at least 1 '
-                'with it.'
-            )
+        check_refine(self.refine, self.gamma)
+
+
+def check_refine(steps: int, gamma: float | None) -> None:
+    """Raise InputError unless a blur can be refined: by 0 or more steps, in light of a gamma of at least 1."""
+    if steps < 0 or (steps and gamma is not None and gamma < 1):
+        told = 'not told' if gamma is None else f'{gamma:g}'
+        raise InputError(
+            f'refine is {steps} and gamma {told}, expected refine >= 0, and a gamma of at least 1 with it.'
+        )
 
 
 class Restoration(Protocol):
@@ -142,14 +148,15 @@ class Deblurred:
         """Write the photo to a PNG, JPEG or TIFF file, whole or not at all.
 
         It has the bit depth, alpha, ICC profile, EXIF and resolution of the photo that was given, as far as that had
-        them and the format has room. Floating point becomes 16 bits in PNG.
+        them and the format has room. Colours under alpha 0 are as they were given. Floating point becomes 16 bits in
+        PNG.
 
         Raises:
             InputError: the suffix is that of no format, or a JPEG is asked for a photo with alpha.
             ValueError: there are several photos.
             OSError: the file cannot be written.
         """
-        from basis_blur.photos.image_io import write_photo  # here, because it loads OpenCV and Pillow
+        from basis_blur.photos.writing import write_photo  # here, because it loads OpenCV and Pillow
 
         if len(self.pixels) != 1:
             raise ValueError(f'there are {len(self.pixels)} photos, expected one; write them one by one.')
@@ -258,9 +265,12 @@ class Deblurrer:
             OSError: a file cannot be read.
         """
         given = take(photo, order)
+        alpha, gamma = given.photo.alpha, given.gamma(self.settings.gamma)
         with said_of(photo):
-            results = [self._deblurred(one.to(self.device), progress) for one in given.pixels.split(1)]
+            seen = with_visible_continued(given.pixels, alpha)
+            results = [self._deblurred(one.to(self.device), gamma, progress) for one in seen.split(1)]
         pixels = torch.cat([result.pixels for result in results]).to(given.pixels)
+        pixels = with_hidden_as_before(pixels, given.pixels, alpha)
         return Deblurred(
             photo=given.back(pixels),
             pixels=pixels,
@@ -282,15 +292,16 @@ class Deblurrer:
         if len(given.pixels) != 1:
             raise ValueError(f'there are {len(given.pixels)} photos, expected one; estimate them one by one.')
         with said_of(photo):
-            return self.estimator(given.pixels.to(self.device), self.settings.gamma, progress)
+            seen = with_visible_continued(given.pixels, given.photo.alpha)
+            return self.estimator(seen.to(self.device), given.gamma(self.settings.gamma), progress)
 
     @torch.no_grad()
-    def _deblurred(self, photo: Tensor, progress: Progress | None) -> _Result:
+    def _deblurred(self, photo: Tensor, gamma: float, progress: Progress | None) -> _Result:
         """Return what comes of one photo (1, 3 or 1, H, W) that lies on the device of the parts."""
-        gamma = self.settings.gamma
         estimate = self.estimator(photo, gamma, progress)
         check_larger_than_kernel(photo, estimate.field.kernel_size)
         if self.settings.refine:
+            check_refine(self.settings.refine, gamma)
             estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
         kept, strength, fused = self.steps_for(estimate.removal)
         iterates = self.restoration(

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basis_blur.deblurring.deblurrer import Deblurred, said_of
+from basis_blur.deblurring.deblurrer import Deblurred, check_refine, said_of
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
 from basis_blur.estimation.refinement import refine_codes
 from basis_blur.field.blur_field import PixelField
 from basis_blur.foundation.errors import InputError
-from basis_blur.ops.camera_response import GAMMA
+from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
 from basis_blur.photos.kinds import take
 from basis_blur.weights.checkpoints import load_network
 
@@ -33,7 +33,8 @@ class RestoringSettings:
     """What a person wants of a restoring network.
 
     Args:
-        gamma: exponent of the photos, light = photo ** gamma; only refinement uses it.
+        gamma: exponent of the photos, light = photo ** gamma; None for what the photo itself says, and 2.2 where it
+            says nothing. Only refinement uses it.
         refine: number of steps by which the codes of the kernels are fitted to the photo; 0 for none.
         tile: largest side of the tiles in which a photo is restored, pixels; None: as memory allows.
 
@@ -41,16 +42,12 @@ class RestoringSettings:
         ValueError: a value is out of its range, or two contradict each other.
     """
 
-    gamma: float = GAMMA
+    gamma: float | None = None
     refine: int = 0
     tile: int | None = None
 
     def __post_init__(self):
-        if self.refine < 0 or (self.refine and self.gamma < 1):
-            raise ValueError(
-                f'refine is {self.refine} and gamma {self.gamma:g}, expected refine >= 0, and a gamma of at least 1 '
-                'with it.'
-            )
+        check_refine(self.refine, self.gamma)
         if self.tile is not None and self.tile <= OVERLAP:
             raise ValueError(f'tile is {self.tile}, expected more than the {OVERLAP} pixels by which tiles overlap.')
         if self.refine and self.tile is not None:
@@ -112,13 +109,15 @@ class NetworkDeblurrer:
         if (keep_kernels or self.settings.refine) and len(given.pixels) != 1:
             raise ValueError(f'there are {len(given.pixels)} photos, expected one; give them one by one.')
         first = next(self.net.parameters(), given.pixels)
+        alpha = given.photo.alpha
         with said_of(photo):
+            seen = with_visible_continued(given.pixels, alpha).to(first.device)
             if self.settings.refine:
-                sharp, field, notes = self._refined(given.pixels.to(first.device), progress)
+                sharp, field, notes = self._refined(seen, given.gamma(self.settings.gamma), progress)
             else:
-                sharp, field = self._restored(given.pixels.to(first.device), keep_kernels, progress)
+                sharp, field = self._restored(seen, keep_kernels, progress)
                 notes = ()
-        sharp = sharp.to(given.pixels)
+        sharp = with_hidden_as_before(sharp.to(given.pixels), given.pixels, alpha)
         return Deblurred(given.back(sharp), sharp, field if keep_kernels else None, (), (), notes, given)
 
     def _restored(
@@ -132,12 +131,15 @@ class NetworkDeblurrer:
             raise InputError('the network was trained without kernels, so there are none to keep.')
         return sharp, found
 
-    def _refined(self, pixels: Tensor, progress: Progress | None) -> tuple[Tensor, PixelField, tuple[str, ...]]:
+    def _refined(
+        self, pixels: Tensor, gamma: float, progress: Progress | None
+    ) -> tuple[Tensor, PixelField, tuple[str, ...]]:
         steps = self.settings.refine
+        check_refine(steps, gamma)
         tell = None if progress is None else lambda step, _: progress('refining', step, steps)
         with torch.enable_grad():
             try:
-                found = refine_codes(self.net, pixels.expand(-1, 3, -1, -1), self.settings.gamma, steps, tell)
+                found = refine_codes(self.net, pixels.expand(-1, 3, -1, -1), gamma, steps, tell)
             except ValueError as error:
                 raise InputError(str(error)) from error
         sharp = found.image if pixels.shape[1] == 3 else found.image.mean(1, keepdim=True)

@@ -19,6 +19,8 @@ try:
 except ImportError:  # not on Windows, where two processes that use one folder go unnoticed
     fcntl = None
 
+LONGEST_NAME = 255  # bytes, of a file in its folder
+
 
 @contextmanager
 def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
@@ -35,7 +37,7 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
     """
     final = Path(final)
     make_folder(final.parent)
-    partial = final.with_name(f'.{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}')
+    partial = final.with_name(_partial_name(final))
     try:
         yield partial
         with open(partial, 'rb') as written:
@@ -68,6 +70,15 @@ def real_path(path: str | os.PathLike) -> Path:
     `Path.resolve` raises a RuntimeError for a loop, up to Python 3.12.
     """
     return Path(os.path.realpath(path))
+
+
+def _partial_name(final: Path) -> str:
+    """Return a name beside the final one; its stem is cut where the whole would be too long for the file system."""
+    mark = f'.{uuid.uuid4().hex[:8]}.partial{final.suffix}'
+    stem, most = f'.{final.stem}', LONGEST_NAME - len(os.fsencode(mark))
+    while len(os.fsencode(stem)) > most > 0:
+        stem = stem[:-1]
+    return stem + mark
 
 
 def remove_partials(folder: str | os.PathLike) -> None:

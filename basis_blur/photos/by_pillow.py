@@ -17,6 +17,8 @@ from basis_blur.photos.photo import Stored, check_size, colour_error, no_warning
 # What Pillow raises for files that are not as they should be.
 MALFORMED = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
 
+CMYK_WORDS = 'is CMYK; it was converted to sRGB by its profile and will be written so'
+
 
 def open_with_pillow(path: Path, data: bytes, format: str) -> Image.Image:
     """Open and decode a file of one format, as Pillow names it.
@@ -51,7 +53,10 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
     if frames > 1 and image.format != 'MPO':  # whose other pictures are smaller copies, depth, or the other eye's
         raise InputError(f'{path} is an animation of {frames} frames, expected one photo.')
     icc = image.info.get('icc_profile')
-    samples, icc = samples_of(path, image), None if image.mode == 'CMYK' else icc
+    samples = samples_of(path, image)
+    if image.mode == 'CMYK':
+        warnings.warn(f'{path} {CMYK_WORDS}', stacklevel=4)
+        icc = None
     try:
         dpi = sound_dpi(*(float(each) for each in image.info.get('dpi', (None, None))))
     except (TypeError, ValueError, ZeroDivisionError):
@@ -91,11 +96,9 @@ def _to_srgb(path: Path, image: Image.Image, icc: bytes | None) -> Image.Image:
             'convert it to sRGB in an image editor.'
         )
     try:
-        result = ImageCms.profileToProfile(image, io.BytesIO(icc), ImageCms.createProfile('sRGB'), outputMode='RGB')
+        return ImageCms.profileToProfile(image, io.BytesIO(icc), ImageCms.createProfile('sRGB'), outputMode='RGB')
     except (ImageCms.PyCMSError, *MALFORMED) as error:
         raise InputError(
             f'{path} is CMYK, expected gray or RGB; its profile cannot be used ({error}), so convert it to sRGB in an '
             'image editor.'
         ) from error
-    warnings.warn(f'{path} is CMYK; it was converted to sRGB by its profile and will be written so', stacklevel=4)
-    return result

@@ -1,6 +1,6 @@
 """Photos as trainings take them: 8 bits, three channels, upright; their sizes from their headers alone.
 
-`image_io` keeps all that a photo file says. Here OpenCV decodes, because a training reads millions of photos, and what
+`reading` keeps all that a photo file says. Here OpenCV decodes, because a training reads millions of photos, and what
 OpenCV passes over in silence is refused: a JPEG that is cut off would be half gray.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.image_io import no_warnings
+from basis_blur.photos.photo import no_warnings
 
 ORIENTATION = 0x0112  # of EXIF; above 4 the sides change places
 JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import check_photo
 from basis_blur.photos.photo import Photo
 
@@ -55,6 +56,12 @@ class Given:
     back: Callable[[Tensor], Any]
     photo: Photo
 
+    def gamma(self, wanted: float | None) -> float:
+        """Return the gamma of the photo: the wanted one if there is one, or else its own, or else 2.2."""
+        if wanted is not None:
+            return wanted
+        return GAMMA if self.photo.gamma is None else self.photo.gamma
+
 
 def take(photo: Any, order: str = 'rgb') -> Given:
     """Take a photo of any kind.
@@ -79,7 +86,7 @@ def take(photo: Any, order: str = 'rgb') -> Given:
     elif isinstance(photo, np.ndarray):
         given = _array(photo, order)
     elif isinstance(photo, (str, os.PathLike)):
-        from basis_blur.photos.image_io import read_photo
+        from basis_blur.photos.reading import read_photo
 
         given = _photo(read_photo(photo))
     elif _is_image(photo):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.image_io import write_samples
+from basis_blur.photos.writing import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
 SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000

@@ -1,4 +1,4 @@
-"""Photo files to tensors: PNG, JPEG and TIFF; 8 bit, 16 bit and float; gray, colour, alpha, palette.
+"""Photo files to tensors; `formats` lists what is read: 8 bit, 16 bit and float; gray, colour, alpha, palette.
 
 What a file holds beside its pixels travels with them: alpha, bit depth, ICC profile, EXIF, resolution, and the colours
 that PNG tells by chunks.
@@ -10,31 +10,39 @@ from __future__ import annotations
 
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
-from basis_blur.photos import tiff
 from basis_blur.photos.by_pillow import decode_with_pillow
 from basis_blur.photos.exif import UPRIGHT, orientation_of, upright_block
+from basis_blur.photos.formats import format_of
+from basis_blur.photos.heif import decode_heif
 from basis_blur.photos.photo import FULL_SCALE, MAX_BYTES, Photo, Stored, no_warnings
 from basis_blur.photos.png import decode_png
+from basis_blur.photos.profiles import gamma_of_profile
+from basis_blur.photos.raw import decode_raw
+from basis_blur.photos.tiff import decode_tiff, is_camera_raw
+
+EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
-    """Read a PNG, JPEG or TIFF file.
+    """Read a photo, as what it holds, whatever its name.
 
     Palettes become colour and 1-bit pictures gray; samples of 8 and 16 bits are divided by 255 and 65535. CMYK with a
-    profile becomes sRGB, with a warning.
+    profile becomes sRGB, with a warning. A camera raw file becomes linear light, of gamma 1.
 
     Raises:
-        InputError: there is no such file, it is empty, damaged or cut off, another format, another colour
-            space than gray, RGB and CMYK, float outside [0, 1], integers of 32 bits, an animation or of several pages,
-            of more than `MAX_PIXELS` pixels, or no file but a pipe or device.
+        InputError: there is no such file; it is empty, damaged or cut off, of another format, or of one that needs an
+            extra that is not installed; it has another colour space than gray, RGB and CMYK, float outside [0, 1],
+            integers of 32 bits, several pages or frames, or more than `MAX_PIXELS` pixels; or it is no file but a pipe
+            or device.
         OSError: the file cannot be read, such as for lack of permission.
     """
     path = Path(path)
@@ -52,24 +60,20 @@ def read_photo(path: str | os.PathLike) -> Photo:
         icc=stored.icc,
         exif=upright_block(path, stored.exif, width, height, turned),
         dpi=stored.dpi[::-1] if stored.dpi and turned else stored.dpi,
-        gamma=stored.gamma,
+        gamma=gamma_of_profile(stored.icc) if stored.gamma is None else stored.gamma,
         colour_chunks=stored.colour_chunks,
     )
 
 
 def _decode(path: Path, data: bytes) -> Stored:
-    if data[:4] in tiff.SIGNATURES:
-        if tiff.is_camera_raw(data):
-            raise InputError(
-                f'{path} is a camera raw file (such as DNG), expected a photo; develop it in a raw converter and '
-                'export it as TIFF of 16 bits.'
-            )
-        return tiff.decode_tiff(path, data)
-    if data[:4] == b'\x89PNG':
-        return decode_png(path, data)
-    if data[:2] == b'\xff\xd8':
-        return decode_with_pillow(path, data, 'JPEG')
-    raise InputError(f'{path} is {_format_name(data)}, expected PNG, JPEG or TIFF; convert it to one of these.')
+    found = format_of(data)
+    if found == 'TIFF' and is_camera_raw(data):
+        found = 'raw'
+    if found not in DECODERS:
+        words = 'a video' if found == 'video' else _format_name(data)
+        advice = 'save the picture that you want as one of these' if found == 'video' else 'convert it to one of these'
+        raise InputError(f'{path} is {words}, expected {EXPECTED}; {advice}.')
+    return DECODERS[found](path, data)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -81,7 +85,7 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f'there is no file {path} (looked from {Path.cwd()}); correct the path.') from error
     if not data:
-        raise InputError(f'{path} is empty (0 bytes), expected a PNG, JPEG or TIFF file; copy it again.')
+        raise InputError(f'{path} is empty (0 bytes), expected a photo; copy it again.')
     return data
 
 
@@ -98,3 +102,23 @@ def _turn_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     samples = samples.swapaxes(0, 1) if transpose else samples
     samples = samples[::-1] if flip_rows else samples
     return samples[:, ::-1] if flip_columns else samples
+
+
+def _decode_avif(path: Path, data: bytes) -> Stored:
+    if not features.check('avif'):
+        raise InputError(
+            f"{path} is an AVIF file, which needs Pillow 11.3 or later; pip install 'pillow>=11.3', or convert it to "
+            'PNG.'
+        )
+    return decode_with_pillow(path, data, 'AVIF')
+
+
+DECODERS = {
+    'PNG': decode_png,
+    'JPEG': partial(decode_with_pillow, format='JPEG'),
+    'TIFF': decode_tiff,
+    'WEBP': partial(decode_with_pillow, format='WEBP'),
+    'AVIF': _decode_avif,
+    'HEIF': decode_heif,
+    'raw': decode_raw,
+}

@@ -27,7 +27,7 @@ import tifffile
 from PIL import TiffImagePlugin
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.by_pillow import MALFORMED, open_with_pillow, samples_of
+from basis_blur.photos.by_pillow import CMYK_WORDS, MALFORMED, open_with_pillow, samples_of
 from basis_blur.photos.exif import (
     ICC_PROFILE,
     ORIENTATION,
@@ -41,7 +41,6 @@ from basis_blur.photos.exif import (
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
 from basis_blur.photos.tags import Directory, Entry, Structure
 
-SIGNATURES = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 COLOURS = {
     0: 'gray', 1: 'gray', 2: 'RGB', 3: 'palette', 4: 'a mask', 5: 'CMYK', 6: 'YCbCr', 8: 'Lab', 9: 'Lab', 10: 'Lab',
     32803: 'raw sensor data', 34892: 'raw sensor data',
@@ -144,7 +143,8 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
         if image.mode == 'RGBX':
             words = _left_out(1)
         samples = samples_of(path, image, icc)
-        icc = None if colour == 'CMYK' else icc
+        if colour == 'CMYK':
+            icc, words = None, CMYK_WORDS
     else:
         raise InputError(
             f'{path} is compressed in a way that is not read (TIFF compression {page.compression}); '

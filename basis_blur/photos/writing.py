@@ -17,13 +17,11 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
+from basis_blur.photos.formats import JPEG_SUFFIXES, SUFFIXES
 from basis_blur.photos.jpeg import LONGEST_SIDE, encode_jpeg
 from basis_blur.photos.photo import FULL_SCALE, Photo
 from basis_blur.photos.png import encode_png, tell_other_colours
 from basis_blur.photos.tiff import encode_tiff
-
-JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
-SUFFIXES = ('.png', *JPEG_SUFFIXES, '.tif', '.tiff')
 
 
 def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = None) -> None:

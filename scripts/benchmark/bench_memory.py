@@ -25,7 +25,7 @@ from measure import peak_mib, print_table, report_claims, write_json
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.ufpnet_arch import UFPNet
-from basis_blur.photos.image_io import write_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.weights.checkpoints import save_network
 
 LIMIT = 6.0  # GB, the bar

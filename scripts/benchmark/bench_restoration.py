@@ -27,7 +27,7 @@ from torch import Tensor
 
 import basis_blur as bb
 from basis_blur.metrics.psnr import psnr
-from basis_blur.photos.image_io import read_photo
+from basis_blur.photos.reading import read_photo
 
 PHOTOS = Path(skimage.__file__).parent / 'data'
 TUNED_ON = (

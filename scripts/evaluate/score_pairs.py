@@ -49,8 +49,10 @@ from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.metrics.aligned import plain_score, realblur_score
-from basis_blur.photos.image_io import SUFFIXES, read_photo, write_photo
+from basis_blur.photos.formats import SUFFIXES
 from basis_blur.photos.pictures import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.weights.checkpoints import load_fusion
 
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}

@@ -19,7 +19,9 @@ from basis_blur.estimation import by_network
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
-from basis_blur.photos.image_io import Photo, read_photo, write_photo
+from basis_blur.photos.photo import Photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.restoration import settings
 from basis_blur.weights.checkpoints import NAMES, load_network, save_network
 

@@ -7,7 +7,9 @@ from basis_blur.archs import ARCHS
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 from basis_blur.cli.main import main
 from basis_blur.deblurring.restoring import restore
-from basis_blur.photos.image_io import Photo, read_photo, write_photo
+from basis_blur.photos.photo import Photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.weights.checkpoints import load_network, save_network
 
 TINY = {

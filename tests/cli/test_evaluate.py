@@ -13,7 +13,8 @@ from PIL import Image
 
 from basis_blur.cli.main import main
 from basis_blur.metrics.aligned import align, koehler_score, plain_score, realblur_score
-from basis_blur.photos.image_io import read_photo, write_photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 
 
 def scene(seed: int) -> torch.Tensor:

@@ -10,7 +10,8 @@ from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
-from basis_blur.photos.image_io import read_photo, write_photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.weights.checkpoints import load_network, save_network
 
 

@@ -15,7 +15,9 @@ from basis_blur.deblurring.network_deblurrer import RestoringSettings
 from basis_blur.estimation.estimate import Doubt, Estimate
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.image_io import Photo, read_photo, write_photo
+from basis_blur.photos.photo import Photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.restoration.as_printed import deblur_as_printed
 from basis_blur.restoration.settings import ESTIMATED_BLUR, TRUE_BLUR, Removal
 from basis_blur.weights.checkpoints import save_network
@@ -248,6 +250,37 @@ def test_what_is_beside_the_pixels_of_a_file_is_written_too(tmp_path):
     before, after = read_photo(tmp_path / 'a.png'), read_photo(tmp_path / 'b.tif')
     assert (after.bits, after.icc, after.exif) == (16, before.icc, before.exif)
     assert torch.equal(after.alpha, before.alpha)
+
+
+def test_what_lies_under_alpha_0_reaches_neither_estimate_nor_result_and_stays():
+    seen, alpha = [], torch.ones(1, 1, 20, 24)
+    alpha[..., 12:] = 0
+
+    def estimator(photo, gamma, progress=None):
+        seen.append(photo)
+        return estimator_of()(photo, gamma, progress)
+
+    pixels = torch.rand(1, 3, 20, 24)
+    other = torch.where(alpha > 0, pixels, torch.rand(1, 3, 20, 24))
+    results = [Deblurrer(estimator)(Photo(each, alpha)).pixels for each in (pixels, other)]
+    torch.testing.assert_close(seen[0], seen[1])
+    torch.testing.assert_close(results[0][..., :12], results[1][..., :12])
+    torch.testing.assert_close(results[0][..., 12:], pixels[..., 12:])
+    assert not torch.equal(results[0][..., :12], pixels[..., :12])
+
+
+def test_the_gamma_is_that_of_the_settings_or_of_the_photo_or_usual():
+    found = []
+
+    def estimator(photo, gamma, progress=None):
+        found.append(gamma)
+        return estimator_of()(photo, gamma, progress)
+
+    pixels = torch.rand(1, 3, 20, 24)
+    for settings in (DeblurSettings(), DeblurSettings(gamma=1.5)):
+        for photo in (pixels, Photo(pixels, gamma=1.0)):
+            Deblurrer(estimator, settings)(photo)
+    assert found == [2.2, 1.0, 1.5, 1.5]
 
 
 def test_an_estimate_alone_leaves_the_photo(tmp_path):

@@ -10,7 +10,8 @@ import basis_blur as bb
 from basis_blur.estimation import estimators
 from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.aligned import plain_score, realblur_score
-from basis_blur.photos.image_io import read_photo, write_photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 
 
 def blurred(photo: torch.Tensor) -> torch.Tensor:

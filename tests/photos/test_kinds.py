@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.image_io import Photo, read_photo, write_photo
 from basis_blur.photos.kinds import take
+from basis_blur.photos.photo import Photo
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 
 
 def whole(dtype, *shape):

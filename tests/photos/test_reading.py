@@ -220,7 +220,7 @@ def test_a_missing_file_a_folder_and_an_empty_file_are_named(tmp_path):
 
 def test_other_formats_are_named(tmp_path, random_samples):
     Image.fromarray(random_samples(3)).save(tmp_path / 'a.bmp')
-    with pytest.raises(InputError, match='a BMP file, expected PNG, JPEG or TIFF'):
+    with pytest.raises(InputError, match='a BMP file, expected PNG, JPEG, TIFF'):
         read_photo(tmp_path / 'a.bmp')
     (tmp_path / 'a.png').write_text('a letter')
     with pytest.raises(InputError, match='not a photo file'):

@@ -12,7 +12,7 @@ from torch import nn
 from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, LatentKernelNet, UFPNet
 from basis_blur.cli.main import main
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.image_io import write_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.weights import export
 from basis_blur.weights.checkpoints import load_network, save_network
 from basis_blur.weights.export import export_onnx, export_program
