@@ -342,7 +342,7 @@ def test_a_bad_photo_in_a_folder_does_not_keep_the_others_from_being_done(tmp_pa
         ('a.png', 'there.png/', 'already exists|Not a folder'),
         ('folder', 'b.png', 'is a folder and .* a file'),
         ('folder', 'there.png', 'is a folder and .* a file'),
-        ('clear.png', 'b.jpg', 'has alpha, which .* cannot hold; write PNG or TIFF'),
+        ('clear.png', 'b.jpg', 'JPEG has no alpha and the photo has; write PNG or TIFF'),
         ('small.png', 'b.png', r'small\.png: .* at least 33'),
     ],
 )
