@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from basis_blur.cli import estimation
+from basis_blur.cli.plan import Task, check_outputs, plan
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.foundation.files import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,9 +28,11 @@ second network makes one photo (--method rl), or by a network that restores phot
 estimates (--method ufpnet). --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, to compare
 with: 30 iterations, no second network. Photos of the Koehler set are in linear light: give --gamma 1.
 
-IMG is a photo (PNG, JPEG, TIFF; 8 or 16 bits; gray, colour, with alpha) or a folder of photos, whose sub-folders are
-not looked into. OUT is a file, or a folder in which photos keep their names. Bit depth, alpha, ICC profile and EXIF
-are kept; a photo that its EXIF says to turn is written upright.
+IMG is a photo (PNG, JPEG, TIFF, WebP, AVIF, HEIC, camera raw; 8 or 16 bits; gray, colour, with alpha) or a folder of
+photos, whose sub-folders are not looked into. OUT is a file, or a folder in which photos keep their names; WebP and
+AVIF become PNG there, HEIC becomes JPEG, and camera raw becomes TIFF in linear light. Without OUT, results lie beside
+the photos and have "_deblurred" in their names. Bit depth, alpha, ICC profile and EXIF are kept; a photo that its EXIF
+says to turn is written upright.
 
 A warning says where the result is not to be trusted: a flat photo, a blur larger than the kernels, or one that does
 not explain the photo.
@@ -47,21 +48,6 @@ NO_FUSION = 'none'
 LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
 
 
-class Task(NamedTuple):
-    """One photo: where it is, where the result goes, and where its kernels go if they are wanted."""
-
-    photo: Path
-    result: Path
-    kernels: Path
-    kernel_picture: Path
-    sigma_picture: Path
-
-    def outputs(self, save_kernels: bool, method: str = 'rl') -> list[Path]:
-        """All files that will be written."""
-        extra = [self.kernel_picture, self.sigma_picture] if method == 'ufpnet' else [self.kernels, self.kernel_picture]
-        return [self.result, *(extra if save_kernels else [])]
-
-
 def add_parser(subparsers) -> None:
     """Add the command to the parser of `basis-blur`."""
     parser = subparsers.add_parser(
@@ -70,8 +56,14 @@ def add_parser(subparsers) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('input', metavar='IMG', type=Path, help='a photo, or a folder of photos')
-    parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file or folder to write')
+    parser.add_argument('inputs', metavar='IMG', type=Path, nargs='+', help='a photo, or a folder of photos')
+    parser.add_argument(
+        '-o',
+        '--output',
+        metavar='OUT',
+        type=Path,
+        help='file or folder to write (default: IMG_deblurred, beside IMG)',
+    )
     of_methods = f'{WEIGHTS["rl"]}, or {WEIGHTS["ufpnet"]} for that method; both are in the package'
     estimation.add_arguments(parser, weights=None, default=of_methods)
     parser.add_argument(
@@ -158,9 +150,9 @@ def run(args: argparse.Namespace) -> int:
     check_method(args)
     if args.weights is None:
         args.weights = WEIGHTS[args.method]
-    tasks = plan(args.input, args.output)
+    tasks = plan(args.inputs, args.output)
     # The result itself is written last; what an interrupt left of the others is made anew.
-    check_outputs(tasks, args.save_kernels, args.overwrite or args.skip_done, args.method)
+    check_outputs(tasks, args.save_kernels, args.overwrite or args.skip_done, args.method, files_of(args))
     if args.skip_done:
         found = len(tasks)
         tasks = [
@@ -182,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 line = deblur_photo(task, method)
             except InputError as error:
-                if not args.input.is_dir():
+                if len(args.inputs) == 1 and not args.inputs[0].is_dir():
                     raise
                 failures += 1
                 tqdm.write(f'basis-blur {COMMAND}: {sentence_of(error)}', file=sys.stderr)
@@ -191,6 +183,12 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         print(f'basis-blur {COMMAND}: {failures} of {len(tasks)} photos could not be used.', file=sys.stderr)
     return 2 if failures else 0
+
+
+def files_of(args: argparse.Namespace) -> list[Path]:
+    """Return the files beside the photos that options name, which no result may replace."""
+    given = (args.kernels, args.weights, args.fusion, getattr(args, 'log', None))
+    return [Path(each) for each in given if each is not None]
 
 
 def check_method(args: argparse.Namespace) -> None:
@@ -287,74 +285,3 @@ def _read(path: Path) -> Photo:
         return read_photo(path)
     except OSError as error:  # such as lack of permission; a reason to skip this photo, where one on writing is not
         raise InputError(sentence_of(error)) from error
-
-
-def plan(source: Path, output: Path) -> list[Task]:
-    """Return what is to be done, in the order of the names.
-
-    Raises:
-        InputError: there is no such file, the folder holds no photo, two photos would write one file, `output` is a
-            file where a folder is needed, or has the suffix of no format.
-    """
-    from basis_blur.photos.formats import SUFFIXES
-    from basis_blur.photos.writing import check_suffix
-
-    if not source.is_dir():
-        if not source.exists():
-            raise InputError(f'there is no photo or folder {source} (looked from {Path.cwd()}); correct the path.')
-        into_folder = output.is_dir() or str(output).endswith(os.sep) or not output.suffix
-        result = output / source.name if into_folder else output
-        check_suffix(result)
-        return [_task(source, result)]
-    if output.is_file() or (output.suffix.lower() in SUFFIXES and not output.is_dir()):
-        raise InputError(f'{source} is a folder and {output} a file; give a folder as output.')
-    photos = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not photos:
-        raise InputError(
-            f'the folder {source} holds no photo, expected files ending in {", ".join(SUFFIXES)}; '
-            'sub-folders are not looked into.'
-        )
-    return [_task(photo, output / photo.name) for photo in photos]
-
-
-def _task(photo: Path, result: Path) -> Task:
-    kernels = result.with_name(f'{result.stem}_kernels.npz')
-    sigma = result.with_name(f'{result.stem}_sigma.png')
-    return Task(photo, result, kernels, kernels.with_suffix('.png'), sigma)
-
-
-def check_outputs(tasks: list[Task], save_kernels: bool, overwrite: bool, method: str = 'rl') -> None:
-    """Find out before hours of work what would prevent its results from being written.
-
-    Raises:
-        InputError: a result would replace a photo, two results have one name, or one exists and may not be replaced.
-        OSError: the folder cannot be written to.
-    """
-    outputs = [path for task in tasks for path in task.outputs(save_kernels, method)]
-    photos = {real_path(task.photo) for task in tasks}
-    seen = set()
-    for path in outputs:
-        if real_path(path) in photos:
-            raise InputError(f'{path} would replace a photo that is to be read; give another output.')
-        if path in seen:
-            raise InputError(f'two photos would both write {path}; give their names different stems.')
-        seen.add(path)
-    existing = [path for path in outputs if path.exists()]
-    if existing and not overwrite:
-        more = f' and {len(existing) - 1} more' if len(existing) > 1 else ''
-        raise InputError(
-            f'{existing[0]}{more} already exists; add --overwrite to replace, --skip-done to make the missing ones, '
-            'or give another output.'
-        )
-    check_writable(outputs[0])
-
-
-def check_writable(path: Path) -> None:
-    """Raise OSError unless a file of this name can be made, with the folders that are still missing."""
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise NotADirectoryError(20, 'Not a folder', str(parent))
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise PermissionError(13, 'The folder may not be written to', str(parent))

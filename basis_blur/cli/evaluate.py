@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from basis_blur.cli.deblur import check_writable
+from basis_blur.cli.plan import check_writable
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import real_path
 from basis_blur.photos.folders import list_photos, listed, normal_name

@@ -6,8 +6,8 @@ import argparse
 import math
 from pathlib import Path
 
-from basis_blur.cli.deblur import check_writable
 from basis_blur.cli.info import size_of
+from basis_blur.cli.plan import check_writable
 from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Write a network as an ONNX file, or as a program of torch.export.

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from basis_blur.cli import estimation
-from basis_blur.cli.deblur import check_writable
+from basis_blur.cli.plan import check_writable
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import real_path
 

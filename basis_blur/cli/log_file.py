@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
+from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import check_is_file, real_path
+from basis_blur.photos.formats import READ_SUFFIXES, VIDEO_SUFFIXES
+
+OTHER_SUFFIXES = {*READ_SUFFIXES, *VIDEO_SUFFIXES, '.npz', '.safetensors', '.pth', '.pt', '.onnx', '.zip', '.csv'}
 SECONDS_BETWEEN_BARS = 60.0
 
 
 @contextmanager
-def kept_in(path: Path) -> Iterator[None]:
+def kept_in(path: Path, given: Iterable[Path] = ()) -> Iterator[None]:
     """Append what is told in the block to a file.
 
+    Args:
+        path: of the file; it is made if it is missing.
+        given: other files that the command was given, to read or to write.
+
     Raises:
-        OSError: the file cannot be opened.
+        InputError: it is one of those, or no text file, to which lines would do harm.
+        OSError: it cannot be opened.
     """
+    _check_is_for_text(path, given)
     with open(path, 'a', encoding='utf-8') as file:
         out, err = _Tee(sys.stdout, file), _Tee(sys.stderr, file)
         with redirect_stdout(out), redirect_stderr(err):
@@ -31,6 +42,18 @@ def kept_in(path: Path) -> Iterator[None]:
             finally:
                 out.finish()
                 err.finish()
+
+
+def _check_is_for_text(path: Path, given: Iterable[Path]) -> None:
+    if real_path(path) in {real_path(other) for other in given}:
+        raise InputError(f'{path} is given to --log and to another option; give the log a name of its own.')
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        raise InputError(f'{path} has the name of a photo or of data, expected a text file for --log, such as run.log.')
+    check_is_file(path)
+    if path.is_file():
+        with open(path, 'rb') as file:
+            if b'\0' in file.read(4096):
+                raise InputError(f'{path} is no text file, to which --log could append; give it another name.')
 
 
 class _Tee:

@@ -61,17 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     log = getattr(args, 'log', None)
     try:
-        with interrupts.handled(), _kept_in(log) if log is not None else nullcontext():
+        with interrupts.handled(), _kept_in(log, args) if log is not None else nullcontext():
             return _run(args, arguments)
-    except OSError as error:  # of the log itself
+    except (InputError, OSError) as error:  # of the log itself
         print(f'basis-blur {arguments[0]}: {sentence_of(error)}', file=sys.stderr)
         return 2
 
 
-def _kept_in(log: Path):
+def _kept_in(log: Path, args: argparse.Namespace):
     from basis_blur.cli.log_file import kept_in
 
-    return kept_in(log)
+    given = [value for name, value in vars(args).items() if name != 'log']
+    paths = [each for value in given for each in (value if isinstance(value, list) else [value])]
+    return kept_in(log, [path for path in paths if isinstance(path, Path)])
 
 
 def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from basis_blur.photos.formats import VIDEO_SUFFIXES
+
 MOST_NAMES = 5  # that a sentence lists
 
 
@@ -28,7 +30,9 @@ class Listing(NamedTuple):
     def left_out(self) -> str:
         """A sentence on the other files; empty where there are none."""
         number = len(self.others)
-        return f'left out: {number} file{"s" if number > 1 else ""} ({listed(self.others)})' if number else ''
+        videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in self.others)
+        words = '; videos are not restored' if videos else ''
+        return f'left out: {number} file{"s" if number > 1 else ""} ({listed(self.others)}{words})' if number else ''
 
 
 def list_photos(folder: str | os.PathLike, suffixes: Sequence[str]) -> Listing:

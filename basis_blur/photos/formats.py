@@ -3,10 +3,15 @@
     read and written    PNG, JPEG, TIFF
     read                WebP; AVIF (by Pillow 11.3 and later); HEIC and HEIF (extra "heic"); camera raw (extra "raw")
 
-A file is read as what it holds, whatever its name. This module loads nothing.
+A file is read as what it holds, whatever its name. This module loads no library.
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from basis_blur.foundation.errors import InputError
 
 JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
 SUFFIXES = ('.png', *JPEG_SUFFIXES, '.tif', '.tiff')  # of what is written
@@ -65,3 +70,15 @@ def format_of(data: bytes) -> str | None:
 def result_suffix(suffix: str) -> str:
     """Return the suffix of the result for that of a photo: the same where that format is written."""
     return RESULT_SUFFIXES.get(suffix.lower(), suffix)
+
+
+def check_suffix(path: str | os.PathLike) -> str:
+    """Return the suffix of a name to write to, in lower case.
+
+    Raises:
+        InputError: the suffix is none of `SUFFIXES`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}; name the output so.')
+    return suffix

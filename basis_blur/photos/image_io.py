@@ -1,9 +1,9 @@
 """Photo files to tensors and back, under the names of before."""
 
-from basis_blur.photos.formats import SUFFIXES
+from basis_blur.photos.formats import SUFFIXES, check_suffix
 from basis_blur.photos.photo import MAX_BYTES, Photo, no_warnings
 from basis_blur.photos.reading import read_photo
-from basis_blur.photos.writing import check_suffix, write_photo, write_samples
+from basis_blur.photos.writing import write_photo, write_samples
 
 __all__ = [
     'MAX_BYTES',

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
-from basis_blur.photos.formats import JPEG_SUFFIXES, SUFFIXES
+from basis_blur.photos.formats import JPEG_SUFFIXES, check_suffix
 from basis_blur.photos.jpeg import LONGEST_SIDE, encode_jpeg
 from basis_blur.photos.photo import FULL_SCALE, Photo
 from basis_blur.photos.png import encode_png, tell_other_colours
@@ -31,7 +30,7 @@ def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = No
     colour. The profile of `like` is left out where it is for colour and the pixels are gray, or the reverse.
 
     Args:
-        path: name ending in one of `SUFFIXES`.
+        path: name ending in one of `formats.SUFFIXES`.
         pixels: (1, 3 or 1, H, W); sRGB-like in [0, 1]; rounded to the nearest sample value.
         like: the photo whose alpha, bit depth, profile, EXIF and resolution the file shall have; None: 8 bit, bare.
 
@@ -67,7 +66,7 @@ def write_samples(path: str | os.PathLike, samples: np.ndarray, like: Photo | No
     """Write samples as they are, with the profile, EXIF and resolution of `like`, whole or not at all.
 
     Args:
-        path: name ending in one of `SUFFIXES`.
+        path: name ending in one of `formats.SUFFIXES`.
         samples: (H, W, C); C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8; also uint16 in PNG and TIFF,
             and float32 in TIFF.
         like: None for a bare file.
@@ -98,14 +97,14 @@ def check_can_hold(path: str | os.PathLike, width: int, height: int, alpha: bool
     """Find out before a long computation whether a file of this name can hold a photo.
 
     Args:
-        path: name ending in one of `SUFFIXES`.
+        path: name ending in one of `formats.SUFFIXES`.
         width: of the photo, as it will be written.
         height: of the photo.
         alpha: whether it has alpha.
 
     Raises:
-        InputError: the suffix is none of `SUFFIXES`; or the photo has alpha, or a side of more than `LONGEST_SIDE`
-            pixels, and a JPEG was asked for.
+        InputError: the suffix is none of `formats.SUFFIXES`; or the photo has alpha, or a side of more than
+            `LONGEST_SIDE` pixels, and a JPEG was asked for.
     """
     if check_suffix(path) not in JPEG_SUFFIXES:
         return
@@ -116,18 +115,6 @@ def check_can_hold(path: str | os.PathLike, width: int, height: int, alpha: bool
             f'{path} cannot be written: the photo has {width}x{height} pixels and JPEG at most {LONGEST_SIDE} a side; '
             'write PNG or TIFF.'
         )
-
-
-def check_suffix(path: str | os.PathLike) -> str:
-    """Return the suffix of a name to write to, in lower case.
-
-    Raises:
-        InputError: the suffix is none of `SUFFIXES`.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}; name the output so.')
-    return suffix
 
 
 def _bits_for(suffix: str, bits: int) -> int:

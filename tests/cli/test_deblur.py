@@ -313,6 +313,39 @@ def test_a_folder_is_done_in_the_order_of_names_and_other_files_are_left_alone(t
     assert re.findall(r'-> \S+/(\S+) ', capsys.readouterr().out) == sorted(names)
 
 
+def test_several_photos_go_to_one_folder_and_a_bad_one_does_not_stop_the_others(tmp_path, negatives, weights, capsys):
+    photos = [tmp_path / name for name in ('a.png', 'b.png', 'c.png')]
+    for photo in photos:
+        save_photo(photo)
+    photos[1].write_bytes(b'no photo')
+    command = ['deblur', *photos, '-o', tmp_path / 'out', '--weights', weights, '--gamma', '2.2']
+    assert main([str(each) for each in command]) == 2
+    assert files_in(tmp_path / 'out') == ['a.png', 'c.png']
+    assert '1 of 3 photos could not be used' in complaint(capsys)
+
+
+def test_without_an_output_the_result_lies_beside_the_photo(tmp_path, negatives, weights):
+    save_photo(tmp_path / 'a.png')
+    assert main(['deblur', str(tmp_path / 'a.png'), '--weights', weights]) == 0
+    assert files_in(tmp_path) == ['a.png', 'a_deblurred.png']
+
+
+def test_the_gamma_of_a_photo_is_taken_unless_one_is_given(tmp_path, negatives, weights):
+    save_photo(tmp_path / 'a.png', colour_chunks=((b'gAMA', (100_000).to_bytes(4, 'big')),))
+    for number, options in enumerate(([], ['--gamma', '1.8'])):
+        command = ['deblur', tmp_path / 'a.png', '-o', tmp_path / f'{number}.png', '--weights', weights, *options]
+        assert main([str(each) for each in command]) == 0
+    assert [call['gamma'] for call in negatives] == [1, 1.8]
+
+
+def test_a_photo_too_wide_for_jpeg_is_refused_before_the_work(tmp_path, negatives, weights, capsys):
+    save_photo(tmp_path / 'a.png', 1, 65501)
+    command = ['deblur', tmp_path / 'a.png', '-o', tmp_path / 'b.jpg', '--weights', weights]
+    assert main([str(each) for each in command]) == 2
+    assert 'the photo has 65501x1 pixels and JPEG at most 65500 a side' in complaint(capsys)
+    assert negatives == []
+
+
 def test_a_bad_photo_in_a_folder_does_not_keep_the_others_from_being_done(tmp_path, negatives, weights, capsys):
     source = tmp_path / 'in'
     source.mkdir()
@@ -334,7 +367,7 @@ def test_a_bad_photo_in_a_folder_does_not_keep_the_others_from_being_done(tmp_pa
     ('photo', 'output', 'words'),
     [
         ('none.png', 'b.png', r'no photo or folder .*none\.png'),
-        ('empty', 'out', r'holds no photo, expected files ending in \.png'),
+        ('empty', 'out', r'holds no photo, expected PNG, JPEG'),
         ('a.png', 'b.webp', r'ends in "\.webp", expected one of'),
         ('a.png', 'a.png', 'would replace a photo'),
         ('a.png', '.', 'would replace a photo'),

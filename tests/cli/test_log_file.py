@@ -52,3 +52,25 @@ def test_a_command_keeps_its_log(tmp_path):
 def test_a_log_that_cannot_be_written_is_told(tmp_path, capsys):
     assert main(['prep-kernels', '-o', f'{tmp_path}/k.lmdb', '--log', f'{tmp_path}/none/a.log']) == 2
     assert 'none/a.log: No such file or directory.' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('log', 'words'),
+    [
+        ('a.png', 'has the name of a photo or of data'),
+        ('new.jpg', 'has the name of a photo or of data'),
+        ('binary', 'is no text file'),
+        ('notes', 'is given to --log and to another option'),
+        ('folder', 'Is a directory'),
+    ],
+)
+def test_a_log_is_written_into_no_other_file(tmp_path, capsys, log, words):
+    (tmp_path / 'a.png').write_bytes(b'a photo')
+    (tmp_path / 'binary').write_bytes(bytes(9))
+    (tmp_path / 'notes').write_text('a text')
+    (tmp_path / 'folder').mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    command = ['deblur', tmp_path / 'notes', '-o', tmp_path / 'b.png', '--log', tmp_path / log]
+    assert main([str(each) for each in command]) == 2
+    assert words in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
