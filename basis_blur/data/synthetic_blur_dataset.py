@@ -46,6 +46,8 @@ BASICSR_KEYS = (
 )  # fmt: skip
 # The chance that a kernel drawn on the fly for an object is motion along a line or arc, not camera shake.
 MOTION_SHARE = 0.5
+LAMP_RADIUS = (1.0, 5.0)  # pixels, of a light source
+LAMP_LIGHT = (2.0, 50.0)  # light of a light source, where 1 is white; equally likely by its logarithm
 
 
 class SyntheticBlurDataset(Dataset):
@@ -62,7 +64,10 @@ class SyntheticBlurDataset(Dataset):
             likely by its logarithm, so that a network does not take soft photos for blurred ones; `still_share`, the
             chance that the camera or an object did not move, and its kernel is a point; `jpeg_quality`, range of the
             quality, 1 to 100, with which lq is compressed as a camera would (~: not; in the worker only);
-            `clean_share`, the chance that a photo is left without noise and compression.
+            `clean_share`, the chance that a photo is left without noise and compression. Choices of other generators:
+            `photons`, range of the number of photons of white light in a pixel, whose noise is added (~: none);
+            `light_sources`, the number of lamps at most, discs far brighter than white (`LAMP_LIGHT`); `divide_masks:
+            false` takes the blurred masks as Alg. 1 prints them, see `scene_blur`.
 
     Photos smaller than the window are enlarged to it, with a warning.
 
@@ -88,6 +93,9 @@ class SyntheticBlurDataset(Dataset):
         'still_share': Option((float,), 0.0),
         'jpeg_quality': Option((list, NoneType), None),
         'clean_share': Option((float,), 0.0),
+        'photons': Option((list, NoneType), None),
+        'light_sources': Option((int,), 0),
+        'divide_masks': Option((bool,), True),
         'use_hflip': Option((bool,), True),
         'use_rot': Option((bool,), True),
         'synthesis': Option((str,), 'worker', choices=('worker', 'device')),
@@ -136,6 +144,7 @@ class SyntheticBlurDataset(Dataset):
         clean = self.opt['clean_share'] > 0 and generator.random() < self.opt['clean_share']
         if clean:
             ingredients['noise_std'] = torch.zeros_like(ingredients['noise_std'])
+        ingredients |= self._draw_extras(clean, generator)
         sample = ingredients if self.opt['synthesis'] == 'device' else blur_scene(ingredients, self.opt['gamma'])
         if self.opt['jpeg_quality'] is not None and not clean:
             sample = {**sample, 'lq': _as_jpeg(sample['lq'], round(generator.uniform(*self.opt['jpeg_quality'])))}
@@ -193,6 +202,22 @@ class SyntheticBlurDataset(Dataset):
             point[self.opt['kernel_size'] // 2, self.opt['kernel_size'] // 2] = 1
             kernels = [point if generator.random() < self.opt['still_share'] else kernel for kernel in kernels]
         return fill_slots(torch.from_numpy(np.stack(kernels)), self.opt['max_objects'] + 1)
+
+    def _draw_extras(self, clean: bool, generator: np.random.Generator) -> dict[str, torch.Tensor]:
+        """Return what is added to a scene by options that are off by default, and then draw nothing."""
+        extras = {}
+        if self.opt['photons'] is not None:
+            count = np.exp(generator.uniform(*np.log(self.opt['photons'])))
+            extras['photons'] = torch.tensor(0.0 if clean else count, dtype=torch.float32)
+        if self.opt['light_sources']:
+            lamps = np.zeros((self.opt['light_sources'], 4), np.float32)
+            for lamp in lamps[: int(generator.integers(self.opt['light_sources'] + 1))]:
+                place = generator.uniform(0, self._side, 2)
+                lamp[:] = (*place, generator.uniform(*LAMP_RADIUS), np.exp(generator.uniform(*np.log(LAMP_LIGHT))))
+            extras['lamps'] = torch.from_numpy(lamps)
+        if not self.opt['divide_masks']:
+            extras['divided'] = torch.tensor(False)
+        return extras
 
 
 class _Photos(Protocol):
@@ -344,6 +369,7 @@ def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
         'min_object_pixels': 1,
         'samples_per_epoch': 1,
         'seed': 0,
+        'light_sources': 0,
     }
     for key, smallest in least.items():
         if values[key] is not None and values[key] < smallest:
@@ -361,6 +387,8 @@ def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
         values['jpeg_quality'] = _read_range(values['jpeg_quality'], 'jpeg_quality', 1, where, 100)
         if values['synthesis'] == 'device':
             raise OptionError(f'{where}: "jpeg_quality" needs synthesis: worker; leave one of the two out.')
+    if values['photons'] is not None:
+        values['photons'] = _read_range(values['photons'], 'photons', 1, where)
     for key, lowest in (('illumination', np.nextafter(0, 1)), ('noise_std', 0), ('resize', np.nextafter(0, 1))):
         values[key] = _read_range(values[key], key, lowest, where)
     return values

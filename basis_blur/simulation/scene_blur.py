@@ -9,8 +9,9 @@ so the blurred photo is that of a blur field of P kernels. e = 1e-4 is ours: the
 since each moved away from there; they keep the kernel of the object they belong to. e also decides between equal
 shares, so that rounding does not.
 
-Differs from the paper: it takes the blurred masks as they are, where ours are divided by their sum, so that light is
-neither lost nor added where objects meet; e; noise. Which objects move is the data set's choice, see `choose_objects`.
+Differs from the paper: it takes the blurred masks as they are, mixing_p = k_p conv 1_p, where ours are divided by their
+sum, so that light is neither lost nor added where objects meet; the ingredient `divided` chooses. Which objects move is
+the data set's choice, see `choose_objects`. Noise of the sensor, of photons and light sources can be added.
 
 Saturation: `illumination` multiplies the value of HSV, which is to multiply red, green and blue alike. The scene `gt`
 may so exceed 1 and is not clipped, since light is; what is clipped is the blurred light, in the sensor. Bright spots
@@ -41,7 +42,23 @@ MIN_OBJECT_PIXELS = 400
 RESIDUAL = 1e-4
 
 
-class Ingredients(TypedDict):
+class Extras(TypedDict, total=False):
+    """What may be left out of the ingredients.
+
+    Args:
+        photons: (N,); number of photons of white light in a pixel, whose noise is Poisson's; 0 for none.
+        lamps: (N, L, 4); light sources as row, column and radius in pixels of the scene, and light, where 1 is white; a
+            radius of 0 for none.
+        divided: (N,) bool; whether blurred masks are divided by their sum; otherwise they are taken as [C21, Alg. 1]
+            prints it, and the mixing does not sum to 1.
+    """
+
+    photons: Tensor
+    lamps: Tensor
+    divided: Tensor
+
+
+class Ingredients(Extras):
     """What determines a blurred photo. All of one scene, without N, or all of a batch.
 
     Args:
@@ -61,6 +78,9 @@ class Ingredients(TypedDict):
     noise_seed: Tensor
 
 
+NAMES = (*Extras.__annotations__, *Ingredients.__annotations__)
+
+
 class BlurredScene(TypedDict):
     """A training sample, with N where its ingredients had it.
 
@@ -68,7 +88,7 @@ class BlurredScene(TypedDict):
         lq: (N, 3, H, W); the blurred photo, sRGB-like in [0, 1].
         gt: (N, 3, H+K-1, W+K-1); the scene, sRGB-like, >= 0; over 1 where the illumination is beyond white.
         kernels: (N, P, K, K); as given.
-        mixing: (N, P, H, W); >= 0, sums to 1 over P; 0 in slots without object.
+        mixing: (N, P, H, W); >= 0, sums to 1 over P unless masks are not divided; 0 in slots without object.
         weight: (N, 1, H, W); 1 / number of pixels of the object that the pixel belongs to, which is the one with the
             largest mixing. The weights of a photo sum to the number of its visible objects, background included.
     """
@@ -94,14 +114,14 @@ def blur_scene(ingredients: Ingredients, gamma: float = GAMMA) -> BlurredScene:
         ValueError: an ingredient has the wrong shape, a label has no kernel, or `gamma` is not positive.
     """
     if ingredients['sharp'].ndim == 3:
-        batch = {name: torch.as_tensor(ingredients[name])[None] for name in Ingredients.__annotations__}
+        batch = {name: torch.as_tensor(ingredients[name])[None] for name in NAMES if name in ingredients}
         return {name: value[0] for name, value in blur_scene(batch, gamma).items()}
     _check(ingredients)
     kernels = ingredients['kernels']
     sharp = ingredients['sharp']
     sharp = sharp.to(kernels.dtype) / 255 if sharp.dtype == torch.uint8 else sharp.to(kernels.dtype)
-    gt = sharp * ingredients['illumination'].to(kernels)[:, None, None, None]
-    masks = _mixed_masks(ingredients['labels'], kernels)
+    gt = _with_lamps(sharp * ingredients['illumination'].to(kernels)[:, None, None, None], ingredients, gamma)
+    masks = _mixed_masks(ingredients['labels'], kernels, ingredients.get('divided'))
     mixing = masks.to(kernels.dtype)
     light = BasisBlur(BlurField.unchecked(kernels, mixing))(to_linear(gt, gamma))
     light = light + _noise(ingredients, light)
@@ -185,7 +205,20 @@ def _check(ingredients: Ingredients) -> None:
         raise ValueError(f'labels reach {int(labels.max())}, but there are kernels for 0 to {slots - 1} only.')
 
 
-def _mixed_masks(labels: Tensor, kernels: Tensor) -> Tensor:
+def _with_lamps(gt: Tensor, ingredients: Ingredients, gamma: float) -> Tensor:
+    """Return the scene with its light sources: discs of one light, white; where they meet, the brighter one."""
+    lamps = ingredients.get('lamps')
+    if lamps is None or not lamps.numel():
+        return gt
+    rows, columns = (torch.arange(side, device=gt.device, dtype=gt.dtype) for side in gt.shape[-2:])
+    for lamp in lamps.to(gt).unbind(1):
+        row, column, radius, light = (each[:, None, None, None] for each in lamp.unbind(1))
+        lit = (rows[:, None] - row) ** 2 + (columns - column) ** 2 < radius**2
+        gt = torch.where(lit, torch.maximum(gt, to_srgb(light, gamma)), gt)
+    return gt
+
+
+def _mixed_masks(labels: Tensor, kernels: Tensor, divided: Tensor | None) -> Tensor:
     """Return the shares (N, P, H, W), in float64, that the blurred objects have in each pixel."""
     number, slots, size, _ = kernels.shape
     height, width = (side - size + 1 for side in labels.shape[-2:])
@@ -197,8 +230,10 @@ def _mixed_masks(labels: Tensor, kernels: Tensor) -> Tensor:
     )
     blurred = BasisBlur(alone)(masks.flatten(0, 1)[:, None]).view(number, slots, height, width)
     radius = size // 2
-    shares = blurred.clamp_min(0) + RESIDUAL * masks[:, :, radius : radius + height, radius : radius + width]
-    return shares / shares.sum(1, keepdim=True)
+    printed = blurred.clamp_min(0)
+    shares = printed + RESIDUAL * masks[:, :, radius : radius + height, radius : radius + width]
+    shares = shares / shares.sum(1, keepdim=True)
+    return shares if divided is None else torch.where(divided.to(shares.device)[:, None, None, None], shares, printed)
 
 
 def _object_weight(masks: Tensor) -> Tensor:
@@ -211,11 +246,17 @@ def _object_weight(masks: Tensor) -> Tensor:
 
 def _noise(ingredients: Ingredients, light: Tensor) -> Tensor | float:
     deviations = ingredients['noise_std'].tolist()
-    if not any(deviations):
+    photons = ingredients['photons'].tolist() if 'photons' in ingredients else [0.0] * len(deviations)
+    if not any(deviations) and not any(photons):
         return 0.0
     noise = torch.zeros(light.shape, dtype=torch.float32)
-    for item, (deviation, seed) in enumerate(zip(deviations, ingredients['noise_seed'].tolist(), strict=True)):
+    seeds = ingredients['noise_seed'].tolist()
+    for item, (deviation, count, seed) in enumerate(zip(deviations, photons, seeds, strict=True)):
+        generator = torch.Generator().manual_seed(seed)
         if deviation:
-            generator = torch.Generator().manual_seed(seed)
             noise[item] = deviation * torch.randn(light.shape[1:], generator=generator, dtype=torch.float32)
+        if count:
+            # In float64, because one photon more or less would show where rates differ by rounding.
+            expected = count * light[item].detach().double().cpu().clamp_min(0)
+            noise[item] += ((torch.poisson(expected, generator) - expected) / count).float()
     return noise.to(light)

@@ -189,6 +189,11 @@ def test_the_still_share_is_that_of_points_among_kernels(folder):
     assert np.mean(still) == pytest.approx(0.3, abs=0.12)
 
 
+def test_a_clean_photo_has_no_photon_noise_either(folder):
+    samples = ingredients(folder, photons=[50, 60], clean_share=1.0)
+    assert samples[0]['photons'] == 0
+
+
 def test_samples_of_a_seed_do_not_depend_on_options_that_are_off(folder):
     torch.manual_seed(3)
     plain = ingredients(folder)[0]
@@ -227,6 +232,22 @@ def test_the_clean_share_has_neither_noise_nor_jpeg(folder):
     clean = losses < 1e-4  # there and back through the gamma
     assert clean.mean() == pytest.approx(0.3, abs=0.12)
     assert losses[~clean].min() > 0.01
+
+
+def test_other_generators_choices_are_drawn_as_asked(folder):
+    few = dataset(folder, samples_per_epoch=40, photons=[100, 400], light_sources=3, divide_masks=False)
+    drawn = [ingredients(folder, samples_per_epoch=40, **{key: few.opt[key] for key in (
+        'photons', 'light_sources', 'divide_masks')})[number] for number in range(40)]  # fmt: skip
+    photons = torch.stack([sample['photons'] for sample in drawn])
+    assert 100 <= photons.min() < 150
+    assert 300 < photons.max() <= 400
+    lamps = torch.stack([sample['lamps'] for sample in drawn])
+    assert {int(count) for count in (lamps[..., 2] > 0).sum(1)} == {0, 1, 2, 3}
+    lit = lamps[lamps[..., 2] > 0]
+    assert (lit[:, :2] < SIDE).all()
+    assert (lit[:, 3] >= 2).all()
+    sums = torch.stack([few[number]['mixing'].sum(0) for number in range(8)])
+    assert (sums - 1).abs().max() > 0.05
 
 
 def test_blurring_later_in_a_batch_gives_the_same_numbers(folder):

@@ -257,3 +257,51 @@ def test_empty_slots_have_the_delta_kernel():
     torch.testing.assert_close(filled[2:], delta().expand(2, K, K))
     with pytest.raises(ValueError, match='2 kernels are given for 1 slots'):
         fill_slots(kernels, 1)
+
+
+def test_masks_are_taken_as_printed_if_that_is_asked_for(scenes):
+    scenes['noise_std'].zero_()
+    divided = blur_scene(scenes)
+    found = blur_scene({**scenes, 'divided': torch.tensor([False, True])})
+    one_hot = F.one_hot(scenes['labels'].long(), SLOTS).movedim(-1, 1).to(found['mixing'])
+    light = (scenes['sharp'][0] * scenes['illumination'][0]) ** 2.2
+    lq = 0
+    for slot in range(SLOTS):
+        kernel = scenes['kernels'][0, slot].flip(0, 1)[None, None]
+        mask = F.conv2d(one_hot[0, slot][None, None], kernel)[0, 0]
+        torch.testing.assert_close(found['mixing'][0, slot], mask, rtol=1e-9, atol=1e-12)
+        lq = lq + mask * F.conv2d(light[:, None], kernel)[:, 0]
+    torch.testing.assert_close(found['lq'][0], lq.clamp(0, 1) ** (1 / 2.2), rtol=1e-9, atol=1e-9)
+    assert torch.equal(found['lq'][1], divided['lq'][1])
+    assert (found['mixing'][0].sum(0) - 1).abs().max() > 0.01
+
+
+def test_lamps_are_white_discs_of_the_scene_and_of_its_blur(scenes):
+    scenes['noise_std'].zero_()
+    lamps = torch.zeros(2, 2, 4)
+    lamps[0, 1] = torch.tensor([10.0, 12.0, 2.5, 8.0])
+    plain, lit = blur_scene(scenes), blur_scene({**scenes, 'lamps': lamps})
+    changed = (lit['gt'] != plain['gt'])[0]
+    rows, columns = torch.meshgrid(torch.arange(changed.shape[1]), torch.arange(changed.shape[2]), indexing='ij')
+    inside = (rows - 10) ** 2 + (columns - 12) ** 2 < 2.5**2
+    assert torch.equal(changed, inside.expand(3, -1, -1))
+    torch.testing.assert_close(lit['gt'][0][:, inside], torch.full((3, int(inside.sum())), 8 ** (1 / 2.2)))
+    assert (lit['lq'][0] >= plain['lq'][0] - 1e-9).all()
+    assert (lit['lq'][0] - plain['lq'][0]).max() > 0.1
+    assert torch.equal(lit['gt'][1], plain['gt'][1])
+
+
+def test_photons_have_the_variance_of_their_number(scenes):
+    flat = {
+        'sharp': torch.full((1, 3, 60 + K - 1, 60 + K - 1), 0.5),
+        'labels': torch.zeros(1, 60 + K - 1, 60 + K - 1, dtype=torch.uint8),
+        'kernels': delta().expand(1, SLOTS, K, K),
+        'illumination': torch.ones(1),
+        'noise_std': torch.zeros(1),
+        'noise_seed': torch.tensor([5]),
+    }
+    light = blur_scene({**flat, 'photons': torch.tensor([400.0])}, gamma=1.0)['lq']
+    assert abs(light.mean().item() - 0.5) < 0.002
+    assert abs(light.var().item() / (0.5 / 400) - 1) < 0.1  # 10800 pixels: a standard deviation of 0.014
+    assert torch.equal(light, blur_scene({**flat, 'photons': torch.tensor([400.0])}, gamma=1.0)['lq'])
+    assert torch.equal(blur_scene({**flat, 'photons': torch.zeros(1)})['lq'], blur_scene(flat)['lq'])
