@@ -31,7 +31,11 @@ DISTRIBUTIONS = {
 
 def add_parser(subparsers) -> None:
     """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser('doctor', description=__doc__.split(': ', 1)[1].split('\n')[0])
+    parser = subparsers.add_parser(
+        'doctor',
+        help='tell versions, what is registered in BasicSR, and what had to be mended',
+        description=__doc__.split(': ', 1)[1].split('\n')[0],
+    )
     parser.set_defaults(run=run)
 
 

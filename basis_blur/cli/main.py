@@ -11,13 +11,13 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from basis_blur import __version__
 from basis_blur.foundation import interrupts
-from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.errors import InputError, did_you_mean, sentence_of
 
 COMMANDS = {
     'deblur': 'estimate the blur of photos and remove it',
@@ -32,6 +32,7 @@ COMMANDS = {
     'export': 'write a network for other programs: ONNX, torch.export',
     'info': 'tell the parameters and FLOPs of a network',
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
+    'completion': 'write what lets a shell complete commands and options',
 }
 # What is left when one of the long commands is stopped by Ctrl-C; training says its own.
 KEPT = {
@@ -58,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='backslashreplace')  # a file name need not be text
-    args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+    if arguments and not arguments[0].startswith('-') and arguments[0] not in COMMANDS:
+        words = did_you_mean(arguments[0], COMMANDS) or f' The commands are {", ".join(COMMANDS)}.'
+        build_parser(()).error(f'there is no command {arguments[0][:40]!r}.{words}')
+    args = _parsed(arguments)
     log = getattr(args, 'log', None)
     try:
         with interrupts.handled(), _kept_in(log, args) if log is not None else nullcontext():
@@ -66,6 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:  # of the log itself
         print(f'basis-blur {arguments[0]}: {sentence_of(error)}', file=sys.stderr)
         return 2
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = build_parser(arguments[:1])
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [name for each in _subparser(parser, arguments[0])._actions for name in each.option_strings]
+        words = did_you_mean(unknown[0].split('=')[0], known) if unknown[0].startswith('-') else ''
+        parser.error(f'unrecognized arguments: {" ".join(unknown)}.{words}')
+    return args
+
+
+def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    choices = (each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    return next(choices).get(command, parser)
 
 
 def _kept_in(log: Path, args: argparse.Namespace):
@@ -95,8 +114,8 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         return getattr(error, 'exit_code', 130)
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Return the parser with all commands by name and with the options of `command`, if it is one."""
+def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
+    """Return the parser with all commands by name, and with the options of some, whose modules are imported."""
     parser = argparse.ArgumentParser(
         prog='basis-blur',
         description='Estimate the spatially varying blur of a photo and remove it.',
@@ -105,7 +124,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'basis_blur {__version__}')
     subparsers = parser.add_subparsers(metavar='COMMAND', required=True)
     for name, purpose in COMMANDS.items():
-        if name == command:
+        if name in commands:
             importlib.import_module(f'basis_blur.cli.{name.replace("-", "_")}').add_parser(subparsers)
             if name in LOGGED:
                 words = 'also write what is told here, with the time, to the end of a file'

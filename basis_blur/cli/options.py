@@ -22,7 +22,10 @@ TITLES = {
 def add_parser(subparsers) -> None:
     """Add the command to the parser of `basis-blur`."""
     parser = subparsers.add_parser(
-        'options', description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        'options',
+        help='list the option files that come with basis_blur, or print one',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('name', metavar='NAME', nargs='?', help='the file to print (default: list all)')
     parser.set_defaults(run=run)

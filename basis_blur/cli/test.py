@@ -14,7 +14,12 @@ The log with the scores and the pictures go to results/NAME in the current folde
 
 def add_parser(subparsers) -> None:
     """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser('test', description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    parser = subparsers.add_parser(
+        'test',
+        help='test a network on data sets from an option file, by BasicSR',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     add_arguments(parser)
     parser.set_defaults(run=run)
 

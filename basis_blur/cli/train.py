@@ -23,7 +23,12 @@ On several GPUs or CPU processes: torchrun --nproc_per_node=2 -m basis_blur trai
 
 def add_parser(subparsers) -> None:
     """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser('train', description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    parser = subparsers.add_parser(
+        'train',
+        help='train a network from an option file, by BasicSR',
+        description=DESCRIPTION,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     add_arguments(parser)
     parser.add_argument('--auto_resume', action='store_true', help="go on from the newest state in the run's folder")
     parser.set_defaults(run=run)

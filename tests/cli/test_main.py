@@ -117,3 +117,26 @@ def test_a_reader_that_leaves_is_no_error():
     done = subprocess.run([sys.executable, '-c', code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, '')
+
+
+@pytest.mark.parametrize(
+    ('word', 'said'),
+    [
+        ('deblurr', 'there is no command \'deblurr\'. Did you mean "deblur"?'),
+        ('preplmdb', 'Did you mean "prep-lmdb"?'),
+        ('photo.jpg', 'The commands are deblur, kernels'),
+        ('\x1b[2J', r"there is no command '\x1b[2J'"),
+    ],
+)
+def test_a_command_that_does_not_exist_ends_with_the_one_that_was_meant(capsys, word, said):
+    with pytest.raises(SystemExit) as raised:
+        command_line.main([word])
+    assert raised.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_option_that_does_not_exist_ends_with_the_one_that_was_meant(capsys):
+    with pytest.raises(SystemExit) as raised:
+        command_line.main(['deblur', 'a.jpg', '--strenght=1', '-o', 'b.jpg'])
+    assert raised.value.code == 2
+    assert 'unrecognized arguments: --strenght=1. Did you mean "--strength"?' in capsys.readouterr().err
