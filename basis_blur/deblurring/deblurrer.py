@@ -41,6 +41,7 @@ from basis_blur.estimation.refinement import refine_field
 from basis_blur.estimation.trust import doubts_of_result
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.photo import check_larger_than_kernel
 from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
 from basis_blur.photos.kinds import Given, take
@@ -80,10 +81,13 @@ class DeblurSettings:
     refine: int = 0
 
     def __post_init__(self):
-        if self.gamma is not None and not self.gamma > 0:
-            raise ValueError(f'gamma is {self.gamma}, expected > 0; photos have 2.2, linear data 1.')
-        if self.iterations is not None and self.iterations < 1:
-            raise ValueError(f'iterations is {self.iterations}, expected at least 1; leave it out for the best number.')
+        if self.gamma is not None:
+            check_number('gamma', self.gamma, above=0, remedy='photos have 2.2, linear data 1.')
+        if self.iterations is not None:
+            remedy = 'leave it out for the best number.'
+            check_number('iterations', self.iterations, least=1, whole=True, remedy=remedy)
+        if self.tv_weight is not None:
+            check_number('tv_weight', self.tv_weight, least=0, remedy='leave it out to follow the noise.')
         if self.iterations is not None and self.fusion:
             raise ValueError(f'iterations is {self.iterations}, but the fusion says how many it needs; leave one out.')
         if self.strength is not None:
@@ -93,11 +97,12 @@ class DeblurSettings:
 
 def check_refine(steps: int, gamma: float | None) -> None:
     """Raise InputError unless a blur can be refined: by 0 or more steps, in light of a gamma of at least 1."""
-    if steps < 0 or (steps and gamma is not None and gamma < 1):
-        told = 'not told' if gamma is None else f'{gamma:g}'
-        raise InputError(
-            f'refine is {steps} and gamma {told}, expected refine >= 0, and a gamma of at least 1 with it.'
-        )
+    try:
+        check_number('refine', steps, least=0, whole=True, remedy='it is a number of steps; 0 is none.')
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if steps and gamma is not None and gamma < 1:
+        raise InputError(f'refine is {steps} and gamma {gamma:g}, expected a gamma of at least 1 with it.')
 
 
 class Restoration(Protocol):

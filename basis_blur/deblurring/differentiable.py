@@ -23,13 +23,14 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.estimation.by_network import light_for
+from basis_blur.estimation.by_network import checked_field, light_for
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.camera_response import GAMMA
-from basis_blur.restoration.deblur import deblur_iterates
+from basis_blur.ops.photo import in_full_precision
+from basis_blur.ops.transforms import refuse_transforms
+from basis_blur.restoration.deblur import check_is_field, deblur_iterates
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import (
-    ITERATIONS,
     solver_settings,
     step_towards,
     steps_for,
@@ -78,10 +79,13 @@ class Deblur(nn.Module):
             ValueError: the photo is not as described.
             InputError: it is smaller than the kernels.
         """
-        field = self.net(light_for(self.net, photo, self.gamma)).to(photo)
+        light = light_for(self.net, photo, self.gamma)
+        given, photo = photo.dtype, in_full_precision(photo)
+        field = checked_field(self.net, self.net(light)).to(photo)
+        field.estimated = True
         iterates = deblur_iterates_with_gradients(photo, field, self.kept, self.gamma, self.tv_weight)
         sharp = iterates if self.fusion is None else self.fusion.fused(photo, iterates)
-        return step_towards(sharp, photo, self.strength)
+        return step_towards(sharp, photo, self.strength).to(given)
 
     def extra_repr(self) -> str:
         return f'gamma={self.gamma}, iterations={self.kept[-1]}, tv_weight={self.tv_weight}, strength={self.strength}'
@@ -91,14 +95,17 @@ def deblur_with_gradients(
     photo: Tensor,
     field: BlurField,
     gamma: float = GAMMA,
-    iterations: int = ITERATIONS,
+    iterations: int | None = None,
     tv_weight: float | None = None,
+    strength: float | None = None,
 ) -> Tensor:
     """Do as `deblur`, and let gradients flow to the photo, the kernels and the mixing; arguments and errors as there.
 
     Gradients of gradients are refused.
     """
-    return deblur_iterates_with_gradients(photo, field, (iterations,), gamma, tv_weight)
+    check_is_field(field)
+    kept, strength = steps_for(field.estimated, iterations, strength)
+    return step_towards(deblur_iterates_with_gradients(photo, field, kept, gamma, tv_weight), photo, strength)
 
 
 def deblur_iterates_with_gradients(
@@ -109,15 +116,18 @@ def deblur_iterates_with_gradients(
     tv_weight: float | None = None,
 ) -> Tensor:
     """Do as `deblur_iterates`, and let gradients flow as in `deblur_with_gradients`."""
-    return _Deblur.apply(photo, field.kernels, field.mixing, (tuple(iterations), gamma, tv_weight))
+    refuse_transforms('deblur', 'take its gradients by backward() or torch.autograd.grad.')
+    given, photo, field = photo.dtype, in_full_precision(photo), field.in_full_precision()
+    settings = (tuple(iterations), gamma, tv_weight)
+    return _Deblur.apply(photo, field.kernels, field.mixing, field.estimated, settings).to(given)
 
 
 class _Deblur(Function):
     @staticmethod
-    def forward(ctx, photo, kernels, mixing, settings):
+    def forward(ctx, photo, kernels, mixing, estimated, settings):
         ctx.save_for_backward(photo, kernels, mixing)
-        ctx.settings = settings
-        return deblur_iterates(photo, BlurField.unchecked(kernels, mixing), *settings)
+        ctx.estimated, ctx.settings = estimated, settings
+        return deblur_iterates(photo, BlurField.unchecked(kernels, mixing, estimated), *settings)
 
     @staticmethod
     @once_differentiable
@@ -131,7 +141,8 @@ class _Deblur(Function):
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
             with torch.enable_grad(), keep_copies(*inputs):
                 solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight)
-                sharp = recorded_deblur(inputs[0], BlurField.unchecked(*inputs[1:]), gamma, solver, kept)
+                field = BlurField.unchecked(*inputs[1:], ctx.estimated)
+                sharp = recorded_deblur(inputs[0], field, gamma, solver, kept)
                 found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
         gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])
-        return *(next(gradients) if need else None for need in needed), None
+        return *(next(gradients) if need else None for need in needed), None, None

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from basis_blur.archs.basis_kpn_arch import SIZE_MULTIPLE
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.archs.shared_means import shared_means, takes_means
+from basis_blur.foundation.errors import kind_of
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.memory import LEAST_TILE, with_smaller_tiles
 from basis_blur.ops.photo import check_photo
 from basis_blur.ops.windows import Feathered, Window, spread_windows, tile_windows
@@ -50,10 +52,15 @@ def restore(
         The restored photo in [0, 1], as `photo` is.
 
     Raises:
-        ValueError: the photo is not as described, or `tile` is not larger than `overlap`.
+        ValueError: the photo is not as described, `net` restores no photos, or `tile` is not larger than `overlap`.
         InputError: memory does not suffice for small tiles.
     """
+    if not isinstance(net, nn.Module):
+        remedy = f' by load_network("{net}")' if isinstance(net, str) else ''
+        raise ValueError(f'net is {kind_of(net)}, expected a network that restores photos; load one{remedy}.')
     check_photo(photo)
+    if tile is not None:
+        check_number('tile', tile, least=1, whole=True, remedy='it is a side in pixels.')
     if tile is not None and not 0 <= _overlap_of(tile, overlap) < tile:
         overlap = _overlap_of(tile, overlap)
         raise ValueError(f'tiles of {tile} pixels overlap by {overlap}, expected less than their size, and >= 0.')
@@ -70,7 +77,7 @@ def restore(
                 net(torch.cat([colour[(..., *window)] for window in samples]))
             for number, window in enumerate(windows, 1):
                 result = net(colour[(..., *window)])
-                whole.add(window, _restored_photo(result))
+                whole.add(window, _restored_photo(net, result, colour[(..., *window)].shape))
                 if watch is not None:
                     watch(window, result)
                 if callback is not None:
@@ -87,9 +94,17 @@ def _overlap_of(tile: int, overlap: int | None) -> int:
     return max(OVERLAP, min(LARGE_OVERLAP, tile // 4)) if overlap is None else overlap
 
 
-def _restored_photo(result) -> Tensor:
+def _restored_photo(net: nn.Module, result: Any, photo_shape: tuple[int, ...]) -> Tensor:
     image = getattr(result, 'image', result)
-    return image if isinstance(image, Tensor) else image[0]
+    if isinstance(image, (list, tuple)) and image and not hasattr(image, '_fields'):
+        image = image[0]
+    if not isinstance(image, Tensor) or image.shape != (*photo_shape[:1], 3, *photo_shape[-2:]):
+        found = f'a tensor {tuple(image.shape)}' if isinstance(image, Tensor) else kind_of(image)
+        raise ValueError(
+            f'net is {kind_of(net)}, which returns {found} and not a photo; give a restoring network, such as '
+            'load_network("ufpnet").'
+        )
+    return image
 
 
 class SampledKernels:

@@ -16,11 +16,14 @@ from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.estimation.tiles import blur_of_tiles, blur_tile, first_blur_tile
 from basis_blur.field.blur_field import BlurField, CompactField, pack
+from basis_blur.foundation.errors import kind_of
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.ops.windows import WHOLE_PIXELS
 
+EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("basis_kpn")'
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
 
 
@@ -44,16 +47,19 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
         that it is `estimated`.
 
     Raises:
-        ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN.
+        ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN; or
+            `net` is a network of another kind.
         InputError: the photo is smaller than the network's kernels, or memory does not suffice for small tiles.
     """
     light = light_for(net, photo, gamma)
+    if tile is not None:
+        check_number('tile', tile, least=1, whole=True, remedy='it is a side in pixels.')
 
     large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
 
     def estimate(side: int | None) -> BlurField:
         if side is None:
-            field = net(light)
+            field = checked_field(net, net(light))
             return CompactField.of(field) if large else field
         shape = (len(light), net.hyper_parameters['num_kernels'], *light.shape[-2:])
         mixing = light.new_empty(shape, dtype=torch.int16 if large else light.dtype)
@@ -91,7 +97,7 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2
         InputError: the photo is smaller than the enlarged kernels, or memory does not suffice for small tiles.
     """
     check_photo(photo)
-    side = 2 * net.hyper_parameters['kernel_size'] - 1
+    side = 2 * kernel_size_of(net) - 1
     check_larger_than_kernel(photo, side)
     light = F.avg_pool2d(to_linear(photo.detach(), gamma), 2, ceil_mode=True, count_include_pad=False)
     field = estimate_blur(net, to_srgb(light, gamma).clamp_(0, 1), gamma)
@@ -107,10 +113,36 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2
     return (CompactField if large else BlurField.unchecked)(kernels, mixing, estimated=True)
 
 
+def kernel_size_of(net: nn.Module) -> int:
+    """Return K of a network that estimates blur fields.
+
+    Raises:
+        ValueError: it is another one, or none.
+    """
+    if not isinstance(net, nn.Module):
+        remedy = f'write load_network("{net}")' if isinstance(net, str) else EXPECTED
+        raise ValueError(f'net is {kind_of(net)}, expected a network; {remedy}.')
+    size = getattr(net, 'hyper_parameters', {}).get('kernel_size')
+    if size is None:
+        raise ValueError(f'net is {kind_of(net)}, which estimates no blur fields; {EXPECTED}.')
+    return size
+
+
+def checked_field(net: nn.Module, result: object) -> BlurField:
+    """Return what a network has made of light.
+
+    Raises:
+        ValueError: it is no BlurField, for the network is of another kind.
+    """
+    if not isinstance(result, BlurField):
+        raise ValueError(f'net is {kind_of(net)}, which returns {kind_of(result)} and not a BlurField; {EXPECTED}.')
+    return result
+
+
 def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
     """Return what a network sees of a photo: (N, C, H, W) linear light; arguments and errors as `estimate_blur`."""
     check_photo(photo)
-    check_larger_than_kernel(photo, net.hyper_parameters['kernel_size'])
+    check_larger_than_kernel(photo, kernel_size_of(net))
     channels = net.hyper_parameters.get('in_channels', photo.shape[1])
     return _with_channels(to_linear(photo.to(next(net.parameters())), gamma), channels)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.latent_kernel_arch import LatentKernels, decoded
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import check_photo
@@ -191,8 +192,7 @@ def _check(photo: Tensor, steps: int) -> None:
     check_photo(photo)
     if len(photo) != 1:
         raise ValueError(f'{len(photo)} photos are given, expected one; refine them one by one.')
-    if steps < 1:
-        raise ValueError(f'steps is {steps}, expected >= 1; the default is {STEPS}.')
+    check_number('steps', steps, least=1, whole=True, remedy=f'the default is {STEPS}.')
 
 
 def _field_of(logits: list[Tensor]) -> BlurField:

@@ -144,6 +144,14 @@ class BlurField:
         kernels, mixing = self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs)
         return BlurField.unchecked(kernels, mixing, self.estimated)
 
+    def in_full_precision(self) -> BlurField:
+        """Return a field of half precision in float32, with sums of 1 again, and any other as it is."""
+        if self.kernels.dtype not in (torch.float16, torch.bfloat16):
+            return self
+        kernels, mixing = self.kernels.float(), self.mixing.float()
+        kernels = kernels / kernels.sum((-2, -1), keepdim=True)
+        return BlurField.unchecked(kernels, mixing / mixing.sum(1, keepdim=True), self.estimated)
+
     def detach(self) -> BlurField:
         """Return the same numbers without their history of gradients."""
         return BlurField.unchecked(self.kernels.detach(), self.mixing.detach(), self.estimated)
@@ -271,6 +279,13 @@ class CompactField(BlurField):
         """Return the field on another device or in another dtype, as `Tensor.to`; the mixing stays packed."""
         kernels = self.kernels.to(*args, **kwargs)
         return CompactField(kernels, self.packed.to(kernels.device), self.estimated)
+
+    def in_full_precision(self) -> CompactField:
+        """Return a field with kernels of half precision with such in float32, as of a BlurField."""
+        if self.kernels.dtype not in (torch.float16, torch.bfloat16):
+            return self
+        kernels = self.kernels.float()
+        return CompactField(kernels / kernels.sum((-2, -1), keepdim=True), self.packed, self.estimated)
 
     def detach(self) -> CompactField:
         """Return the same numbers without their history of gradients; the mixing has none."""

@@ -27,6 +27,11 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     return f' Did you mean "{near[0]}"?' if near else ''
 
 
+def kind_of(thing: object) -> str:
+    """Return what a thing is, for a message about one of the wrong kind: 'the text "ufpnet"' or 'a UFPNet'."""
+    return f'the text "{thing}"' if isinstance(thing, str) else f'a {type(thing).__name__}'
+
+
 def sentence_of(error: BaseException) -> str:
     """Return what a person needs to read of a mistake of hers or of her machine, in one line that can be printed.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basis_blur.field.blur_field import PixelField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import photo_of, to_linear
 from basis_blur.ops.pixel_blur import PixelBlur
@@ -30,8 +31,8 @@ class PixelReblurLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, gamma: float = 1.0):
         super().__init__()
-        if not gamma >= 1:
-            raise ValueError(f'gamma is {gamma}, expected >= 1; [F23] has 1, light 2.2.')
+        check_number('gamma', gamma, least=1, remedy='[F23] has 1, light 2.2.')
+        check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight
         self.gamma = gamma
 

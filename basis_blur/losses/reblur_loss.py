@@ -15,6 +15,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.pixel_weight import check_pixel_weight
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import camera_response, photo_of
@@ -34,8 +35,8 @@ class ReblurLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, gamma: float = 2.2, saturation: bool = True):
         super().__init__()
-        if not gamma >= 1:
-            raise ValueError(f'gamma is {gamma}, expected >= 1; photos have 2.2, linear data 1.')
+        check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
+        check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight
         self.gamma = gamma
         self.saturation = saturation

@@ -21,10 +21,11 @@ from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, solver_settings, step_towards, steps_for
+from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 
 GREEN = slice(1, 2)
 
@@ -52,9 +53,8 @@ class RestorationLoss(nn.Module):
         fusion: IterateFusion | None = None,
     ):
         super().__init__()
-        if iterations is not None and iterations < 1:
-            raise ValueError(f'iterations is {iterations}, expected at least 1; the default is {ESTIMATED_ITERATIONS}.')
         self.kept, self.strength = steps_for(True, iterations, strength, fusion)
+        check_number('gamma', gamma, above=0, remedy='photos have 2.2, linear data 1.')
         self.gamma = gamma
         self.fusion = fusion if fusion is None else fusion.requires_grad_(False).eval()
         self.psnr = PSNRLoss(loss_weight)

@@ -35,7 +35,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import kind_of
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.linear_operator import LinearOperator
+from basis_blur.ops.transforms import derivative, fold_into_batch, plain
 
 # A CPU tile covers about this many photo pixels a side.
 CPU_TILE = 256
@@ -60,12 +63,17 @@ class BasisBlur(LinearOperator):
             on it beyond rounding.
 
     Raises:
-        ValueError: `chunk` is smaller than 1.
+        ValueError: `chunk` is smaller than 1, or `field` is no BlurField.
     """
 
     def __init__(self, field: BlurField, chunk: int | None = None):
-        if chunk is not None and chunk < 1:
-            raise ValueError(f'chunk is {chunk}, expected a number of basis elements >= 1.')
+        if not isinstance(field, BlurField):
+            raise ValueError(
+                f'field is {kind_of(field)}, expected a BlurField, as estimate_blur returns it; PixelBlur takes a '
+                'PixelField.'
+            )
+        if chunk is not None:
+            check_number('chunk', chunk, least=1, whole=True, remedy='it is a number of basis elements.')
         super().__init__((len(field), 3, *field.scene_size), (len(field), 3, *field.image_size))
         self.field = field
         self.chunk = chunk
@@ -82,13 +90,30 @@ def _common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.to(dtype) for t in tensors)
 
 
-class _Blur(Function):
+class _Form(Function):
+    """One derivative of the trilinear form: a function of three tensors, each with the batch first, linear in each."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:3])
+        ctx.save_for_forward(*inputs[:3])
+        ctx.others = inputs[3:]
+
+    @classmethod
+    def jvp(cls, ctx, *tangents):
+        return derivative(cls.apply, (*ctx.saved_tensors, *ctx.others), tangents[:3])
+
+    @classmethod
+    def vmap(cls, info, in_dims, *inputs):
+        return fold_into_batch(cls.apply, info, in_dims, *inputs)
+
+
+class _Blur(_Form):
     """H(k, m) u."""
 
     @staticmethod
-    def forward(ctx, u, k, m, chunk):
-        ctx.save_for_backward(u, k, m)
-        ctx.chunk = chunk
+    def forward(u, k, m, chunk):
+        u, k, m = plain(u, k, m)
         plan = _Plan(k, m, u.shape[1], chunk)
         image = u.new_zeros(*u.shape[:2], *plan.image_size)
 
@@ -110,22 +135,21 @@ class _Blur(Function):
     @staticmethod
     def backward(ctx, v):
         u, k, m = ctx.saved_tensors
-        needs = ctx.needs_input_grad
+        needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
-            _BlurTranspose.apply(v, k, m, ctx.chunk) if needs[0] else None,
-            _KernelGradient.apply(u, m, v, k.shape[-1], ctx.chunk) if needs[1] else None,
-            _MixingGradient.apply(u, k, v, ctx.chunk) if needs[2] else None,
+            _BlurTranspose.apply(v, k, m, chunk) if needs[0] else None,
+            _KernelGradient.apply(u, m, v, k.shape[-1], chunk) if needs[1] else None,
+            _MixingGradient.apply(u, k, v, chunk) if needs[2] else None,
             None,
         )
 
 
-class _BlurTranspose(Function):
+class _BlurTranspose(_Form):
     """H(k, m)^T v."""
 
     @staticmethod
-    def forward(ctx, v, k, m, chunk):
-        ctx.save_for_backward(v, k, m)
-        ctx.chunk = chunk
+    def forward(v, k, m, chunk):
+        v, k, m = plain(v, k, m)
         plan = _Plan(k, m, v.shape[1], chunk)
 
         def work(tiles):
@@ -150,22 +174,21 @@ class _BlurTranspose(Function):
     @staticmethod
     def backward(ctx, u):
         v, k, m = ctx.saved_tensors
-        needs = ctx.needs_input_grad
+        needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
-            _Blur.apply(u, k, m, ctx.chunk) if needs[0] else None,
-            _KernelGradient.apply(u, m, v, k.shape[-1], ctx.chunk) if needs[1] else None,
-            _MixingGradient.apply(u, k, v, ctx.chunk) if needs[2] else None,
+            _Blur.apply(u, k, m, chunk) if needs[0] else None,
+            _KernelGradient.apply(u, m, v, k.shape[-1], chunk) if needs[1] else None,
+            _MixingGradient.apply(u, k, v, chunk) if needs[2] else None,
             None,
         )
 
 
-class _KernelGradient(Function):
+class _KernelGradient(_Form):
     """dT/dk: for each basis element, sum_i m_b[i] v[i] u[i + (K - 1) - s], over channels."""
 
     @staticmethod
-    def forward(ctx, u, m, v, kernel_size, chunk):
-        ctx.save_for_backward(u, m, v)
-        ctx.chunk = chunk
+    def forward(u, m, v, kernel_size, chunk):
+        u, m, v = plain(u, m, v)
         none = m.new_zeros(*m.shape[:2], kernel_size, kernel_size)
         plan = _Plan(none, m, u.shape[1], chunk)
 
@@ -184,23 +207,22 @@ class _KernelGradient(Function):
     @staticmethod
     def backward(ctx, k):
         u, m, v = ctx.saved_tensors
-        needs = ctx.needs_input_grad
+        needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
-            _BlurTranspose.apply(v, k, m, ctx.chunk) if needs[0] else None,
-            _MixingGradient.apply(u, k, v, ctx.chunk) if needs[1] else None,
-            _Blur.apply(u, k, m, ctx.chunk) if needs[2] else None,
+            _BlurTranspose.apply(v, k, m, chunk) if needs[0] else None,
+            _MixingGradient.apply(u, k, v, chunk) if needs[1] else None,
+            _Blur.apply(u, k, m, chunk) if needs[2] else None,
             None,
             None,
         )
 
 
-class _MixingGradient(Function):
+class _MixingGradient(_Form):
     """dT/dm: for each basis element, sum_c v_c (k_b conv u_c)."""
 
     @staticmethod
-    def forward(ctx, u, k, v, chunk):
-        ctx.save_for_backward(u, k, v)
-        ctx.chunk = chunk
+    def forward(u, k, v, chunk):
+        u, k, v = plain(u, k, v)
         m = v.new_empty(v.shape[0], k.shape[1], *v.shape[-2:])
         plan = _Plan(k, m, u.shape[1], chunk)
 
@@ -216,11 +238,11 @@ class _MixingGradient(Function):
     @staticmethod
     def backward(ctx, m):
         u, k, v = ctx.saved_tensors
-        needs = ctx.needs_input_grad
+        needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
-            _BlurTranspose.apply(v, k, m, ctx.chunk) if needs[0] else None,
-            _KernelGradient.apply(u, m, v, k.shape[-1], ctx.chunk) if needs[1] else None,
-            _Blur.apply(u, k, m, ctx.chunk) if needs[2] else None,
+            _BlurTranspose.apply(v, k, m, chunk) if needs[0] else None,
+            _KernelGradient.apply(u, m, v, k.shape[-1], chunk) if needs[1] else None,
+            _Blur.apply(u, k, m, chunk) if needs[2] else None,
             None,
         )
 
@@ -294,7 +316,7 @@ class _Plan:
         if threads <= 1:
             return [work(tiles)]
         pool = _thread_pool(torch.get_num_threads(), os.getpid())
-        return list(pool.map(torch.no_grad()(work), [tiles[first::threads] for first in range(threads)]))
+        return list(pool.map(without_gradients(work), [tiles[first::threads] for first in range(threads)]))
 
     def steps(self, places: list, kernel_spectrum: Callable[[Tensor], Tensor], k: Tensor) -> Iterator[tuple]:
         """Go through `places` and basis elements, with the spectra of some kernels at a time: (part, spectra, place).
@@ -348,6 +370,14 @@ class _Plan:
     def to_kernel(self, spectrum: Tensor) -> Tensor:
         taps = slice(self.border + 1)
         return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
+
+
+def without_gradients(work: Callable) -> Callable:
+    """Let other threads do `work` as this one would: without gradients, and in inference mode where this one is.
+
+    Each thread has a mode of its own, and only inference mode may write to tensors that were made in it.
+    """
+    return torch.inference_mode()(work) if torch.is_inference_mode_enabled() else torch.no_grad()(work)
 
 
 @functools.lru_cache(maxsize=1)

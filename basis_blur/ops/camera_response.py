@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basis_blur.foundation.numbers import check_number
+
 GAMMA = 2.2
 SHARPNESS = 50.0
 DARKEST = 1 / 255  # one step of an 8-bit photo
@@ -25,7 +27,7 @@ def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
         gamma: of the photo; 1 leaves it as it is.
 
     Raises:
-        ValueError: `gamma` is not positive.
+        ValueError: `gamma` is not positive and finite.
     """
     _check_gamma(gamma)
     srgb = srgb.clamp_min(0)
@@ -95,10 +97,8 @@ def camera_response_derivative(light: Tensor, sharpness: float = SHARPNESS) -> T
 
 
 def _check_gamma(gamma: float) -> None:
-    if not gamma > 0:
-        raise ValueError(f'gamma is {gamma}, expected > 0; photos have 2.2, linear data 1.')
+    check_number('gamma', gamma, above=0, remedy='photos have 2.2, linear data 1.')
 
 
 def _check_sharpness(sharpness: float) -> None:
-    if not sharpness > 0:
-        raise ValueError(f'sharpness is {sharpness}, expected > 0; the default is {SHARPNESS:g}.')
+    check_number('sharpness', sharpness, above=0, remedy=f'the default is {SHARPNESS:g}.')

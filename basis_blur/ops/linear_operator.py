@@ -31,9 +31,11 @@ class LinearOperator:
         """Apply the operator.
 
         Raises:
-            ValueError: `x` is not a batch of images of the operator's input size.
+            ValueError: `x` is not a batch of images of the operator's input size, or is complex.
         """
         _check_shape(x, self.input_shape, type(self).__name__)
+        if x.is_complex():
+            raise ValueError(f'{type(self).__name__} was given {x.dtype}, expected real light; apply it to both parts.')
         return self._apply(x)
 
     @property

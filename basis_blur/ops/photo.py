@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
@@ -21,6 +22,15 @@ def check_photo(photo: Tensor) -> None:
             f'the photo has values from {low:.4g} to {high:.4g}, expected sRGB-like values in [0, 1]; '
             'divide 8-bit values by 255, and clamp or remove values that are out of range or NaN.'
         )
+
+
+def in_full_precision(photo: Tensor) -> Tensor:
+    """Return a photo of half precision (float16, bfloat16) in float32, and any other as it is.
+
+    An 8-bit photo has finer steps than bfloat16, and light, a power of it, finer ones still; some functions of torch
+    take no half precision at all. So photos are computed in float32, and only the result is in their dtype.
+    """
+    return photo.float() if photo.dtype in (torch.float16, torch.bfloat16) else photo
 
 
 def check_larger_than_kernel(photo: Tensor, kernel_size: int) -> None:

@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from basis_blur.field.blur_field import PixelField
-from basis_blur.ops.basis_blur import _thread_pool
+from basis_blur.ops.basis_blur import _thread_pool, without_gradients
 from basis_blur.ops.linear_operator import LinearOperator
+from basis_blur.ops.transforms import derivative, fold_into_batch, plain
 
 CPU_BAND_NUMBERS = 1 << 18  # numbers of the photo, all channels, in a band
 
@@ -62,12 +63,29 @@ def _common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.to(dtype) for t in tensors)
 
 
-class _Blur(Function):
+class _Form(Function):
+    """One derivative of the trilinear form: a function of two tensors, both with the batch first, linear in each."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @classmethod
+    def jvp(cls, ctx, *tangents):
+        return derivative(cls.apply, ctx.saved_tensors, tangents)
+
+    @classmethod
+    def vmap(cls, info, in_dims, *inputs):
+        return fold_into_batch(cls.apply, info, in_dims, *inputs)
+
+
+class _Blur(_Form):
     """H(k) u."""
 
     @staticmethod
-    def forward(ctx, u, k):
-        ctx.save_for_backward(u, k)
+    def forward(u, k):
+        u, k = plain(u, k)
         image = u.new_zeros(*u.shape[:2], *k.shape[-2:])
 
         def work(band):
@@ -87,12 +105,12 @@ class _Blur(Function):
         )
 
 
-class _BlurTranspose(Function):
+class _BlurTranspose(_Form):
     """H(k)^T v."""
 
     @staticmethod
-    def forward(ctx, v, k):
-        ctx.save_for_backward(v, k)
+    def forward(v, k):
+        v, k = plain(v, k)
         border = PixelField(k).kernel_size - 1
         scene = v.new_zeros(*v.shape[:2], *(side + border for side in v.shape[-2:]))
 
@@ -113,12 +131,12 @@ class _BlurTranspose(Function):
         )
 
 
-class _KernelGradient(Function):
+class _KernelGradient(_Form):
     """dT/dk: for each tap, sum over the channels of v[i] u[i + (K - 1) - s]."""
 
     @staticmethod
-    def forward(ctx, u, v):
-        ctx.save_for_backward(u, v)
+    def forward(u, v):
+        u, v = plain(u, v)
         size = u.shape[-1] - v.shape[-1] + 1
         k = v.new_empty(v.shape[0], size**2, *v.shape[-2:])
 
@@ -164,7 +182,7 @@ def _share(work: Callable[[slice], None], result: Tensor) -> None:
         for band in bands if on_cpu else [slice(0, height)]:
             work(band)
     else:
-        list(_thread_pool(threads, os.getpid()).map(torch.no_grad()(work), bands))
+        list(_thread_pool(threads, os.getpid()).map(without_gradients(work), bands))
 
 
 def _taps(k: Tensor, band: slice, of_scene: bool = False) -> Iterator[_Tap]:

@@ -15,6 +15,7 @@ from itertools import product
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.linear_operator import LinearOperator
 
@@ -31,8 +32,7 @@ class TiledBlur(LinearOperator):
     """
 
     def __init__(self, field: BlurField, tile: int):
-        if tile < 1:
-            raise ValueError(f'tile is {tile}, expected a side of at least 1 pixel; 1024 is moderate.')
+        check_number('tile', tile, least=1, whole=True, remedy='it is a side in pixels; 1024 is moderate.')
         super().__init__((len(field), 3, *field.scene_size), (len(field), 3, *field.image_size))
         self.field = field
         self.tile = tile

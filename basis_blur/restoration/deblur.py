@@ -16,17 +16,20 @@ from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import kind_of
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
-from basis_blur.ops.photo import check_larger_than_kernel, check_photo
+from basis_blur.ops.photo import check_larger_than_kernel, check_photo, in_full_precision
 from basis_blur.ops.tiled_blur import TiledBlur
+from basis_blur.ops.transforms import refuse_transforms
 from basis_blur.ops.windows import WHOLE_PIXELS
 from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
 from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 
+INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # of transforms of torch.func
 TILE = 1024  # pixels; of the windows in which it then blurs
 
 
@@ -63,16 +66,29 @@ def deblur(
             many iterations are made.
 
     Returns:
-        The sharp photo, as `photo` is.
+        The sharp photo, as `photo` is; one of half precision is computed in float32.
 
     Raises:
-        ValueError: the photo is not as described, the field is of another size, `strength` is out of its range, or both
-            `iterations` and `fusion` are given.
+        ValueError: the photo is not as described, the field is of another size or no BlurField, a number is out of its
+            range, `fusion` is another network, or both it and `iterations` are given.
         InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
     """
+    refuse_transforms('deblur', INSTEAD)
+    check_is_field(field)
     kept, strength = steps_for(field.estimated, iterations, strength, fusion)
+    check_photo(photo)
+    given, photo = photo.dtype, in_full_precision(photo)
     iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile)
-    return step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
+    sharp = step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
+    return sharp.to(given)
+
+
+def check_is_field(field: object) -> None:
+    """Raise ValueError unless `field` is a BlurField."""
+    if not isinstance(field, BlurField):
+        raise ValueError(
+            f'field is {kind_of(field)}, expected a BlurField of the photo, as estimate_blur(net, photo) returns it.'
+        )
 
 
 def deblur_iterates(
@@ -94,8 +110,11 @@ def deblur_iterates(
         photo, field, gamma, tv_weight, callback, tile: as of `deblur`; errors too.
         least_tv_weight: lower bound of the weight of total variation where `tv_weight` is not given; linear light.
     """
+    refuse_transforms('deblur', INSTEAD)
+    check_is_field(field)
     check_photo(photo)
     check_larger_than_kernel(photo, field.kernel_size)
+    given, photo, field = photo.dtype, in_full_precision(photo), field.in_full_precision()
     if tile is None and photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
         tile = TILE
     if (len(photo), *photo.shape[-2:]) != (len(field), *field.image_size):
@@ -109,7 +128,7 @@ def deblur_iterates(
         solver = _Solver(one, field[n], gamma, settings, callback)
         work = partial(solver.solve, iterations)
         results.append(with_smaller_tiles(work, tile, TILE, 'removing the blur'))
-    return results[0] if len(results) == 1 else torch.cat(results)
+    return (results[0] if len(results) == 1 else torch.cat(results)).to(given)
 
 
 class _Solver:

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from basis_blur.ops.photo import in_full_precision
+
 KERNEL_NORM = 6.0  # the standard deviation that unit noise has after it
 MEDIAN_OF_NORMAL = 0.6745  # of the absolute value
 DARK, BRIGHT = 0.02, 0.98  # noise is cut off beyond these
@@ -31,6 +33,7 @@ def estimate_noise(photo: Tensor) -> Tensor:
     Args:
         photo: (N, C, H, W); sRGB-like in [0, 1].
     """
+    photo = in_full_precision(photo)
     if min(photo.shape[-2:]) < 3:
         return photo.new_zeros(len(photo))
     difference = photo.diff(n=2, dim=-2).diff(n=2, dim=-1).abs_()

@@ -27,8 +27,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import camera_response, camera_response_derivative
 from basis_blur.ops.linear_operator import LinearOperator
+from basis_blur.ops.photo import in_full_precision
 from basis_blur.ops.rows import by_rows, row_blocks
 from basis_blur.restoration.saturation import bright_scene, overexposed, saturated_photos, unreached
 from basis_blur.restoration.total_variation import LARGEST_CURVATURE, edge_weights, tv_curvature, tv_gradient
@@ -53,7 +55,8 @@ class RichardsonLucy:
         offset: c, linear light >= 0.
         accelerate: conjugate steps of the best length, see 2. above.
         saturation: model R and split the scene in photos where any pixel is saturated.
-        tolerance: a photo is done when its data term improves by less than this share in an iteration; 0 to go on.
+        tolerance: in [0, 1); a photo is done when its data term improves by less than this share in an iteration; 0
+            to go on.
 
     Raises:
         ValueError: a number is out of its range.
@@ -67,11 +70,10 @@ class RichardsonLucy:
     tolerance: float = 0.0
 
     def __post_init__(self):
-        if self.iterations < 1:
-            raise ValueError(f'iterations is {self.iterations}, expected >= 1; the default is 30.')
-        for name in ('tv_weight', 'offset', 'tolerance'):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f'{name} is {getattr(self, name)}, expected >= 0.')
+        check_number('iterations', self.iterations, least=1, whole=True, remedy='the default is 30.')
+        check_number('tv_weight', self.tv_weight, least=0)
+        check_number('offset', self.offset, least=0)
+        check_number('tolerance', self.tolerance, least=0, below=1, remedy='it is a share; 0 makes all iterations.')
 
 
 class Restoration(NamedTuple):
@@ -151,6 +153,7 @@ def richardson_lucy_with_graph(
 
     Memory is used again in place, so where gradients are wanted, this must be called under `recording.keep_copies`.
     """
+    given, light, start = light.dtype, in_full_precision(light), in_full_precision(start)
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):
             raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
@@ -182,7 +185,7 @@ def richardson_lucy_with_graph(
             busy = busy * (~settled).view_as(busy)
             if not busy.any():
                 break
-    return Restoration(scene, torch.stack(history, 1))
+    return Restoration(scene.to(given), torch.stack(history, 1))
 
 
 class _Photo:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.foundation.errors import kind_of
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.gradient import forward_difference
 from basis_blur.restoration.noise import estimate_noise
@@ -33,10 +35,7 @@ LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 def check_strength(strength: float) -> None:
     """Raise ValueError unless `strength` is in [0, 1]."""
-    if not 0 <= strength <= 1:
-        raise ValueError(
-            f'strength is {strength}, expected a number from 0, the blurred photo, to 1, the restored one.'
-        )
+    check_number('strength', strength, least=0, most=1, remedy='0 is the blurred photo and 1 the restored one.')
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,8 @@ class Removal:
 
     def __post_init__(self):
         check_strength(self.strength)
-        if self.iterations < 1 or not self.least_tv_weight >= 0:
-            raise ValueError(
-                f'iterations is {self.iterations} and least_tv_weight {self.least_tv_weight}, expected at least 1 and '
-                'at least 0.'
-            )
+        check_number('iterations', self.iterations, least=1, whole=True)
+        check_number('least_tv_weight', self.least_tv_weight, least=0)
 
 
 TRUE_BLUR = Removal()  # settings that suit a blur that is known
@@ -129,12 +125,19 @@ def steps_for(
     """Return which iterates to keep and how far to go, where not given as suits a true or an estimated blur.
 
     Raises:
-        ValueError: `strength` is not in [0, 1], or `iterations` is given beside a fusion, which says how many are made.
+        ValueError: `strength` is not in [0, 1], `iterations` is no whole number >= 1 or is given beside a fusion, which
+            says how many are made, or `fusion` is no IterateFusion.
     """
+    if fusion is not None and not (hasattr(fusion, 'iterations') and hasattr(fusion, 'fused')):
+        raise ValueError(
+            f'fusion is {kind_of(fusion)}, expected an IterateFusion, such as load_network("iterate_fusion").'
+        )
     if fusion is not None and iterations is not None:
         raise ValueError(f'iterations is {iterations}, but the fusion is made for {fusion.iterations}; leave one out.')
     if strength is not None:
         check_strength(strength)
+    if iterations is not None:
+        check_number('iterations', iterations, least=1, whole=True, remedy='leave it out for the best number.')
     if fusion is not None:
         return fusion.iterations, 1.0 if strength is None else strength
     usual = ESTIMATED_BLUR if estimated else TRUE_BLUR

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.rows import row_blocks
 
 EDGE = 0.01  # linear light
@@ -31,8 +32,7 @@ def edge_weights(light: Tensor, edge: float = EDGE) -> Tensor:
     Raises:
         ValueError: `edge` is not positive.
     """
-    if not edge > 0:
-        raise ValueError(f'edge is {edge}, expected > 0; the default is {EDGE:g}.')
+    check_number('edge', edge, above=0, remedy=f'the default is {EDGE:g}.')
     weights = torch.empty_like(light[:, :1])
     for rows, around, inside in _blocks(light):
         part = light[..., around, :]

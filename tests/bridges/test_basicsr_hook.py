@@ -99,3 +99,18 @@ def test_start_up_costs_less_than_a_millisecond(tmp_path):
         for _ in range(10)
     ]
     assert min(times) < 1e-3
+
+
+def test_a_module_of_the_plugin_that_is_imported_first_is_registered_too(tmp_path):
+    """It imports basicsr before it is complete itself, and other modules of the plugin need it."""
+    (tmp_path / '_basis_blur_hook.py').write_text(Path(basicsr_hook.__file__).read_text())
+    code = f"""if True:
+        import sys; sys.path.insert(0, {str(tmp_path)!r}); import _basis_blur_hook
+        import basis_blur.bridges.basicsr.data_check
+        from basicsr.utils.registry import MODEL_REGISTRY
+        print('BasisBlurModel' in MODEL_REGISTRY)
+    """
+    environment = {**os.environ, 'BASIS_BLUR_HOOK': 'off', 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-W', 'error::RuntimeWarning', '-c', code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.splitlines()[-1:] == ['True'], done.stderr

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from basis_blur.bridges.basicsr.data_sets import check_sizes
+from basis_blur.bridges.basicsr.presence import register_when_complete
 from basis_blur.data.sample_stream import Draw, seeded_by
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import OptionError
@@ -193,3 +194,6 @@ def _photos_of_size(size: tuple[int, int]) -> dict[str, np.ndarray]:
     photo = 20 + 200 * (smooth - low) / max(high - low, 1e-6)
     noisy = photo + generator.normal(0, 4, photo.shape)
     return {'img': noisy.round().astype(np.uint8), 'img2': photo.round().astype(np.uint8)}
+
+
+register_when_complete(__name__)

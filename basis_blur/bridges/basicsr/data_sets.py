@@ -22,6 +22,7 @@ import lmdb
 import numpy as np
 from torch.utils.data import Dataset
 
+from basis_blur.bridges.basicsr.presence import register_when_complete
 from basis_blur.data.lmdb_store import META_FILE
 from basis_blur.data.photo_lmdb import PHOTO_SUFFIXES
 from basis_blur.foundation.errors import InputError
@@ -270,3 +271,6 @@ def _blame(dataset: Any, index: int) -> None:
         folder = getattr(dataset, f'{key.removesuffix("_path")}_folder', '')
         of_lmdb = not Path(path).is_file()
         decode_photo(bytes(content), f'the entry "{path}" of {folder}' if of_lmdb else str(path))
+
+
+register_when_complete(__name__)

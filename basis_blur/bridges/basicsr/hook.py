@@ -48,7 +48,10 @@ def _close_torchvision_gaps():
 
 
 def _register():
-    import basis_blur.plugin  # noqa: F401
+    # A module of the plugin that imports basicsr itself is not complete yet; it registers when it is, see `presence`.
+    own = [module for name, module in sys.modules.items() if name.startswith('basis_blur.bridges.basicsr.')]
+    if not any(getattr(getattr(module, '__spec__', None), '_initializing', False) for module in own):
+        import basis_blur.plugin  # noqa: F401
 
 
 def _guarded(step):

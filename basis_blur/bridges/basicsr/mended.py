@@ -48,6 +48,7 @@ from basis_blur.bridges.basicsr.option_check import (
     read_option_file,
     value_of_text,
 )
+from basis_blur.bridges.basicsr.presence import register_when_complete
 from basis_blur.bridges.basicsr.training_state import iteration_of, read_state, states_in
 from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.foundation import interrupts
@@ -538,3 +539,6 @@ def _say_user_mistakes(original: Callable) -> Callable:
         original(kind, error, traceback)
 
     return hook
+
+
+register_when_complete(__name__)

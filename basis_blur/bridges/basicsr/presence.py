@@ -6,7 +6,9 @@ carry a `basicsr` folder of their own, made from a version before 1.3, which has
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -44,3 +46,21 @@ def find() -> ModuleSpec | None:
 def has_registries(folders: Iterable[str]) -> bool:
     """Return whether one of the folders of a `basicsr` package has its module of registries."""
     return any(Path(folder, 'utils', 'registry.py').is_file() for folder in folders)
+
+
+def register_when_complete(name: str) -> None:
+    """Load the plugin at the end of a module that imports basicsr, unless another such module is being imported.
+
+    The start-up hook loads the plugin as soon as basicsr is imported. Where that happens within a module that the
+    plugin needs, the module is not complete then; so the hook leaves it to that module, and it to its last line.
+
+    Args:
+        name: of the module.
+    """
+    others = [
+        module
+        for other, module in list(sys.modules.items())
+        if other != name and (other.startswith(f'{__package__}.') or other == 'basis_blur.plugin')
+    ]
+    if not any(getattr(getattr(module, '__spec__', None), '_initializing', False) for module in others):
+        importlib.import_module('basis_blur.plugin')

@@ -1,0 +1,54 @@
+"""Check a number that a person has chosen: neither NaN nor infinite, within its range, whole where that is meant."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+    remedy: str = '',
+) -> None:
+    """Raise ValueError unless a value is a finite number of a range.
+
+    Args:
+        name: of the value, for the message.
+        value: a number of Python or numpy, or a tensor with one element; True, False and texts are none.
+        least, most: bounds that belong to the range.
+        above, below: bounds that do not.
+        whole: whether only whole numbers make sense, of a whole type: 3, and neither 2.5 nor 3.0.
+        remedy: what to do, for the message, such as 'the default is 30.'
+    """
+    number = _number_of(value, whole)
+    if (
+        number is not None
+        and least <= number <= most
+        and (above is None or number > above)
+        and (below is None or number < below)
+    ):
+        return
+    bounds = ((above, '>'), (least if least > -math.inf else None, '>='), (below, '<'))
+    limits = [f'{sign} {bound:g}' for bound, sign in (*bounds, (most if most < math.inf else None, '<='))
+              if bound is not None]  # fmt: skip
+    kind = 'a whole number' if whole else 'a finite number'
+    number_alone = number is not None and not whole
+    expected = ' and '.join(limits) if number_alone and limits else ' '.join([kind, ' and '.join(limits)]).strip()
+    raise ValueError(f'{name} is {value!r}, expected {expected}{f"; {remedy}" if remedy else "."}')
+
+
+def _number_of(value: Any, whole: bool) -> float | None:
+    if isinstance(value, (bool, str, bytes)):
+        return None
+    try:
+        number = operator.index(value) if whole else float(value)
+        return number if math.isfinite(number) else None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of a tensor of several elements
+        return None

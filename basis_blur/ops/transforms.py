@@ -1,0 +1,66 @@
+"""What torch.func needs of an operator that is written by hand: a rule for vmap, and a sentence where there is none.
+
+vmap     the new dimension becomes part of the batch, since photos of a batch do not mix
+grad     by `setup_context` and `backward`
+jvp      a form that is linear in each input has as its derivative the sum of itself with one input replaced
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Tensor, int]:
+    """Return what the `vmap` of an autograd Function returns, for one whose inputs all have the batch first.
+
+    Args:
+        apply: of the Function.
+        info: as vmap hands it over, with `batch_size`.
+        in_dims: for each input the dimension that is mapped over, or None.
+        inputs: tensors (N, ...) beside that dimension, and others, which are handed on.
+    """
+    size = info.batch_size
+
+    def folded(value: Any, dim: int | None) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        moved = value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)
+        return moved.flatten(0, 1)
+
+    result = apply(*(folded(value, dim) for value, dim in zip(inputs, in_dims, strict=True)))
+    return result.unflatten(0, (size, len(result) // size)), 0
+
+
+def derivative(apply: Callable, inputs: Sequence[Any], tangents: Sequence[Tensor | None]) -> Tensor:
+    """Return the change of a form that is linear in each of its tensors.
+
+    Args:
+        apply: of the form's Function.
+        inputs: tensors, and others after them.
+        tangents: change of each input; None where it does not change.
+    """
+    terms = [
+        apply(*inputs[:place], tangent, *inputs[place + 1 :])
+        for place, tangent in enumerate(tangents)
+        if tangent is not None
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def plain(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return the same numbers without the changes that forward-mode differentiation carries along with them.
+
+    `forward` of a Function is spared these in its own thread only, not in others that it lets work.
+    """
+    return tuple(tensor.detach() for tensor in tensors)
+
+
+def refuse_transforms(name: str, remedy: str) -> None:
+    """Raise ValueError under torch.func's vmap, grad or jvp, which cannot see through what follows."""
+    active = getattr(torch._C, '_are_functorch_transforms_active', lambda: False)
+    if active():
+        raise ValueError(f'{name} does not work under torch.func (vmap, grad, jvp); {remedy}')
