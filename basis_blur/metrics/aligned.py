@@ -36,6 +36,9 @@ SSIM_SIGMA, SSIM_CROP = 1.5, 5
 LEAST_CORRELATION = 0.6
 LARGEST_LOSS = 0.01  # of correlation against the photo as it lay; the overlap is another one
 LONGEST_MOVE = 0.2  # of a corner, in diagonals of the photo
+# Correlation of photos that lie on each other as they are, up to rounding. Where ECC cannot tell a step, as in photos
+# with structure in one direction only, it returns the identity to the last bit, without an error.
+SAME = 1 - 1e-6
 
 
 class AlignmentError(InputError):
@@ -155,7 +158,8 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
 
     Raises:
         AlignmentError: ECC did not converge, or to a homography that cannot be of two shots of one scene: a corner goes
-            far away, or the photos hardly correlate, or less than they did as they lay.
+            far away, or the photos hardly correlate, or less than they did as they lay; or to none, the photos being
+            of too little structure to tell.
         InputError, ValueError: see `plain_score`.
     """
     import cv2
@@ -169,12 +173,19 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
     homography = _homography(gray_z, gray_x)
 
     def warp(picture: np.ndarray, interpolation: int, border: int) -> np.ndarray:
+        if picture.dtype != np.float32:  # of float64, OpenCV 5.0.0 writes garbage along two borders
+            raise TypeError(f'the picture is {picture.dtype}, expected float32.')
         flags = interpolation | cv2.WARP_INVERSE_MAP
         return cv2.warpPerspective(picture, homography, x.shape[1::-1], flags=flags, borderMode=border)
 
     mask = warp(np.ones_like(gray_z), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     soft_z, soft_x = (cv2.GaussianBlur(each, (FILTER_SIZE, FILTER_SIZE), 0) for each in (gray_z, gray_x))
     before = _correlation(soft_z, soft_x, np.ones_like(mask))
+    if before < SAME and np.array_equal(homography, np.eye(3)):
+        raise AlignmentError(
+            f'the photos correlate by {before:.3f} as they lie and ECC found no way to move them, as in photos with '
+            'structure in one direction only; compare them as they lie (plain), or give another photo.'
+        )
     correlation = _correlation(warp(soft_z, cv2.INTER_CUBIC, cv2.BORDER_REFLECT), soft_x, mask)
     if not correlation >= LEAST_CORRELATION:
         raise AlignmentError(

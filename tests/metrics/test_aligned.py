@@ -1,6 +1,7 @@
 """The RealBlur and Koehler protocols: what does not count is undone, what counts is skimage's, failures are errors."""
 
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -177,3 +178,43 @@ def test_photos_that_do_not_fit_are_named(score):
         score(noise(0)[..., :10, :], noise(0)[..., :10, :])
     with pytest.raises(ValueError, match='restored photo has values that are not finite'):
         score(noise(0) * torch.nan, noise(0))
+
+
+# -------------------------------------------------------------------------------------------- what OpenCV does not say
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+def test_photos_whose_structure_cannot_tell_their_alignment_have_no_score(axis):
+    # Stripes: ECC returns the identity to the last bit without an error, though a shift along them is never known.
+    line = cv2.GaussianBlur(np.random.default_rng(0).random((1, 100), dtype=np.float32), (0, 0), 3)[0]
+    stripes = 0.1 + 0.8 * (line - line.min()) / (line.max() - line.min())
+    photo = np.repeat(np.repeat(stripes[None, :, None], 80, 0), 3, 2)
+    photo = photo if axis else photo.swapaxes(0, 1)
+    with pytest.raises(AlignmentError, match='ECC found no way to move them'):
+        align(tensor(np.roll(photo, 1, axis)), tensor(photo))
+    assert realblur_score(tensor(photo), tensor(photo)).psnr == math.inf  # where there is nothing to tell
+
+
+def test_no_picture_of_float64_is_warped(monkeypatch):
+    # OpenCV 5.0.0 writes garbage into the outer pixels of those, with cubic interpolation.
+    seen, warp = [], cv2.warpPerspective
+
+    def watched(picture, *args, **kwargs):
+        seen.append(picture.dtype)
+        return warp(picture, *args, **kwargs)
+
+    monkeypatch.setattr(cv2, 'warpPerspective', watched)
+    restored, reference = pair((2.5, 1.3))
+    alignment = align(restored.double(), reference.double())
+    assert set(seen) == {np.dtype(np.float32)}
+    border = np.ones(alignment.mask.shape, bool)
+    border[3:-3, 3:-3] = False
+    border &= alignment.mask > 0
+    assert np.abs(alignment.restored - alignment.reference)[border].max() < 0.2
+
+
+def test_aligned_is_the_only_place_that_warps():
+    package = Path(aligned.__file__).parents[1]
+    warping = ('warpPerspective', 'warpAffine', 'cv2.remap')
+    found = [path for path in package.rglob('*.py') if any(word in path.read_text() for word in warping)]
+    assert found == [Path(aligned.__file__)]
