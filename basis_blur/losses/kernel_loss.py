@@ -5,11 +5,13 @@
 k, m: predicted kernels and mixing; q, t: the true ones. The kernels of all pixels, K*K x H*W numbers or 285 MB at
 256 x 256 and K = 33, are never held. With A = [k; q], one kernel per row, and a_i = [m^i; -t^i]:
 
-    p = 2:   || A' a_i ||_2^2 = a_i' G a_i,   G = A A';   dL/da_i = 2 w_i G a_i,       dL/dA = 2 (sum_i w_i a_i a_i') A
-    p = 1:   d_i = A' a_i, a few pixels at a time;        dL/da_i = w_i A sign(d_i),   dL/dA = sum_i w_i a_i sign(d_i)'
+    p = 2:   || A' a_i ||_2 = || r_i ||_2,   r_i = R a_i,   A' = Q R   (Q orthonormal, R triangular);
+             dL/da_i = 2 w_i R' r_i,                        dL/dA = 2 (sum_i w_i a_i r_i') Q'
+    p = 1:   d_i = A' a_i, a few pixels at a time;
+             dL/da_i = w_i A sign(d_i),                     dL/dA = sum_i w_i a_i sign(d_i)'
 
-Close to the truth a' G a is a small difference of large terms; for p = 2 everything is computed in float64, so the
-result is as exact as differences of whole kernels taken in float64.
+Close to the truth a_i' (A A') a_i, the usual way around A' a_i, is a small difference of large terms and loses digits
+as eps / distance^2; r_i is as exact as the difference of whole kernels. For p = 2 all is computed in float64.
 
 L is one number, so its gradient is formed beside its value, pixel chunk by pixel chunk, and only scaled in backward:
 as little memory as recomputation in backward, and a quarter less work.
@@ -84,22 +86,23 @@ class _Distance(Function):
         dtype = torch.float64 if p == 2 else result_dtype
         basis = kernels.shape[1]
         rows = torch.cat([kernels.to(dtype), true_kernels.to(dtype)], 1).flatten(2)
-        gram = rows @ rows.mT if p == 2 else None
+        orthonormal, triangular = torch.linalg.qr(rows.mT) if p == 2 else (None, None)
 
         wants_kernels, wants_mixing = ctx.needs_input_grad[:2]
-        row_gradient = torch.zeros_like(rows if p == 1 else gram) if wants_kernels else None
+        row_gradient = torch.zeros_like(rows if p == 1 else triangular.mT) if wants_kernels else None
         mixing_gradient = mixing.new_empty(mixing.flatten(2).shape) if wants_mixing else None
         total = rows.new_zeros(())
         parts = (each.flatten(2).split(chunk, 2) for each in (mixing, true_mixing, weight))
         for index, (m, t, w) in enumerate(zip(*parts, strict=True)):
             a, w = torch.cat([m.to(dtype), -t.to(dtype)], 1), w.to(dtype)
             if p == 2:
-                slope = gram @ a
-                # Rounding can make a distance of 0 a little negative; the value is clamped, the gradient is not.
-                total += ((a * slope).sum(1, keepdim=True).clamp_min_(0) * w).sum()
-                slope *= 2 * w
+                rotated = triangular @ a
+                weighted = 2 * w * rotated
+                total += (rotated * weighted).sum() / 2
+                if wants_mixing:
+                    slope = triangular.mT @ weighted
                 if wants_kernels:
-                    row_gradient += (2 * w * a) @ a.mT
+                    row_gradient += a @ weighted.mT
             else:
                 difference = rows.mT @ a
                 signs = difference.sign().mul_(w)
@@ -112,7 +115,7 @@ class _Distance(Function):
                 mixing_gradient[..., index * chunk : index * chunk + chunk] = slope[:, :basis]
 
         if wants_kernels:
-            row_gradient = row_gradient @ rows if p == 2 else row_gradient
+            row_gradient = row_gradient @ orthonormal.mT if p == 2 else row_gradient
             row_gradient = row_gradient[:, :basis].reshape(kernels.shape).to(kernels.dtype)
         if wants_mixing:
             mixing_gradient = mixing_gradient.view(mixing.shape)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tolerances import rounding
 
 from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow
 from basis_blur.foundation.errors import InputError
@@ -35,8 +36,13 @@ def test_inverse_undoes_forward_and_their_log_dets_cancel(kernel_size, num_block
     code, log_det = flow(x)
     back, back_log_det = flow.inverse(code)
     assert (code - x).abs().mean() > 0.1
-    torch.testing.assert_close(back, x, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(back_log_det, -log_det, rtol=1e-9, atol=1e-9)
+    # Undoing a coupling divides by its scale, so an error of the code grows: as much as one that is put there.
+    nudge = 1e-8 * code.norm() * torch.nn.functional.normalize(torch.randn_like(code).flatten(), dim=0).view_as(code)
+    moved, moved_log_det = flow.inverse(code + nudge)
+    tolerance = rounding() * code.norm() / nudge.norm()
+    assert (back - x).norm() < tolerance * (moved - back).norm()
+    largest = tolerance * (moved_log_det - back_log_det).norm() + rounding() * log_det.norm()
+    assert (back_log_det + log_det).norm() < largest
 
 
 def test_log_det_is_that_of_autograds_jacobian():

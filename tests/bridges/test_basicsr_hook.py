@@ -12,6 +12,8 @@ import pytest
 
 from basis_blur.bridges.basicsr import hook as basicsr_hook
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def start(tmp_path):

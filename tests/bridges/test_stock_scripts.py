@@ -21,6 +21,8 @@ from basis_blur.bridges import torchvision_shim
 from basis_blur.bridges.basicsr import hook as basicsr_hook
 from basis_blur.foundation.errors import InputError
 
+pytestmark = pytest.mark.processes
+
 PLUGIN_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded\n'
 OPTIONS = """
 name: tiny

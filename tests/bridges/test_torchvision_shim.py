@@ -9,6 +9,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def run(tmp_path):

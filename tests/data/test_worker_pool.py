@@ -10,6 +10,8 @@ import pytest
 
 from basis_blur.data.worker_pool import WorkerPool
 
+pytestmark = pytest.mark.processes
+
 
 def square(number):
     return number * number

@@ -43,7 +43,7 @@ def kpn(request):
 def test_the_blur_of_tiles_is_that_of_the_whole(kpn):
     photo = smooth_photo(70, 160)
     whole, tiles = estimate_blur(kpn, photo), estimate_blur(kpn, photo, tile=64)
-    assert whole.mixing.std() > 1e-3
+    assert whole.mixing.std() > 1e-6  # far beyond the tolerances below
     torch.testing.assert_close(tiles.kernels, whole.kernels, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(tiles.mixing, whole.mixing, rtol=1e-9, atol=1e-12)
 

@@ -19,6 +19,8 @@ def harness():
     return module
 
 
+@pytest.mark.processes
+@pytest.mark.slow
 def test_the_short_corpus_is_refused_as_it_should_be(tmp_path):
     # A process of its own, because cases are forked, which a process that has computed in threads must not be.
     call = [sys.executable, SCRIPT, '--short', '--json', tmp_path / 'outcomes.json']

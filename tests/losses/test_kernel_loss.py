@@ -5,6 +5,7 @@ from itertools import accumulate
 
 import pytest
 import torch
+from tolerances import rounding
 from torch.profiler import ProfilerActivity, profile
 
 from basis_blur.field.blur_field import BlurField
@@ -75,7 +76,7 @@ def test_the_truth_in_another_basis_has_no_distance(p):
     shared = torch.tensor([1, 1, 0.25, 0.75]).view(1, 4, 1, 1)  # the last two kernels share one's coefficient
     same = BlurField(true_field.kernels[:, order], true_field.mixing[:, order] * shared)
     loss = KernelLoss(p)(same, true_field, torch.ones(2, 1, 9, 11))
-    assert 0 <= loss.item() < 1e-14
+    assert 0 <= loss.item() < 99 * rounding()  # of 99 kernels that sum to 1
 
 
 @pytest.mark.parametrize('p', [1, 2])
@@ -111,9 +112,22 @@ def test_p2_is_exact_in_float32_close_to_the_truth(distance):
     exact = plain_loss(field.to(torch.float64), true_field.to(torch.float64), weight.double(), 2)
     ours = KernelLoss(2)(field, true_field, weight)
     assert ours.dtype == torch.float32
-    assert abs(ours.item() / exact.item() - 1) < 1e-6
+    assert abs(ours.item() / exact.item() - 1) < rounding(torch.float32)
     for found, expected in zip(gradients(ours, field), gradients(exact, field), strict=True):
-        assert (found - expected).norm() / expected.norm() < 1e-6
+        assert (found - expected).norm() / expected.norm() < rounding(torch.float32)
+
+
+@pytest.mark.parametrize('distance', [1e-1, 1e-3, 1e-5])
+def test_p2_loses_no_more_digits_than_the_difference_of_whole_kernels(distance):
+    """The Gram form, a' A A' a, would lose them as eps / distance^2."""
+    true_field = random_field(size=15)
+    field, weight = nearly(true_field, distance), torch.rand(2, 1, 9, 11)
+    exact = plain_loss(field, true_field, weight, 2)
+    ours = KernelLoss(2)(field, true_field, weight)
+    tolerance = rounding(conditioning=1 / distance)
+    torch.testing.assert_close(ours, exact, rtol=tolerance, atol=0)
+    for found, expected in zip(gradients(ours, field), gradients(exact, field), strict=True):
+        assert (found - expected).norm() / expected.norm() < tolerance
 
 
 def test_p1_is_close_in_float32():
@@ -153,6 +167,7 @@ def test_backward_can_run_twice_and_scales_with_what_follows():
     torch.testing.assert_close(torch.autograd.grad(5 * loss, field.mixing)[0], 5 * first)
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize('p', [1, 2])
 def test_memory_is_a_tenth_of_the_product_of_kernels_and_mixing(p, tmp_path):
     size, side = 33, 256

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tolerances import difference_step
 
 from basis_blur.archs import IterateFusion
 from basis_blur.field.blur_field import BlurField
@@ -91,7 +92,8 @@ def test_gradient_is_that_of_differences_in_a_batch_with_overexposed_scenes(samp
 
     variable = kernels.clone().requires_grad_()
     value(variable).backward()
-    step = 1e-6 * direction
+    # The solver clips and takes maxima, so the loss has kinks.
+    step = difference_step(smooth=False) * direction
     difference = (value(kernels + step) - value(kernels - step)) / 2
     assert (variable.grad * step).sum().item() == pytest.approx(difference.item(), rel=1e-3)
 

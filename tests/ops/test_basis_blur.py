@@ -140,6 +140,7 @@ def peak_bytes(function):
     return max(sum(changes[: i + 1]) for i in range(len(changes)))
 
 
+@pytest.mark.memory
 def test_working_memory_does_not_grow_with_the_number_of_kernels():
     def working_memory(basis):
         field, scene = make_field(number=1, basis=basis, size=(64, 64)), torch.rand(1, 3, 68, 68)

@@ -98,6 +98,7 @@ def peak_bytes(function):
     return max(sum(changes[: i + 1]) for i in range(len(changes)))
 
 
+@pytest.mark.memory
 def test_memory_is_that_of_the_result_and_the_gradients():
     kernels, scene = make_pixel_kernels(1, 9, (32, 32)).requires_grad_(), torch.rand(1, 3, 40, 40).requires_grad_()
 

@@ -1,4 +1,8 @@
+import math
+
+import pytest
 import torch
+from tolerances import rounding
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
@@ -16,7 +20,7 @@ def test_the_scene_is_split_at_the_threshold_and_smoothly():
     found = bright_scene(light)
     assert found[2] == 0.5
     torch.testing.assert_close(found + found.flip(0), torch.ones(5), rtol=0, atol=1e-7)
-    assert 0.01 < found[1] < 0.02
+    assert found[1].item() == pytest.approx(1 / (1 + math.exp(4)), rel=rounding(conditioning=100))
 
 
 def test_what_a_bright_point_reaches_is_its_kernel_in_its_colour():
