@@ -239,8 +239,12 @@ def _size(path: Path) -> tuple[int, int] | None:
     """Width and height of the upright photo; None where it cannot be told, which reading it will tell with a reason."""
     from PIL import Image, UnidentifiedImageError
 
+    from basis_blur.photos.photo import no_warnings
+
     try:
-        with Image.open(path) as image:
+        with no_warnings(), Image.open(path) as image:
+            if image.format == 'TIFF':  # of which Pillow looks at the first page, be it a thumbnail
+                return None
             return image.size[::-1] if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else image.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

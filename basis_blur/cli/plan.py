@@ -124,9 +124,9 @@ def _place(source: Path, output: Path | None) -> Path:
 
 
 def _named(photo: Path, place: Path, mark: str) -> Path:
-    result = place / f'{photo.stem}{mark}{result_suffix(photo.suffix)}'
-    check_suffix(result)
-    return result
+    if photo.suffix.lower() not in READ_SUFFIXES:  # what it holds is told when it is read
+        return place / f'{photo.name}{mark}.png'
+    return place / f'{photo.stem}{mark}{result_suffix(photo.suffix)}'
 
 
 def check_outputs(

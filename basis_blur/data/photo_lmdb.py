@@ -32,7 +32,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
 from basis_blur.photos.photo import MAX_BYTES, no_warnings
 
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
 PHOTOS_PER_COMMIT = 100
@@ -153,7 +153,7 @@ def list_photos(source: PhotoSource) -> list[str]:
     folder = Path(source.photos)
     if not folder.is_dir():
         raise InputError(f'{folder} is not a folder; expected a folder of photos.')
-    suffixes = ('.jpg', '.jpeg') if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
+    suffixes = ('.jpg', '.jpeg', '.jpe', '.jfif') if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
     masks = real_path(source.masks) if source.masks else None
     names = []
     for place, folders, files in os.walk(folder):

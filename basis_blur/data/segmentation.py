@@ -23,6 +23,7 @@ the index of ade20k, of which the names in MOVING_2021 alone are known here. Lab
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,7 @@ from PIL import Image
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, parse_json
+from basis_blur.photos.folders import normal_name
 from basis_blur.photos.photo import no_warnings
 
 FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')
@@ -146,8 +148,12 @@ class _FolderAnnotations:
     decode: Any
 
     def find(self, name: str) -> Annotation | None:
-        file = self.folder / PurePosixPath(name).with_suffix('').parent / (PurePosixPath(name).stem + self.ending)
-        return _FileAnnotation(file, self.decode) if file.is_file() else None
+        relative = str(PurePosixPath(name).parent / (PurePosixPath(name).stem + self.ending))
+        for form in (None, 'NFC', 'NFD'):  # a Mac decomposes the letters of names
+            file = self.folder / (relative if form is None else unicodedata.normalize(form, relative))
+            if file.is_file():
+                return _FileAnnotation(file, self.decode)
+        return None
 
 
 @dataclass(frozen=True)
@@ -246,10 +252,12 @@ class _CocoAnnotations:
                 'with id and name, and category_id.'
             ) from error
         self._of_name = {
-            name: _CocoAnnotation(path, sizes[identity], shapes[identity]) for identity, name in names.items()
+            normal_name(name): _CocoAnnotation(path, sizes[identity], shapes[identity])
+            for identity, name in names.items()
         }
 
     def find(self, name: str) -> Annotation | None:
+        name = normal_name(name)
         return self._of_name.get(name) or self._of_name.get(PurePosixPath(name).name)
 
 

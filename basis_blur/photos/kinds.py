@@ -169,6 +169,18 @@ def _samples(pixels: Tensor, dtype: np.dtype) -> np.ndarray:
     return values.astype(dtype) if full is None else np.rint(values.astype(np.float64) * full).astype(dtype)
 
 
+def _exif_of(image: Image) -> bytes | None:
+    """Return the EXIF block of an image, as its file has it unless it was changed since, as Pillow writes it then."""
+    from PIL.Image import Exif
+
+    told, block, as_read = image.getexif(), image.info.get('exif'), Exif()
+    if isinstance(block, bytes):
+        as_read.load(block)
+        if dict(as_read) == dict(told):
+            return block
+    return told.tobytes() if len(told) else None
+
+
 def _image(image: Image) -> Given:
     mode = PIL_MODES.get(image.mode)
     if mode is not None and 'transparency' in image.info:
@@ -181,10 +193,9 @@ def _image(image: Image) -> Given:
     samples = samples if samples.ndim == 3 else samples[..., None]
     samples = samples.astype(np.uint16) if mode == 'I;16' else samples
     pixels, alpha = _split(_planes(samples))
-    exif = image.getexif()
     beside = {
         'icc_profile': image.info.get('icc_profile'),
-        'exif': exif.tobytes() if len(exif) else None,
+        'exif': _exif_of(image),
         'dpi': image.info.get('dpi'),
     }
     beside = {name: value for name, value in beside.items() if value}

@@ -122,7 +122,10 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
     structure = Structure(data)
     page, first = _photo_page(path, structure), structure.directory(structure.first)
     check_size(path, page.width, page.height)
-    colour = COLOURS.get(page.photometric, f'of photometric kind {page.photometric}')
+    photometric = page.photometric
+    if photometric is None:  # which the format demands, and some writers forget
+        photometric = 2 if page.channels >= 3 else 1
+    colour = COLOURS.get(photometric, f'of photometric kind {photometric}')
     # What the photo's page does not tell, the first page does, as in files whose first page is a thumbnail.
     entries = {**first.entries, **page.directory.entries}
     icc = structure.bytes_of(entries[ICC_PROFILE]) if ICC_PROFILE in entries else None
@@ -135,7 +138,7 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
         samples = _checked_float(path, _samples(prepared)) if depth == 32 else _samples(prepared)
         full = FULL_SCALE.get(depth, 1)
         colours = 1 if colour == 'gray' else 3
-        if page.photometric == 0:  # stored as a negative
+        if photometric == 0:  # stored as a negative
             samples[..., 0] = full - samples[..., 0]
         samples, words = _without_other_samples(samples, colours, page.extra, full)
     elif depth == 8:
@@ -145,6 +148,8 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
         samples = samples_of(path, image, icc)
         if colour == 'CMYK':
             icc, words = None, CMYK_WORDS
+    elif by_bytes:
+        raise colour_error(path, f'{colour} of {page.bits[0]} bits')
     else:
         raise InputError(
             f'{path} is compressed in a way that is not read (TIFF compression {page.compression}); '

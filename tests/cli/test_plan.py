@@ -59,6 +59,16 @@ def test_formats_that_are_only_read_become_those_that_are_written(here):
     assert planned('c.heic', output='x.png') == {'c.heic': 'x.png'}
 
 
+def test_what_the_name_does_not_tell_is_left_to_what_the_file_holds(here):
+    for name in ('shot', 'clip.mp4', 'x.bmp'):
+        (here / name).touch()
+    assert planned('shot', 'clip.mp4', 'x.bmp', output='out') == {
+        'shot': 'out/shot.png',
+        'clip.mp4': 'out/clip.mp4.png',
+        'x.bmp': 'out/x.bmp.png',
+    }
+
+
 def test_one_photo_in_two_formats_makes_two_results(here):
     (here / 'c.jpg').touch()
     assert planned('c.heic', 'c.jpg', output='out') == {'c.heic': 'out/c.heic.jpg', 'c.jpg': 'out/c.jpg'}

@@ -1,6 +1,7 @@
 """Every form of annotation becomes the same kind of label map: 0 background, 1..n from the largest object down."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -271,3 +272,13 @@ def test_real_regions_cover_the_photo(shared_data):
     labels = label_map('labels', folder / 'regions', folder / 'images', photo.name, size)
     assert labels.min() == 1
     assert np.all(np.diff(np.bincount(labels.ravel())[1:]) <= 0)
+
+
+@pytest.mark.parametrize(('photo', 'mask'), [('NFC', 'NFD'), ('NFD', 'NFC')])
+def test_a_mask_is_found_whatever_the_form_of_its_letters(tmp_path, photo, mask):
+    name = unicodedata.normalize(photo, 'Zoë')
+    Image.new('L', (8, 9)).save(tmp_path / f'{unicodedata.normalize(mask, "Zoë")}.png')
+    assert open_annotations('labels', tmp_path, tmp_path).find(f'{name}.jpg') is not None
+    coco = coco_file(tmp_path, [])
+    coco.write_text(coco.read_text().replace('a.jpg', f'{unicodedata.normalize(mask, "Zoë")}.jpg'))
+    assert open_annotations('coco', coco, tmp_path).find(f'{name}.jpg') is not None

@@ -123,3 +123,12 @@ def test_an_order_is_for_arrays():
         take(torch.zeros(1, 3, 4, 4), 'bgr')
     with pytest.raises(ValueError, match="'brg', expected one of rgb, bgr"):
         take(np.zeros((4, 4, 3)), 'brg')
+
+
+def test_exif_of_an_image_stays_as_its_file_has_it_unless_it_was_changed(tmp_path):
+    block = b'Exif\0\0MM\0*\0\0\0\x08\0\x01' + b'\x01\x3b\0\x02\0\0\0\x06\0\0\0\x1a' + bytes(4) + 'Núñ'.encode() + b'\0'
+    Image.new('RGB', (5, 7)).save(tmp_path / 'a.jpg', exif=block)
+    with Image.open(tmp_path / 'a.jpg') as image:
+        assert take(image).photo.exif == block
+        image.getexif()[0x010F] = 'A maker'
+        assert b'A maker' in take(image).photo.exif

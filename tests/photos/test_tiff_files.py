@@ -263,3 +263,21 @@ def test_a_resolution_that_is_no_number_is_none(tmp_path, random_samples, ratio)
 def test_a_resolution_that_a_format_cannot_hold_is_left_out(tmp_path, random_samples, suffix, dpi):
     write_samples(tmp_path / f'a{suffix}', random_samples(3), Photo(None, dpi=(dpi, dpi)))
     assert read_photo(tmp_path / f'a{suffix}').dpi is None
+
+
+def test_colours_that_are_not_told_are_gray_or_rgb_by_their_number(tmp_path, random_samples, samples_of):
+    for channels in (1, 3):
+        samples = random_samples(channels, np.uint16)
+        write_samples(tmp_path / 'a.tif', samples)
+        data = bytearray((tmp_path / 'a.tif').read_bytes())
+        structure = Structure(data)
+        struct.pack_into('<H', data, structure.directory(structure.first).entries[262].place, 65000)  # no such tag
+        (tmp_path / 'a.tif').write_bytes(data)
+        np.testing.assert_array_equal(samples_of(read_photo(tmp_path / 'a.tif')), samples)
+
+
+def test_a_deep_palette_is_called_so(tmp_path):
+    palette = np.zeros((3, 65536), np.uint16)
+    tifffile.imwrite(tmp_path / 'a.tif', np.zeros((8, 9), np.uint16), photometric='palette', colormap=palette)
+    with pytest.raises(InputError, match='is palette of 16 bits, expected gray or RGB'):
+        read_photo(tmp_path / 'a.tif')
