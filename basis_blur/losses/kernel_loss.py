@@ -2,11 +2,15 @@
 
     L = sum_i w_i || sum_b m_b^i k_b - sum_p t_p^i q_p ||_p^p,        p = 2 or 1
 
+[C21] prints the norm itself. For p = 2 its square is taken unless `squared` is false, because the norm has a slope of
+constant length however near the truth is; for p = 1 the two are one.
+
 k, m: predicted kernels and mixing; q, t: the true ones. The kernels of all pixels, K*K x H*W numbers or 285 MB at
 256 x 256 and K = 33, are never held. With A = [k; q], one kernel per row, and a_i = [m^i; -t^i]:
 
     p = 2:   || A' a_i ||_2 = || r_i ||_2,   r_i = R a_i,   A' = Q R   (Q orthonormal, R triangular);
              dL/da_i = 2 w_i R' r_i,                        dL/dA = 2 (sum_i w_i a_i r_i') Q'
+             not squared: r_i / || r_i ||_2 for 2 r_i, and 0 where r_i is 0
     p = 1:   d_i = A' a_i, a few pixels at a time;
              dL/da_i = w_i A sign(d_i),                     dL/dA = sum_i w_i a_i sign(d_i)'
 
@@ -38,12 +42,13 @@ class KernelLoss(nn.Module):
         loss_weight: factor of the result.
         chunk_pixels: pixels, of the whole batch together, that are computed at once. Memory grows with it; the
             result does not depend on it beyond rounding.
+        squared: for p = 2, whether the square of the norm is taken; False is Eq. 6 as printed.
 
     Raises:
         ValueError: p is neither 1 nor 2, or `chunk_pixels` is smaller than 1.
     """
 
-    def __init__(self, p: Literal[2, 1] = 2, loss_weight: float = 1.0, chunk_pixels: int = 1024):
+    def __init__(self, p: Literal[2, 1] = 2, loss_weight: float = 1.0, chunk_pixels: int = 1024, squared: bool = True):
         super().__init__()
         if p not in (1, 2):
             raise ValueError(f'p is {p}, expected 2 (squared differences) or 1 (absolute differences).')
@@ -52,6 +57,7 @@ class KernelLoss(nn.Module):
         self.p = p
         self.loss_weight = loss_weight
         self.chunk_pixels = chunk_pixels
+        self.squared = squared
 
     def forward(self, field: BlurField, true_field: BlurField, weight: Tensor) -> Tensor:
         """Return the loss, one number in float32 or float64; its gradient flows to `field` only.
@@ -69,19 +75,19 @@ class KernelLoss(nn.Module):
         with torch.autocast(field.kernels.device.type, enabled=False):
             total = _Distance.apply(
                 field.kernels, field.mixing, true_field.kernels, true_field.mixing, weight,
-                self.p, max(1, self.chunk_pixels // len(field)),
+                self.p, self.squared, max(1, self.chunk_pixels // len(field)),
             )  # fmt: skip
         return self.loss_weight / len(field) * total
 
     def extra_repr(self) -> str:
-        return f'p={self.p}, loss_weight={self.loss_weight}'
+        return f'p={self.p}, loss_weight={self.loss_weight}, squared={self.squared}'
 
 
 class _Distance(Function):
     """L summed over the batch, and its gradient with respect to the first two arguments."""
 
     @staticmethod
-    def forward(ctx, kernels, mixing, true_kernels, true_mixing, weight, p, chunk):
+    def forward(ctx, kernels, mixing, true_kernels, true_mixing, weight, p, squared, chunk):
         result_dtype = torch.promote_types(kernels.dtype, torch.float32)
         dtype = torch.float64 if p == 2 else result_dtype
         basis = kernels.shape[1]
@@ -97,8 +103,13 @@ class _Distance(Function):
             a, w = torch.cat([m.to(dtype), -t.to(dtype)], 1), w.to(dtype)
             if p == 2:
                 rotated = triangular @ a
-                weighted = 2 * w * rotated
-                total += (rotated * weighted).sum() / 2
+                if squared:
+                    weighted = 2 * w * rotated
+                    total += (rotated * weighted).sum() / 2
+                else:
+                    length = rotated.norm(dim=1, keepdim=True)
+                    weighted = w * rotated / length.clamp_min(torch.finfo(dtype).tiny)
+                    total += (w * length).sum()
                 if wants_mixing:
                     slope = triangular.mT @ weighted
                 if wants_kernels:
@@ -126,7 +137,7 @@ class _Distance(Function):
     @once_differentiable
     def backward(ctx, factor):
         gradients = (None if each is None else factor.to(each.dtype) * each for each in ctx.saved_tensors)
-        return *gradients, None, None, None, None, None
+        return *gradients, None, None, None, None, None, None
 
 
 def check_fields(field: BlurField, true_field: BlurField) -> None:

@@ -49,6 +49,23 @@ def test_value_and_gradients_are_those_of_the_sum_over_whole_kernels(p):
         torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-16)
 
 
+def test_the_norm_as_printed_is_that_of_whole_kernels():
+    field, true_field, weight = random_field(), random_field(basis=3), torch.rand(2, 1, 9, 11)
+    ours = KernelLoss(squared=False)(field, true_field, weight)
+    distance = (whole_kernels(field) - whole_kernels(true_field)).norm(dim=1, keepdim=True)
+    plain = (weight * distance).sum() / len(field)
+    torch.testing.assert_close(ours, plain, rtol=1e-12, atol=0)
+    for found, expected in zip(gradients(ours, field), gradients(plain, field), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-15)
+
+
+def test_the_norm_has_no_slope_where_there_is_no_distance():
+    field, weight = random_field(), torch.rand(2, 1, 9, 11)
+    loss = KernelLoss(squared=False)(field, field, weight)
+    assert loss.item() < 1e-12
+    assert all(gradient.isfinite().all() for gradient in gradients(loss, field))
+
+
 def test_two_deltas_a_pixel_apart_have_distance_two():
     left, right = torch.zeros(2, 1, 1, 3, 3)
     left[..., 1, 0] = right[..., 1, 1] = 1
