@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from basicsr.losses import build_loss
+from basicsr.utils import tensor2img
 from torch import Tensor
 
 from basis_blur.archs.modes import evaluation_mode
@@ -31,7 +32,7 @@ from basis_blur.models.batch import gamma_of, tensors_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.objectives.basis_objective import BasisObjective, reblur
 from basis_blur.ops.camera_response import to_linear
-from basis_blur.photos.pictures import draw_kernel_grid
+from basis_blur.photos.pictures import draw_kernel_grids, write_picture
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion
 
@@ -44,7 +45,8 @@ class BasisBlurModel(NetworkModel):
     Options beyond `NetworkModel`'s, in `train`: `reblur_opt`, `kernel_opt`, `divergence_opt` and `restoration_opt`,
     the losses, at least one; `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`,
     to restore the photos with the estimated field too. In `path`: `pretrain_fusion`, weights of an IterateFusion with
-    which `restoration_opt` and `restore` do that, a file or a name; by default the solver alone.
+    which `restoration_opt` and `restore` do that, a file or a name; by default the solver alone. `val: save_img` draws
+    the estimated and the true kernels over each photo, and with `restore` also writes the restored photo.
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the scene blurred by the
     estimated field; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`; with `restore` also restored_psnr,
@@ -149,19 +151,30 @@ class BasisBlurModel(NetworkModel):
                 sample = self._sample_of(data, gamma)
                 with torch.no_grad(), self.autocast():
                     field = net(to_linear(sample['lq'], gamma))
-                scores.append(self._score(field, sample, gamma))
+                restored = self._restored(field, sample, gamma) if self.val_options['restore'] else None
+                scores.append(self._score(field, sample, gamma, restored))
                 if self.wants_picture(index, tb_logger, save_img):
                     self.show(index, _picture(field, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
+                if save_img and restored is not None:
+                    path = self.photo_path(index, dataset.opt['name'], current_iter)
+                    restored_path = path.with_name(f'{path.stem}_restored.png')
+                    write_picture(restored_path, tensor2img(restored, rgb2bgr=False))
         return scores
 
-    def _score(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:
+    def _restored(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> Tensor:
+        """Return the photo as the estimated field restores it."""
+        field.estimated = True
+        return deblur(sample['lq'], field, gamma, fusion=self.fusion)
+
+    def _score(
+        self, field: BlurField, sample: Mapping[str, Tensor], gamma: float, restored: Tensor | None = None
+    ) -> dict[str, float]:
         true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
         scores = {'reblur_psnr': psnr(reblur(field, sample['gt'], gamma), sample['lq'])}
         scores.update(field_errors(field, true_field))
         if self.val_options['restore']:
+            restored = self._restored(field, sample, gamma) if restored is None else restored
             sharp = field.inside(sample['gt']).clamp(0, 1)
-            field.estimated = True
-            restored = deblur(sample['lq'], field, gamma, fusion=self.fusion)
             scores['restored_psnr'] = psnr(restored, sharp)
             scores['blurred_psnr'] = psnr(sample['lq'], sharp)
         return {key: value.item() for key, value in scores.items()}
@@ -171,4 +184,6 @@ def _picture(field: BlurField, sample: Mapping[str, Tensor]) -> np.ndarray:
     """The kernels of the estimate, left, and the true ones, right, drawn over the photo: (H, W, 3) uint8."""
     photo = sample['lq'][0].float().cpu()
     true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
-    return np.hstack([draw_kernel_grid(photo, each[0].to('cpu', torch.float32)) for each in (field, true_field)])
+    fields = {'estimate': field, 'truth': true_field}
+    grids = draw_kernel_grids(photo, {name: each[0].to('cpu', torch.float32) for name, each in fields.items()})
+    return np.hstack(list(grids.values()))

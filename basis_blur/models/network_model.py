@@ -558,11 +558,18 @@ class NetworkModel(BaseModel):
         save_img: bool,
     ) -> None:
         """Give the picture (H, W, 3) uint8 of the present batch, the `index`-th, to TensorBoard and to the disk."""
-        name = f'{index:03d}_{Path(self.batch_name).stem}'
+        name = self._picture_name(index)
         if tb_logger is not None and index < TENSORBOARD_PICTURES:
             tb_logger.add_image(f'{dataset_name}/{name}', picture, current_iter, dataformats='HWC')
         if save_img:
-            write_picture(self.picture_path(name, dataset_name, current_iter), picture)
+            write_picture(self.photo_path(index, dataset_name, current_iter), picture)
+
+    def photo_path(self, index: int, dataset_name: str, current_iter: int | str) -> Path:
+        """Where the picture of the present batch goes, the `index`-th of its data set; see `picture_path`."""
+        return self.picture_path(self._picture_name(index), dataset_name, current_iter)
+
+    def _picture_name(self, index: int) -> str:
+        return f'{index:03d}_{Path(self.batch_name).stem}'
 
     def picture_path(self, name: str, dataset_name: str, current_iter: int | str) -> Path:
         """Where a picture goes: by data set, and in training by photo and iteration.

@@ -44,7 +44,7 @@ from basis_blur.objectives.self_supervised_objective import (
     scene_of,
     self_supervised_loss,
 )
-from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, put_side_by_side
+from basis_blur.photos.pictures import draw_kernel_grids, draw_sigma, put_side_by_side, with_title
 from basis_blur.weights.checkpoints import load_decoder, load_network
 
 
@@ -228,9 +228,10 @@ def _settings(net: nn.Module) -> str:
 def _picture(estimate: Estimate, sample: Mapping[str, Tensor]) -> np.ndarray:
     """The estimated kernels over the photo, the true ones if they are known, and sigma if there is one; uint8."""
     photo = sample['lq'][0].float().cpu()
-    true_field = _true_field(sample)
-    fields = [_field_of(estimate), *([true_field] if true_field is not None else [])]
-    pictures = [draw_kernel_grid(photo, each[0]) for each in fields]
+    fields = {'estimate': _field_of(estimate), 'truth': _true_field(sample)}
+    known = {name: field[0] for name, field in fields.items() if field is not None}
+    pictures = list(draw_kernel_grids(photo, known).values())
     if isinstance(estimate, LatentKernels):
-        pictures.append(draw_sigma(estimate.sigma[0], max(pictures[0].shape[1], 1)))
+        sigma = draw_sigma(estimate.sigma[0], max(pictures[0].shape[1], 1))
+        pictures.append(with_title('sigma: how unsure the estimate is', sigma))
     return put_side_by_side(pictures)

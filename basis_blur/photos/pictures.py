@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -57,24 +58,63 @@ def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = 
     Raises:
         ValueError: the field is of several photos, or of another size than the photo.
     """
+    return _kernel_grids(photo, [field], cells)[0]
+
+
+def draw_kernel_grids(
+    photo: Tensor, fields: Mapping[str, BlurField | PixelField], cells: int = CELLS
+) -> dict[str, np.ndarray]:
+    """Draw several fields of one photo to compare them, such as an estimate and the truth.
+
+    All are drawn at the same pixels and magnified by one factor, so that paths of equal length look so. Each has its
+    name above.
+
+    Args:
+        photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
+        fields: from a name to a field of that photo, N = 1.
+        cells: kernels along the longer side, at most.
+
+    Returns:
+        from each name to its picture, all of one size.
+
+    Raises:
+        ValueError: there is no field, or one is of several photos or of another size than the photo.
+    """
+    if not fields:
+        raise ValueError('there is no field to draw, expected at least one.')
+    return {
+        name: with_title(name, picture)
+        for name, picture in zip(fields, _kernel_grids(photo, list(fields.values()), cells), strict=True)
+    }
+
+
+def _kernel_grids(photo: Tensor, fields: Sequence[BlurField | PixelField], cells: int) -> list[np.ndarray]:
     pixels = _to_rgb(photo)
     height, width = pixels.shape[:2]
-    _check_single(field)
-    if field.image_size != (height, width):
-        raise ValueError(
-            f'the photo is {height}x{width} pixels and the field {field.image_size[0]}x{field.image_size[1]}; '
-            'give the photo that the field belongs to.'
-        )
+    for field in fields:
+        _check_single(field)
+        if field.image_size != (height, width):
+            raise ValueError(
+                f'the photo is {height}x{width} pixels and the field {field.image_size[0]}x{field.image_size[1]}; '
+                'give the photo that the field belongs to.'
+            )
     scale = _picture_scale(height, width)
     canvas = _under_ink(_resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale)))))
     cell = max(max(canvas.shape[:2]) / cells, SMALLEST_CELL) / scale
-    rows, columns, points, kernels = _sample(field, cell)
-    radius = _common_radius(kernels)
+    rows, columns, points = _points(fields[0], cell)
+    sampled = [_kernels_at(field, points) for field in fields]
+    radius = max(map(_common_radius, sampled))
     if 2 * radius + 1 > cell:  # they would be drawn smaller than they are
-        rows, columns, points, kernels = _sample(field, 2 * radius + 1)
-    kernels = _middle(kernels, radius)
-    pitch = scale * min(height / len(rows), width / len(columns))
-    side = max(3, round(0.94 * pitch))
+        rows, columns, points = _points(fields[0], 2 * radius + 1)
+        sampled = [_kernels_at(field, points) for field in fields]
+    side = max(3, round(0.94 * scale * min(height / len(rows), width / len(columns))))
+    return [_grid_picture(canvas, scale, side, points, _middle(kernels, radius)) for kernels in sampled]
+
+
+def _grid_picture(
+    canvas: np.ndarray, scale: float, side: int, points: list[tuple[int, int]], kernels: np.ndarray
+) -> np.ndarray:
+    """Draw kernels (M, K, K), `side` pixels of the picture each, at their pixels of the photo."""
     light = np.zeros(canvas.shape[:2], np.float32)
     colour = np.zeros(canvas.shape, np.float32)
     for (row, column), kernel in zip(points, kernels, strict=True):
@@ -163,6 +203,11 @@ def draw_sigma(sigma: Tensor, side: int = SHORTEST_PICTURE) -> np.ndarray:
     return np.vstack([picture, _line(picture.shape[1], [(12, text, TEXT)])])
 
 
+def with_title(title: str, picture: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 3) with a line of text above."""
+    return np.vstack([_line(picture.shape[1], [(GAP, title, TEXT)]), picture])
+
+
 def put_side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
     """Put pictures beside each other, the tops in one line, those that are lower on paper."""
     height = max(len(picture) for picture in pictures)
@@ -239,14 +284,15 @@ def _under_ink(picture: np.ndarray) -> np.ndarray:
     return low + (high - low) / 255 * (gray + COLOUR_KEPT * (picture - gray))
 
 
-def _sample(
-    field: BlurField | PixelField, cell: float
-) -> tuple[list[int], list[int], list[tuple[int, int]], np.ndarray]:
-    """The rows and columns of a grid of pixels, the pixels themselves, and their kernels (M, K, K)."""
+def _points(field: BlurField | PixelField, cell: float) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """The rows and columns of a grid of pixels, and the pixels themselves."""
     rows, columns = (_grid(length, cell) for length in field.image_size)
-    points = [(row, column) for row in rows for column in columns]
+    return rows, columns, [(row, column) for row in rows for column in columns]
+
+
+def _kernels_at(field: BlurField | PixelField, points: list[tuple[int, int]]) -> np.ndarray:
     kernels = field.kernels_at(torch.tensor(points, device=field.device))[0]
-    return rows, columns, points, kernels.detach().float().cpu().numpy()
+    return kernels.detach().float().cpu().numpy()
 
 
 def _grid(length: int, cell: float) -> list[int]:
@@ -265,7 +311,11 @@ def _common_radius(kernels: np.ndarray) -> int:
 
 
 def _middle(kernels: np.ndarray, radius: int) -> np.ndarray:
+    """The middle of kernels (M, K, K); where it is larger than they are, with zeros around."""
     middle = kernels.shape[-1] // 2
+    if radius > middle:
+        around = radius - middle
+        return np.pad(kernels, [(0, 0)] * (kernels.ndim - 2) + [(around, around)] * 2)
     kept = slice(middle - radius, middle + radius + 1)
     return kernels[..., kept, kept]
 

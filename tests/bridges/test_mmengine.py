@@ -13,6 +13,7 @@ import torch
 
 mmengine = pytest.importorskip('mmengine', reason='mmengine is not installed; "pip install basis_blur[mmengine]"')
 
+from mmengine.config import Config  # noqa: E402
 from mmengine.fileio import LmdbBackend  # noqa: E402
 
 import basis_blur.bridges.mmengine as bridge  # noqa: E402
@@ -20,6 +21,7 @@ import basis_blur.plugin  # noqa: E402, F401
 from basis_blur import registry  # noqa: E402
 from basis_blur.archs import ARCHS, BasisKPN, CorrelationKPN, IterateFusion, KernelFlow  # noqa: E402
 from basis_blur.bridges.mmengine import models  # noqa: E402
+from basis_blur.bridges.mmengine.__main__ import check_schedule  # noqa: E402
 from basis_blur.bridges.mmengine.__main__ import main as command  # noqa: E402
 from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
 from basis_blur.bridges.mmengine.metrics import ssim  # noqa: E402
@@ -36,7 +38,7 @@ from basis_blur.models.iterate_fusion_model import IterateFusionModel  # noqa: E
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
-from basis_blur.photos.pictures import draw_kernel_grid  # noqa: E402
+from basis_blur.photos.pictures import draw_kernel_grids  # noqa: E402
 from basis_blur.registry import DATASETS, VISUALIZERS  # noqa: E402
 from basis_blur.restoration.deblur import deblur  # noqa: E402
 from basis_blur.simulation.scene_blur import blur_scene  # noqa: E402
@@ -497,7 +499,7 @@ def test_predictions_are_drawn_side_by_side(tmp_path):
     fields, photos, bare = (
         cv2.imread(str(tmp_path / f'vis_data/vis_image/val_{step}.png'))[..., ::-1] for step in range(3)
     )
-    panels = [draw_kernel_grid(photo, each) for each in (field, true_field)]
+    panels = list(draw_kernel_grids(photo, {'estimate': field, 'truth': true_field}).values())
     width = panels[0].shape[1]
     assert not np.array_equal(*panels)
     np.testing.assert_array_equal(fields[:, : 2 * width], np.concatenate(panels, 1))
@@ -696,3 +698,15 @@ def test_a_mistake_in_a_config_is_one_sentence(photos, capsys):
     (photos / 'small.py').write_text('\n'.join(f'{key} = {value!r}' for key, value in config.items()))
     assert command([str(photos / 'small.py')]) == 2
     assert str(photos / 'none') in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(('iterations', 'refused'), [(20, True), (5, True), (21, False)])
+def test_a_training_shorter_than_its_warm_up_is_refused(iterations, refused):
+    schedule = Config.fromfile(CONFIGS[0].parent / '_base_' / 'schedule_quick.py')
+    schedule.train_cfg.max_iters = iterations
+    if refused:
+        with pytest.raises(InputError, match=f'CosineAnnealingLR begins at 20, but the training ends at {iterations}'):
+            check_schedule(schedule)
+    else:
+        check_schedule(schedule)
+    check_schedule(Config({'param_scheduler': {'type': 'StepLR', 'begin': 3}, 'train_cfg': {'max_iters': 2}}))

@@ -156,7 +156,13 @@ def test_a_validation_scores_draws_and_writes(stage, dataset, tmp_path, synthesi
     assert dtype == np.uint8
     assert dataformats == 'HWC'
     pictures = sorted(path.relative_to(tmp_path) for path in tmp_path.glob('visualization/*/*/*'))
-    assert pictures == [Path(f'visualization/Photos/{name}/{name}_20.png') for name in ('000_one', '001_two')]
+    assert pictures == [
+        Path(f'visualization/Photos/{name}/{name}_20{what}.png')
+        for name in ('000_one', '001_two')
+        for what in ('', '_restored')
+    ]
+    size = cv2.imread(str(tmp_path / pictures[1])).shape[:2]
+    assert size == dataset('val', synthesis='worker')[0]['lq'].shape[-2:]
     records = model.best_metric_results['Photos']
     assert {name for name, record in records.items() if record['better'] == 'lower'} == {'kernel_l1', 'kernel_l2'}
 

@@ -10,6 +10,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.photos.pictures import (
     draw_basis_montage,
     draw_kernel_grid,
+    draw_kernel_grids,
     draw_side_by_side,
     draw_sigma,
     put_side_by_side,
@@ -211,3 +212,25 @@ def test_pictures_of_two_heights_stand_beside_each_other():
     assert both.shape == (6, 5, 3)
     assert (both[:4, :3] == 200).all()
     assert (both[:, 3:] == 100).all()
+
+
+def test_fields_to_compare_are_drawn_at_the_same_places_in_one_scale_under_their_names():
+    photo = torch.zeros(3, 60, 120)
+    short, long = bar(True, size=5), bar(True, size=31)
+    fields = {'estimate': field_of([short], torch.ones(1, 60, 120)), 'truth': field_of([long], torch.ones(1, 60, 120))}
+    grids = draw_kernel_grids(photo, fields)
+    assert grids['estimate'].shape == grids['truth'].shape
+
+    def lit(picture):
+        return (picture[:600].max(2) > 100).sum()
+
+    # Alone, the short path would fill its cells too; beside the long one it is as short as it is.
+    assert lit(draw_kernel_grid(photo, fields['estimate'])) > 2 * lit(grids['estimate'])
+    assert lit(grids['truth']) > 2 * lit(grids['estimate'])
+    again = draw_kernel_grids(photo, {'estimate': fields['truth'], 'truth': fields['truth']})
+    strip = len(again['truth']) - len(draw_kernel_grid(photo, fields['truth']))
+    assert not np.array_equal(again['estimate'][:strip], again['truth'][:strip])  # the names
+    np.testing.assert_array_equal(again['estimate'][strip:], again['truth'][strip:])
+    np.testing.assert_array_equal(again['truth'][strip:], draw_kernel_grid(photo, fields['truth']))
+    with pytest.raises(ValueError, match='there is no field'):
+        draw_kernel_grids(photo, {})

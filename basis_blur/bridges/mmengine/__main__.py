@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args.config = shipped.find(args.config, 'configs')
         config = _config(args)
+        if not args.test:
+            check_schedule(config)
         begin_processes(args.launcher)
         runner = _runner_of(config)
         runner.test() if args.test else runner.train()
@@ -77,6 +79,24 @@ def _config(args: argparse.Namespace) -> Config:
             raise InputError(f'--amp: optim_wrapper has the type {kind}, expected {" or ".join(kinds)}.')
         config.optim_wrapper.type = kinds[kind]
     return config
+
+
+def check_schedule(config: Config) -> None:
+    """Raise InputError if a part of the schedule of the learning rate begins when the training has ended.
+
+    mmengine would stop with an error of its own about it, or, where that part has an end, pass over it in silence.
+    """
+    loop = config.get('train_cfg') or {}
+    total = {False: loop.get('max_iters'), True: loop.get('max_epochs')}
+    parts = config.get('param_scheduler') or []
+    for part in [parts] if isinstance(parts, dict) else parts:
+        by_epoch, begin = bool(part.get('by_epoch', True)), part.get('begin', 0)
+        most = total[by_epoch]
+        if most is not None and begin >= most:
+            raise InputError(
+                f'param_scheduler: {part.get("type")} begins at {begin}, but the training ends at {most}; give '
+                f'train_cfg.max_{"epochs" if by_epoch else "iters"} more than {begin}, or shorten the part before it.'
+            )
 
 
 def _runner_of(config: Config) -> Runner | FlexibleRunner:

@@ -12,7 +12,7 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
-from basis_blur.photos.pictures import PAPER, draw_kernel_grid
+from basis_blur.photos.pictures import PAPER, draw_kernel_grids
 from basis_blur.registry import VISUALIZERS
 
 
@@ -66,10 +66,11 @@ def rgb_of(photo: Tensor) -> np.ndarray:
 def _panels(image: np.ndarray, sample: Mapping[str, Any], draw_gt: bool, draw_pred: bool) -> list[np.ndarray]:
     wanted = {'field': draw_pred, 'true_field': draw_gt, 'image': draw_pred, 'gt': draw_gt}
     known = [name for name in wanted if wanted[name] and sample.get(name) is not None]
-    fields = [sample[name] for name in known if name.endswith('field')]
+    titles = {'field': 'estimate', 'true_field': 'truth'}
+    fields = {titles[name]: sample[name] for name in known if name in titles}
     photo = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
     with torch.no_grad():
-        panels = [draw_kernel_grid(photo, field) for field in fields] or [image]
+        panels = list(draw_kernel_grids(photo, fields).values()) if fields else [image]
     photos = ('image',) if fields else ('image', 'gt')
     return panels + [rgb_of(sample[name][0]) for name in photos if name in known]
 
