@@ -384,17 +384,16 @@ def without_gradients(work: Callable) -> Callable:
 def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
     """Threads that compute by themselves, and are kept: new ones would ask for all their memory anew.
 
-    Each stays on a processor of its own if there are as many: threads that take turns in Python wake each other, and
-    schedulers tend to keep those who do so on one processor. A forked process has none of its parent's threads, hence
+    A thread begins with the number of threads that torch has for all; one of its own is kept only if torch has been
+    used in it before. Otherwise each has two OpenMP threads on two cores, and takes a third more processor time. To
+    tie each to a core of its own made no difference. A forked process has none of its parent's threads, hence
     `process`.
     """
     started = threading.Barrier(threads)
-    processors = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
 
-    def compute_alone(number):
+    def compute_alone(_):
+        torch.get_num_threads()  # the first use
         torch.set_num_threads(1)
-        if len(processors) == threads:
-            os.sched_setaffinity(0, {processors[number]})  # 0 is the calling thread
         started.wait()
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix='basis_blur')
