@@ -22,7 +22,9 @@ from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.losses import (  # noqa: E402
     ConsistencyLoss,
+    EdgeLoss,
     FlowNLLLoss,
+    FrequencyLoss,
     KernelDivergenceLoss,
     KernelLoss,
     PixelReblurLoss,
@@ -43,7 +45,7 @@ COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
     registries.LOSS_REGISTRY: (
         FlowNLLLoss, ReblurLoss, KernelLoss, KernelDivergenceLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss,
-        RestorationLoss,
+        RestorationLoss, EdgeLoss, FrequencyLoss,
     ),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),

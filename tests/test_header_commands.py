@@ -119,7 +119,7 @@ class Workshop:
                 self._run_named(name)
         if '--force_yml' not in words:
             words = [*words, '--force_yml']
-        finish([*words, *small(path)])
+        finish([*words, *small(path, words)])
 
     def _run_named(self, name: str) -> None:
         if OPTIONS / f'{name}.yml' in FILES:
@@ -147,7 +147,7 @@ def named_runs(path: Path, words: list[str]) -> Iterator[str]:
             yield found[1]
 
 
-def small(path: Path) -> list[str]:
+def small(path: Path, words: list[str]) -> list[str]:
     """The changes that make a run of an option file small, of options that it has."""
     opt = read_option_file(path)
     changes = dict(SMALL)
@@ -156,7 +156,9 @@ def small(path: Path) -> list[str]:
     if has(opt, 'train:view_size'):
         changes['train:view_size'] = 32
     kind = opt['network_g']['type']
-    if not path.stem.endswith(('quick', 'light')):  # those are narrow, and begin with shipped weights
+    if any(word.startswith('network_g:restorer=') for word in words):
+        changes['network_g:estimator_width'] = NARROW[kind]['estimator_width']
+    elif not path.stem.endswith(('quick', 'light')):  # those are narrow, and begin with shipped weights
         changes |= {f'network_g:{key}': value for key, value in NARROW.get(kind, {}).items()}
     return [f'{keys}={value}' for keys, value in changes.items() if keys.startswith('network_g') or has(opt, keys)]
 

@@ -1,7 +1,9 @@
 """What training minimises. Each loss is weighted by pixel, summed over pixels and averaged over the batch."""
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.edge_loss import EdgeLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss
+from basis_blur.losses.frequency_loss import FrequencyLoss
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
@@ -11,7 +13,9 @@ from basis_blur.losses.restoration_loss import RestorationLoss
 
 __all__ = [
     'ConsistencyLoss',
+    'EdgeLoss',
     'FlowNLLLoss',
+    'FrequencyLoss',
     'KernelDivergenceLoss',
     'KernelLoss',
     'PSNRLoss',

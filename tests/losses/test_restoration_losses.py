@@ -3,6 +3,8 @@ import torch
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.edge_loss import EdgeLoss
+from basis_blur.losses.frequency_loss import FrequencyLoss
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.basis_blur import BasisBlur
 
@@ -23,6 +25,35 @@ def test_psnr_loss_of_a_perfect_photo_has_a_finite_gradient():
     restored = sharp.clone().requires_grad_()
     PSNRLoss()(restored, sharp).backward()
     assert restored.grad.isfinite().all()
+
+
+def test_a_wave_counts_by_its_two_frequencies():
+    columns = torch.arange(8.0)
+    wave = 0.1 * torch.cos(2 * torch.pi * columns / 8).expand(1, 1, 4, 8)
+    # The transform has two numbers that are not 0, of 0.1 * 32 / 2 each, among 2 * 32.
+    expected = wave.abs().mean() + 0.5 * 2 * 1.6 / 64
+    found = FrequencyLoss(3.0, frequency_weight=0.5)(wave + 0.4, torch.full_like(wave, 0.4))
+    torch.testing.assert_close(found, 3 * expected)
+
+
+def test_an_edge_counts_where_it_is_bent_and_a_slope_does_not():
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing='ij')
+    sharp = torch.zeros(1, 1, 6, 7)
+    slope, bowl = (0.01 * rows + 0.02 * columns)[None, None], 0.01 * (rows**2 + columns**2)[None, None]
+    bent = EdgeLoss(edge_weight=1.0, epsilon=1e-6)(bowl, sharp) - EdgeLoss(edge_weight=0.0, epsilon=1e-6)(bowl, sharp)
+    torch.testing.assert_close(bent, torch.tensor(0.04))  # the Laplacian of the bowl
+    straight = EdgeLoss(edge_weight=1.0, epsilon=1e-6)(slope, sharp)
+    torch.testing.assert_close(straight, slope.mean() + 1e-6, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize('loss', [FrequencyLoss(), EdgeLoss()])
+def test_a_perfect_photo_has_a_finite_gradient_and_shapes_are_checked(loss):
+    sharp = torch.rand(1, 3, 5, 5)
+    restored = sharp.clone().requires_grad_()
+    loss(restored, sharp).backward()
+    assert restored.grad.isfinite().all()
+    with pytest.raises(ValueError, match='equal shapes'):
+        loss(restored, sharp[..., 1:])
 
 
 @pytest.mark.parametrize('gamma', [1.0, 2.2])
