@@ -30,7 +30,7 @@ CANARY = 'CANARY'
 KEPT = r'(.*/)?\.\w+\.lmdb\.partial(/.*)?'  # the hidden folder in which a preparation keeps what is done
 RUN = r'(experiments|results|tb_logger)(/[^/]+)*?(/[^/]+\.(log|yml)|/events.*)?'  # of a run that has begun
 TALKATIVE = ('evaluate', 'prep-dataset')  # commands that list what they found before the last line
-TIFF_TYPES = {'H': (3, 2), 'I': (4, 4), 'Q': (16, 8)}
+TIFF_TYPES = {'H': (3, 2), 'I': (4, 4), 'R': (5, 8), 'Q': (16, 8)}
 
 
 class Case(NamedTuple):
@@ -307,7 +307,9 @@ def other_files() -> Iterator[Case]:
         'zeros.png': bytes(1000),
     }
     for name, data in files.items():
-        yield Case(title, name, deblurs(write(name, data)), name, short=name == 'text.png')
+        read = name == 'web.jpg'  # by what it holds
+        codes, left = ((2, 0), ('out(/.*)?',)) if read else ((2,), ())
+        yield Case(title, name, deblurs(write(name, data)), name, codes, left, short=name == 'text.png')
     yield Case(
         title,
         'gif in prep-lmdb',
@@ -476,6 +478,179 @@ def odd_photos() -> Iterator[Case]:
             ('scores.csv',),
             talks=True,
         )
+
+
+def photo_formats() -> Iterator[Case]:
+    """What formats hold beside plain pixels: EXIF, pages, chunks, other containers. It is damaged, or means harm."""
+    may, left = (2, 0), ('out(/.*)?',)
+    title = 'photos: EXIF and resolution'
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x013B] = 'A maker', 6, 'An artist'
+    exif[0x8769] = {0x9286: b'UNICODE' + bytes(9), 0x927C: bytes(range(200)), 0xA002: 48, 0xA003: 40}
+    exif[0x8825] = {1: 'N', 2: (1.0, 2.0, 3.0)}
+    block = exif.tobytes()
+    for form, name in (('JPEG', 'x.jpg'), ('PNG', 'x.png'), ('WEBP', 'x.webp')):
+        data = encoded(picture(), form, exif=block)
+        start = data.index(b'MM\0*') if b'MM\0*' in data else data.index(b'II*\0')
+        for seed in range(6):
+            damaged = flipped(data, seed, start, start + len(block) - 6)
+            if form == 'PNG':  # whose sums would tell
+                damaged = with_sums(damaged)
+            yield Case(title, f'{form}, flipped bits, seed {seed}', deblurs(write(name, damaged)), name, may, left)
+    second = b'Exif\0\0II*\0\x08\0\0\0\0\0\x0e\0\0\0'
+    blocks = {
+        'no header': b'Exif\0\0what',
+        'nothing': b'Exif\0\0',
+        'far directory': b'Exif\0\0II*\0\xff\xff\xff\xff',
+        'directory that is its own thumbnail': b'Exif\0\0II*\0\x08\0\0\0\0\0\x08\0\0\0',
+        'thumbnail that is everything': second
+        + b'\x02\0'
+        + struct.pack('<HHLLHHLL', 513, 4, 1, 0, 514, 4, 1, 2**32 - 1)
+        + bytes(4),
+        'many entries': b'Exif\0\0II*\0\x08\0\0\0\xff\xff' + bytes(600),
+        'pointer to itself': b'Exif\0\0II*\0\x08\0\0\0\x01\0' + struct.pack('<HHLL', 0x8769, 4, 1, 8) + bytes(4),
+        'count of 4 billion': b'Exif\0\0II*\0\x08\0\0\0\x01\0'
+        + struct.pack('<HHLL', 0x13B, 2, 2**32 - 1, 8)
+        + bytes(4),
+        'type 99': b'Exif\0\0II*\0\x08\0\0\0\x01\0' + struct.pack('<HHLL', 0x112, 99, 1, 6) + bytes(4),
+        'BigTIFF': b'Exif\0\0II+\0' + struct.pack('<HHQQ', 8, 0, 16, 0) + bytes(8),
+    }
+    for what, damaged in blocks.items():
+        for suffix in ('jpg', 'png', 'tif'):
+            data = encoded(picture(), 'JPEG', exif=damaged)
+
+            def make(here: Path, good: Good, data: bytes = data, suffix: str = suffix) -> list[Any]:
+                return ['deblur', write('x.jpg', data)(here), '-o', f'out.{suffix}', '--weights', good.kpn]
+
+            short = (what, suffix) == ('thumbnail that is everything', 'tif')
+            yield Case(title, f'{what} -> {suffix}', make, codes=(0,), may_leave=('.*',), short=short)
+    for what, ratio in {
+        '0/0': (0, 0),
+        '1/0': (1, 0),
+        '0/1': (0, 1),
+        'huge': (2**32 - 1, 1),
+        'tiny': (1, 2**32 - 1),
+    }.items():
+        for suffix in ('jpg', 'png', 'tif'):
+            strip = (picture(40, 40, 1).astype('<u2') * 200).tobytes() + struct.pack('<LL', *ratio)
+            place = 8 + 2 + 12 * 12 + 4 + 3200
+            data = tiff({282: ('R', 1, place), 283: ('R', 1, place), 279: 3200, 296: ('H', 1, 2)}, strip)
+
+            def resolve(here: Path, good: Good, data: bytes = data, suffix: str = suffix) -> list[Any]:
+                return ['deblur', write('x.tif', data)(here), '-o', f'out.{suffix}', '--weights', good.kpn]
+
+            yield Case(title, f'resolution {what} -> {suffix}', resolve, codes=(0,), may_leave=('.*',))
+
+    title = 'photos: pages, planes and chunks'
+    body = zlib.compress(bytes(30 * 10**6), 9)
+    colours = picture(40, 40).tobytes()
+    kinds = {
+        'reduced.tif': (tiff({254: 1}, next_page=8), may),  # the only page, though marked
+        'masks.tif': (tiff({254: 4}), may),
+        'below_itself.tif': (tiff({330: 8}), may),
+        'below_far.tif': (tiff({330: 2**31}), may),
+        'below_many.tif': (tiff({330: ('I', 2**30, 8)}), may),
+        'raw.tif': (tiff({262: 32803}), may),  # which LibRaw develops, if it is there
+        'dng.tif': (tiff({50706: ('I', 1, 1025)}), (2,)),
+        'canon.cr2': (b'II*\0\x10\0\0\0CR\2\0' + bytes(200), (2,)),
+        'planes.tif': (tiff({258: 16, 277: 3, 262: 2, 284: 2}), (2,)),
+        'planes8.tif': (tiff({258: 8, 277: 3, 262: 2, 284: 2}, colours), may),
+        'void32.tif': (tiff({258: 32, 339: 4}), (2,)),
+        'void.tif': (tiff({339: 4}), may),
+        'lzw.tif': (tiff({259: 5}, bytes(range(256)) * 4), (2,)),
+        'zstd.tif': (tiff({259: 50000}, bytes(400)), (2,)),
+        'jpeg16.tif': (tiff({259: 7}), (2,)),
+        'unknown.tif': (tiff({259: 9999}), (2,)),
+        'predictor.tif': (tiff({317: 3}), may),
+        'predictor99.tif': (tiff({317: 99}), (2,)),
+        'short.tif': (tiff({}, bytes(1000)), (2,)),
+        'short_deflate.tif': (tiff({259: 8}, zlib.compress(bytes(1000))), (2,)),
+        'palette16.tif': (tiff({262: 3}), (2,)),
+        'tiles.tif': (tiff({322: 16, 323: 16, 324: 8, 325: 512, 273: None, 279: None, 278: None}), (2,)),
+        'tiles0.tif': (tiff({322: 0, 323: 0}), (2,)),
+        'infrared.tif': (tiff({277: 2}, bytes(40 * 40 * 4)), may),
+        'bits.tif': (tiff({258: ('H', 2, 16 | 8 << 16), 277: 2}), (2,)),
+        'big_cut.tif': (b'MM\0+' + struct.pack('>HHQQ', 8, 0, 16, 9) + bytes(30), (2,)),
+        'gamma.png': (png_of_chunks(png_header(40, 48), (b'gAMA', b'x'), (b'cHRM', b''), (b'IDAT', zlib.compress(bytes(40 * 3 * 48 + 48))), (b'IEND', b'')), may),
+        'gamma0.png': (png_of_chunks(png_header(40, 48), (b'gAMA', bytes(4)), (b'IDAT', zlib.compress(bytes(40 * 3 * 48 + 48))), (b'IEND', b'')), may),
+        'key.png': (png_of_chunks(png_header(40, 48), (b'tRNS', b'xyz'), (b'IDAT', zlib.compress(bytes(40 * 3 * 48 + 48))), (b'IEND', b'')), may),
+        'exif_text.png': (png_of_chunks(png_header(40, 48), (b'zTXt', b'Raw profile type exif\0\0' + body), (b'IDAT', zlib.compress(bytes(40 * 3 * 48 + 48))), (b'IEND', b'')), may),
+        'frames.png': (png_of_chunks(png_header(40, 48), (b'acTL', struct.pack('>II', 2**31, 0)), (b'IDAT', zlib.compress(bytes(40 * 3 * 48 + 48))), (b'IEND', b'')), (2,)),
+        'no_header.png': (png_of_chunks((b'IDAT', b''), (b'IEND', b'')), (2,)),
+        'long_header.png': (png_of_chunks((b'IHDR', bytes(40)), (b'IEND', b'')), (2,)),
+        'colour9.png': (png_of_chunks(png_header(40, 48, 8, 9), (b'IDAT', b''), (b'IEND', b'')), (2,)),
+        'depth17.png': (png_of_chunks(png_header(40, 48, 17), (b'IDAT', b''), (b'IEND', b'')), (2,)),
+        'palette16.png': (png_of_chunks(png_header(40, 48, 16, 3), (b'PLTE', bytes(6)), (b'IDAT', zlib.compress(bytes(9999))), (b'IEND', b'')), (2,)),
+    }  # fmt: skip
+    for name, (data, codes) in kinds.items():
+        short = name in ('below_itself.tif', 'exif_text.png')
+        yield Case(title, name, deblurs(write(name, data)), name, codes, left if 0 in codes else (), short=short)
+
+    title = 'photos: other containers'
+    web = encoded(picture(), 'WEBP')
+    files = {
+        'film.mp4': b'\0\0\0\x18ftypmp42\0\0\0\0isommp42' + bytes(99),
+        'film.jpg': b'\0\0\0\x14ftypqt  \0\0\0\0qt  ' + bytes(99),
+        'film.avi': b'RIFF\0\0\0\0AVI LIST' + bytes(99),
+        'cut.heic': b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(99),
+        'bare.heic': b'\0\0\0\x18ftypheic',
+        'huge_box.heic': b'\xff\xff\xff\xffftypheic\0\0\0\0mif1heic' + bytes(99),
+        'cut.avif': b'\0\0\0\x18ftypavif\0\0\0\0mif1avif' + bytes(99),
+        'cut.cr3': b'\0\0\0\x18ftypcrx \0\0\0\x01crx isom' + bytes(99),
+        'cut.raf': b'FUJIFILMCCD-RAW ' + bytes(200),
+        'cut.orf': b'IIRO\x08\0\0\0' + bytes(200),
+        'cut.webp': web[: len(web) // 2],
+        'moving.webp': encoded(picture(), 'WEBP', save_all=True, append_images=[Image.fromarray(picture(seed=2))]),
+        'cmyk.jpg': encoded(picture(), 'JPEG', 'CMYK', icc_profile=b'nonsense'),
+    }
+    for name, data in files.items():
+        yield Case(title, name, deblurs(write(name, data)), name, short=name in ('film.mp4', 'cut.webp'))
+    for seed in range(6):
+        for form, name in (('WEBP', 'x.webp'), ('TIFF', 'x.tif')):
+            data = flipped(encoded(picture(), form), seed)
+            yield Case(title, f'{form}, flipped bits, seed {seed}', deblurs(write(name, data)), name, may, left)
+
+    title = 'deblur: inputs and outputs'
+
+    def called(*words: str) -> Callable[[Path, Good], list[Any]]:
+        def make(here: Path, good: Good) -> list[Any]:
+            for name in ('a.png', 'b.png', 'more/a.png'):
+                write(name, good.photo.read_bytes())(here)
+            return ['deblur', *words, '--weights', good.kpn]
+
+        return make
+
+    lines = {
+        'two photos, one file': (('a.png', 'b.png', '-o', 'c.png'), r'a\.png is one of 2 inputs'),
+        'one of two is missing': (('a.png', 'z.png', '-o', 'out'), r'no photo or folder z\.png'),
+        'two of one name': (('a.png', 'more/a.png', '-o', 'out'), 'two photos would both write'),
+        'over itself': (('a.png', '-o', '.'), 'would replace a photo'),
+        'over another': (('a.png', '-o', 'b.png'), 'already exists'),
+        'over another that is read': (('a.png', 'b.png', '-o', 'more', '--overwrite', '--kernels', 'more/b.png'), 'estimate|would replace|is not'),
+        'into a photo': (('a.png', '-o', 'b.png/c.png'), r'b\.png'),
+        'name too long': (('a.png', '-o', f'{"n" * 250}.png', '--save-kernels'), 'bytes, expected at most 255'),
+        'name far too long': (('a.png', '-o', f'{"n" * 300}.png'), 'bytes, expected at most 255|too long'),
+        'log is a photo': (('a.png', '-o', 'c.png', '--log', 'b.png'), 'has the name of a photo'),
+        'log is the result': (('a.png', '-o', 'c.png', '--log', 'c.png'), 'given to --log and to another'),
+        'log is a folder': (('a.png', '-o', 'c.png', '--log', 'more'), 'more: Is a directory'),
+        'no input': (('-o', 'c.png'), 'the following arguments are required: IMG'),
+        'misspelt option': (('a.png', '--outptu', 'c.png'), 'Did you mean "--output"'),
+    }  # fmt: skip
+    for what, (words, says) in lines.items():
+        yield Case(title, what, called(*words), says, short=what in ('log is a photo', 'two of one name'))
+    yield Case(
+        title, 'misspelt command', lambda here, good: ['deblurr', good.photo], 'Did you mean "deblur"', short=True
+    )
+
+
+def with_sums(png: bytes) -> bytes:
+    """Return a PNG with the right sum behind each of its chunks."""
+    chunks, place = [], 8
+    while place < len(png):
+        length = int.from_bytes(png[place : place + 4], 'big')
+        chunks.append((png[place + 4 : place + 8], png[place + 8 : place + 8 + length]))
+        place += 12 + length
+    return png_of_chunks(*chunks)
 
 
 # ------------------------------------------------------------------------------------------------------ command lines
@@ -2143,7 +2318,7 @@ def all_cases(mounts: bool) -> list[Case]:
         mounts: whether small disks can be mounted.
     """
     groups = (
-        controls(), damaged_photos(), other_files(), odd_photos(), absurd_values(), hostile_options(), broken_options(),
+        controls(), damaged_photos(), other_files(), odd_photos(), photo_formats(), absurd_values(), hostile_options(), broken_options(),
         hostile_weights(), broken_weights(), broken_lmdbs(), broken_masks(), broken_fields(), broken_archives(),
         unwritable(mounts), traps(),
     )  # fmt: skip

@@ -39,7 +39,7 @@ SECONDS_WHOLE = 60  # for a whole process, which imports torch
 LONGEST_LINE = 700
 FAULTS = ('exit', 'traceback', 'words', 'slow', 'left', 'code')
 # Progress bars, warnings of ours, and what libtiff, which knows nothing of us, says of a damaged TIFF.
-NO_MESSAGE = r'\d+/\d+ \[|: warning: |^left out: |it/s\]|^(TIFF|ZIP|LZW|JPEG)\w+: '
+NO_MESSAGE = r'\d+/\d+ \[|: warning: |^left out: |it/s\]|^(TIFF|ZIP|LZW|JPEG|ZSTD|LZMA|Fax)\w+: '
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 
 
