@@ -1,4 +1,4 @@
-"""Every command that an option file prints does what it says: it runs, and makes what the file needs.
+"""Every command that an option file or docs/papers.md prints does what it says: it runs, and makes what is needed.
 
 A command is a comment line, indented by four spaces, that begins with `basis-blur` or `torchrun`. The commands of a
 file's "Before" come first, with those of the files that they train from; then the file itself is trained or tested,
@@ -60,11 +60,20 @@ def commands_of(path: Path) -> tuple[list[list[str]], list[list[str]]]:
         elif not line.startswith(' ' * 5):
             here = before if line.strip().startswith('Before') else others
             assert 'basis-blur ' not in line, f'{path.name}: a command within a sentence: {line}'
-        elif re.match(r' {5}(OMP_NUM_THREADS=1 )?(basis-blur|torchrun) ', line):
+        elif is_command(line):
             while line.endswith('\\'):
                 line = line[:-1] + next(lines)
             (others if here is None else here).append(shlex.split(line))
     return before, others
+
+
+def commands_of_page(path: Path) -> list[list[str]]:
+    """Return the commands of a page, as words."""
+    return [shlex.split(line) for line in path.read_text().splitlines() if is_command(f' {line}')]
+
+
+def is_command(line: str) -> bool:
+    return re.match(r' {5}(OMP_NUM_THREADS=1 )?(basis-blur|torchrun) ', line) is not None
 
 
 def words_of_basis_blur(command: list[str]) -> list[str]:
@@ -108,7 +117,7 @@ class Workshop:
             words = [self._stand_in(word) for word in words]
             if '-n' in words:
                 words[words.index('-n') + 1] = str(KERNELS)
-            finish(words + (['--workers', '0'] if words[0] != 'prep-dataset' else []))
+            finish(words + (['--workers', '0'] if words[0] in ('prep-lmdb', 'prep-kernels') else []))
 
     def _work(self, words: list[str]) -> None:
         """Train or test, small, after what the run begins with."""
@@ -134,7 +143,8 @@ class Workshop:
     def _stand_in(self, word: str) -> str:
         if not re.fullmatch(r'[A-Z][A-Za-z0-9_]+(\.zip)?', word):
             return word
-        return str(self.folder / 'given' / word)
+        given = self.folder / 'given' / word
+        return str(given if given.exists() else given.with_suffix('.png'))
 
 
 def named_runs(path: Path, words: list[str]) -> Iterator[str]:
@@ -216,6 +226,8 @@ def workshop(tmp_path_factory):
                 photo(given / 'RealBlur' / root / f'scene{scene:03}' / kind / f'{kind}_1.png', 64)
             line = ' '.join(f'{root}/scene{scene:03}/{kind}/{kind}_1.png' for kind in ('gt', 'blur'))
             (given / 'RealBlur' / f'RealBlur_{variant}_{split}_list.txt').write_text(line + '\n')
+    photo(given / 'PHOTO.png', 96)
+    photo(given / 'PHOTOS' / 'a.png', 96)
     return Workshop(folder)
 
 
@@ -260,3 +272,10 @@ def test_its_data_are_made_by_what_comes_before(path):
         for key, value in section.items():
             if key.startswith('dataroot'):
                 assert any(value == output or value.startswith(f'{output}/') for output in outputs), f'{key}: {value}'
+
+
+def test_the_commands_of_the_page_about_the_papers_run(here):
+    commands = commands_of_page(ROOT / 'docs' / 'papers.md')
+    assert len(commands) > 5
+    for command in commands:
+        here.run(words_of_basis_blur(command))
