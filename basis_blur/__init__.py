@@ -24,6 +24,7 @@ _HOME = {
     'load_network': 'weights.checkpoints',
     'save_network': 'weights.checkpoints',
     'estimate_blur': 'estimation.by_network',
+    'estimate_shake': 'estimation.shake.search',
     'deblur': 'restoration.deblur',
     'restore': 'deblurring.restoring',
     'refine_field': 'estimation.refinement',

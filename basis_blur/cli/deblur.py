@@ -196,7 +196,7 @@ def check_method(args: argparse.Namespace) -> None:
     useless = {
         'rl': ('tile',),
         'rl-c21': ('tile', 'fusion'),
-        'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at'),
+        'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator'),
     }[args.method]
     for name in useless:
         if getattr(args, name) is not None:
@@ -205,6 +205,8 @@ def check_method(args: argparse.Namespace) -> None:
             raise InputError(f'--{option} means nothing to --method {args.method}; leave it out, or take {other}.')
     if args.kernels is not None and args.estimate_at is not None:
         raise InputError('--estimate-at means nothing with --kernels, where nothing is estimated; leave one out.')
+    if args.kernels is not None and args.estimator is not None:
+        raise InputError('--estimator means nothing with --kernels, where nothing is estimated; leave one out.')
     if args.iterations is not None and args.fusion not in (None, NO_FUSION):
         raise InputError('--iterations means nothing with --fusion, which says how many it needs; leave one out.')
     if args.tile is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_WEIGHTS = 'basis_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
 SIZES = ('auto', 'full', 'half')
+ESTIMATORS = ('auto', 'network', 'shake', 'none')
 
 
 def add_arguments(
@@ -48,6 +49,13 @@ def add_arguments(
         choices=SIZES,
         help='estimate the blur at full size, or at half size with kernels twice as large; auto: at half size where '
         'the blur is larger than the kernels (default: auto)',
+    )
+    parser.add_argument(
+        '--estimator',
+        choices=ESTIMATORS,
+        help='how the blur is found: by a network; by a search over the whole photo for one shake of the camera, which '
+        'starts from the network; auto: by the better of them for each photo; none: not at all (default: auto with the '
+        'network in the package, network with another or with --estimate-at)',
     )
     parser.add_argument(
         '--gamma',
@@ -91,6 +99,7 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
         None if kernels is not None else args.weights,
         kernels=kernels,
         estimate_at=args.estimate_at or SIZES[0],
+        estimator=args.estimator,
         device=device,
         gamma=args.gamma,
         **settings,

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.deblurring.restoring import SampledKernels
+from basis_blur.estimation.choice import estimator_for
 from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
 from basis_blur.estimation.estimators import KnownField, NetworkEstimator
 from basis_blur.estimation.refinement import refine_field
@@ -204,6 +205,7 @@ class Deblurrer:
         kernels: str | os.PathLike | BlurField | None = None,
         fusion: str | os.PathLike | bool | None = None,
         estimate_at: str = 'auto',
+        estimator: str | None = None,
         method: str = 'rl',
         device: torch.device | str = 'cpu',
         **settings,
@@ -216,6 +218,9 @@ class Deblurrer:
             fusion: file or name of an IterateFusion, which is then used; False for none; by default the shipped one,
                 where the blur is estimated by the shipped network.
             estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
+            estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network; 'auto' for
+                the better of them for each photo; 'none' to leave photos as they are. By default 'auto' with the
+                shipped network, and 'network' with another, with a size that it shall see, or with another method.
             method: 'rl' removes the blur as `basis_blur.deblur` does; 'rl-c21' as [C21] prints it, to compare with: 30
                 iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.
@@ -226,9 +231,9 @@ class Deblurrer:
             InputError: the weights or the field cannot be used.
             OSError: a file does not exist or cannot be read.
         """
-        if kernels is not None and (weights is not None or estimate_at != 'auto'):
+        if kernels is not None and (weights is not None or estimate_at != 'auto' or estimator is not None):
             raise ValueError(
-                'weights or estimate_at is given beside kernels, where nothing is estimated; leave it out.'
+                'weights, estimate_at or estimator is given beside kernels, where nothing is estimated; leave it out.'
             )
         if isinstance(fusion, bool):
             wanted, file = fusion, DEFAULT_FUSION if fusion else None
@@ -239,17 +244,19 @@ class Deblurrer:
         chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
         weights = DEFAULT_WEIGHTS if weights is None else weights
         if kernels is not None:
-            estimator: Estimator = KnownField(_one_field(kernels).to(device))
+            part: Estimator = KnownField(_one_field(kernels).to(device))
             knows_fusion = False
         else:
             knows_fusion = str(weights) == DEFAULT_WEIGHTS
             net = load_network(weights, device, expect=FIELD_NETWORKS)
             removal = dataclasses.replace(ESTIMATED_BLUR, fusion=knows_fusion)
-            estimator = NetworkEstimator(net, estimate_at, removal)
+            by_network = NetworkEstimator(net, estimate_at, removal)
+            usual = 'auto' if knows_fusion and estimate_at == 'auto' and method == 'rl' else 'network'
+            part = estimator_for(estimator or usual, by_network)
         if file is None and wanted is None and knows_fusion and chosen.iterations is None:
             file = DEFAULT_FUSION
         network = None if file is None else load_network(file, device, expect='IterateFusion')
-        return cls(estimator, chosen, network, METHODS[method], device=device)
+        return cls(part, chosen, network, METHODS[method], device=device)
 
     def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred:
         """Return the sharp photo, of the kind that was given.

@@ -18,6 +18,7 @@ from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor
 
 from basis_blur.deblurring.deblurrer import METHODS, Deblurred, Deblurrer, DeblurSettings, settings_of_method
+from basis_blur.estimation.choice import CHOICES, estimator_for
 from basis_blur.estimation.estimators import SIZES, NetworkEstimator
 from basis_blur.foundation.options import Option, OptionError, options_of, read_options
 from basis_blur.models.network_model import NetworkModel
@@ -37,11 +38,13 @@ class NonUniformRLModel(NetworkModel):
     It does what `basis-blur deblur` does with such a network.
 
     Options in `val`: `gamma` of the photos, 1 for the Koehler set; `estimate_at`, the size of the photo that the
-    network sees, "auto", "full" or "half"; `rl`, the `iterations`, `strength` and `tv_weight` of `DeblurSettings`,
-    which has its own defaults, and the `method`, "rl-c21" for the restoration as [C21] prints it; `metrics`, BasicSR's,
-    between the restored photo and `gt`; `save_img` writes the restored photo and the kernel grid drawn over the blurred
-    one; `kernels` writes the field as npz; `suffix` of the files' names, else the name of the test. In `path`:
-    `pretrain_fusion`, weights of an IterateFusion, a file or "iterate_fusion", by which the iterates are fused.
+    network sees, "auto", "full" or "half"; `estimator`, "network", "shake" for the search over the whole photo that
+    starts from the network, "auto" for the better for each photo, or "none"; `rl`, the `iterations`, `strength` and
+    `tv_weight` of `DeblurSettings`, which has its own defaults, and the `method`, "rl-c21" for the restoration as
+    [C21] prints it; `metrics`, BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo
+    and the kernel grid drawn over the blurred one; `kernels` writes the field as npz; `suffix` of the files' names,
+    else the name of the test. In `path`: `pretrain_fusion`, weights of an IterateFusion, a file or
+    "iterate_fusion", by which the iterates are fused.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -51,6 +54,7 @@ class NonUniformRLModel(NetworkModel):
             **NetworkModel.OPTIONS['val'],
             'gamma': Option((float,), GAMMA),
             'estimate_at': Option((str,), SIZES[0], choices=SIZES),
+            'estimator': Option((str,), 'network', choices=CHOICES),
             'rl': Option((dict, NoneType), None),
             'kernels': Option((bool,), False),
             'metrics': Option((dict, NoneType), None),
@@ -110,7 +114,8 @@ class NonUniformRLModel(NetworkModel):
         Args:
             photo: (N, 3, H, W); sRGB-like in [0, 1].
         """
-        estimator = NetworkEstimator(self.best_net, self.val_options['estimate_at'])
+        network = NetworkEstimator(self.best_net, self.val_options['estimate_at'])
+        estimator = estimator_for(self.val_options['estimator'], network)
         return Deblurrer(estimator, self.settings, self.fusion, self.restoration, device=self.device)(photo)
 
     def _score(self, restored: Tensor, data: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,200 @@
+"""Which estimate a photo gets: one kernel of the shake search, the field of the network, or none.
+
+    source      where
+    shake       the variants of the search agree, and one kernel explains all of the photo
+    network     objects move on their own, the camera rolled, or the search failed
+    none        the photo is nearly sharp; it is left as it is
+
+What tells that one kernel explains a photo (found on synthetic shakes of whole photos, and on frames with moving
+objects, of which none is in an evaluation by which the numbers were chosen but those named in docs/shake.md):
+
+    excess      residual of the restored photo, blurred again, over the noise; 1 for the right kernel, 2 to 9 where
+                other places have other blurs, unless noise hides it
+    mismatch    1 - `consistency`, over the extent of the kernel: parts of the photo ask for other kernels
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
+from basis_blur.estimation.estimators import NetworkEstimator
+from basis_blur.estimation.shake.consistency import consistency
+from basis_blur.estimation.shake.kernels import best_shift, spread
+from basis_blur.estimation.shake.search import (
+    FAILED,
+    LEAST_SIDE,
+    ShakeEstimate,
+    estimate_shake,
+    gray_light,
+    network_start,
+    uniform_field,
+)
+from basis_blur.estimation.trust import reblur_residual
+from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.errors import InputError
+from basis_blur.ops.windows import spread_windows
+from basis_blur.restoration.deblur import deblur_iterates
+from basis_blur.restoration.noise import estimate_noise
+from basis_blur.restoration.settings import LEAST_NOISE, Removal
+
+CHOICES = ('auto', 'network', 'shake', 'none')
+# Standard deviation of the light of a kernel, pixels. In 28 of 30 nearly sharp photos (33 to 46 dB) the search finds
+# less, and removing so small a blur makes 26 of the 30 worse.
+LEAST_EXTENT = 1.4
+LOW_EXCESS, HIGH_EXCESS = 2.2, 6.0
+LEAST_MISMATCH = 0.005  # a pixel of extent
+LEAST_LIKENESS = 0.93  # of the kernels that the network sees at places of the photo, a fifth are less like the mean
+PROBE_SIDE, PROBES = 448, 4  # windows in which the excess is measured, pixels
+
+
+@dataclass(frozen=True, eq=False)
+class ShakeEstimator:
+    """Estimate one kernel for the whole photo by the shake search.
+
+    Args:
+        net: network whose kernels are the start; None for simple starts.
+    """
+
+    net: nn.Module | None = None
+
+    def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate:
+        """Return the blur of a photo; arguments and errors as of an `Estimator`."""
+        start = None
+        if self.net is not None and min(photo.shape[-2:]) >= 2 * self.net.hyper_parameters['kernel_size']:
+            start = network_start(self.net, photo, gamma)
+        found = estimate_shake(photo, gamma, start, progress=progress)
+        if found.agreement >= FAILED:
+            return found
+        words = (
+            f'the search for the shake of the camera did not end in one kernel (its variants agree to '
+            f'{found.agreement:.2f}, expected {FAILED} at least); do not trust the estimate.'
+        )
+        return dataclasses.replace(found, doubts=(*found.doubts, Doubt('search', words)))
+
+
+@dataclass(frozen=True, eq=False)
+class NoEstimator:
+    """Leave every photo as it is."""
+
+    def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
+        """Return a field that blurs nothing, and is not removed."""
+        return left_alone(photo)
+
+
+@dataclass(frozen=True, eq=False)
+class BestEstimator:
+    """Ask the shake search and a network, and choose for each photo.
+
+    Args:
+        network: estimates a field, and starts the search.
+        shake: the search; by default it starts from the network.
+    """
+
+    network: NetworkEstimator
+    shake: ShakeEstimator | None = field(default=None)
+
+    def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
+        """Return the blur of a photo; arguments and errors as of an `Estimator`."""
+        by_network = self.network(photo, gamma, progress)
+        if min(photo.shape[-2:]) < LEAST_SIDE or any(doubt.code == 'flat' for doubt in by_network.doubts):
+            return by_network
+        search = self.shake or ShakeEstimator(self.network.net)
+        try:
+            found = search(photo, gamma, progress)
+        except InputError:  # too small or too flat to be searched, which the network has no need of
+            return by_network
+        return self.chosen(photo, gamma, by_network, found)
+
+    def chosen(self, photo: Tensor, gamma: float, by_network: Estimate, found: ShakeEstimate) -> Estimate:
+        """Return one of two estimates of a photo, or that it is left alone; arguments as of a call."""
+        extent = spread(found.kernel)
+        if found.agreement < FAILED:
+            return _noted(by_network, 'the search for one camera shake failed; the blur is that of the network.')
+        if extent < LEAST_EXTENT:
+            return left_alone(photo, extent)
+        excess = excess_of(photo, found, gamma)
+        if excess >= LOW_EXCESS:
+            mismatch = (1 - consistency(gray_light(photo, gamma), found.kernel)) / extent
+            whole = excess < HIGH_EXCESS and mismatch < LEAST_MISMATCH and likeness(by_network.field) >= LEAST_LIKENESS
+            if not whole:
+                return _noted(by_network, 'places of the photo have different blurs; they are those of the network.')
+        return found
+
+
+def estimator_for(choice: str, network: NetworkEstimator) -> Estimator:
+    """Return the estimator that a name of `CHOICES` means.
+
+    Args:
+        choice: 'auto' for the best for each photo, 'network', 'shake' for the search, which starts from the network, or
+            'none' to leave photos as they are.
+        network: the network.
+
+    Raises:
+        ValueError: the name is another.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f'estimator is {choice!r}, expected one of {", ".join(CHOICES)}.')
+    if choice == 'network':
+        return network
+    if choice == 'none':
+        return NoEstimator()
+    return BestEstimator(network) if choice == 'auto' else ShakeEstimator(network.net)
+
+
+def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:
+    """Return that nothing is to be removed from a photo.
+
+    Args:
+        photo: (1, C, H, W).
+        extent: standard deviation of its blur, where that is the reason; pixels.
+    """
+    point = photo.new_zeros(3, 3)
+    point[1, 1] = 1
+    doubts = ()
+    if extent is not None:
+        words = (
+            f'the photo is nearly sharp, its blur has a standard deviation of {extent:.1f} pixels; it is left as it '
+            'is. Ask for --estimator network or shake to remove the blur all the same.'
+        )
+        doubts = (Doubt('sharp', words),)
+    return Estimate(uniform_field(point, photo), 'none', Removal(1, strength=0.0), doubts=doubts)
+
+
+def _noted(estimate: Estimate, note: str) -> Estimate:
+    return dataclasses.replace(estimate, notes=(*estimate.notes, note))
+
+
+@torch.no_grad()
+def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float) -> float:
+    """Return the residual of a photo that is restored with an estimate, over its noise, in windows spread over it.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        estimate: one kernel for the whole photo.
+        gamma: exponent of the photo.
+    """
+    size = estimate.kernel.shape[-1]
+    squares = []
+    windows = spread_windows(photo.shape[-2:], max(PROBE_SIDE, 3 * size), PROBES)
+    for rows, columns in windows:
+        part = photo[..., rows, columns]
+        blur = uniform_field(estimate.kernel, part)
+        restored = deblur_iterates(
+            part, blur, (estimate.removal.iterations,), gamma, least_tv_weight=estimate.removal.least_tv_weight
+        )
+        squares.append(reblur_residual(part, restored, blur, gamma) ** 2)
+    return (sum(squares) / len(squares)) ** 0.5 / max(estimate_noise(photo).item(), LEAST_NOISE)
+
+
+def likeness(blur: BlurField) -> float:
+    """Return how alike the basis kernels of a field are to their mean: the largest normalised correlation that a fifth
+    of them stay below."""
+    kernels = blur.kernels[0]
+    mean = kernels.mean(0)
+    alike = torch.tensor([best_shift(kernel, mean)[2] for kernel in kernels])
+    return alike.quantile(0.2).item()

@@ -1,0 +1,19 @@
+"""The shake search: one camera motion, estimated from the whole photo, coarse to fine.
+
+    kernels         kernels as arrays: resized, cleaned, centred, compared and averaged
+    extension       a photo made periodic, so that FFTs may be used
+    sparse_scene    photo and kernel -> a scene of few edges                        [XZJ13]
+    edges           the edges of that scene that tell the kernel                    [XJ10]
+    kernel_fit      edges and photo -> kernel                                       [CL09]
+    schedule        these three in turn, on photos of growing size
+    camera          a camera that also rolls: the kernels of all places from one path of the camera   [W12], [H11]
+    search          the search of a photo: its size, its starts, its variants; `estimate_shake`
+
+Networks are not needed; a field that one estimated is a good start.
+
+[CL09] Cho, Lee, "Fast motion deblurring", SIGGRAPH Asia 2009.
+[XJ10] Xu, Jia, "Two-phase kernel estimation for robust motion deblurring", ECCV 2010.
+[XZJ13] Xu, Zheng, Jia, "Unnatural L0 sparse representation for natural image deblurring", CVPR 2013.
+[W12] Whyte, Sivic, Zisserman, Ponce, "Non-uniform deblurring for shaken images", IJCV 2012.
+[H11] Hirsch, Schuler, Harmeling, Schoelkopf, "Fast removal of non-uniform camera shake", ICCV 2011.
+"""
