@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.folders import listed
 
 DESCRIPTION = """Write OUT/photos.lmdb and, with masks, OUT/masks.lmdb, in BasicSR's layout.
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos
+    from basis_blur.data.photo_lmdb import PhotoSource, list_others, prepare_photos
 
     for name, value, least in (
         ('--workers', args.workers, 0),
@@ -76,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
     source = PhotoSource(args.photos, args.masks, args.mask_format, args.min_size, args.classes, args.min_object)
     result = prepare_photos(source, args.output, args.workers, args.skip_bad, watch)
+    if others := list_others(source):
+        number = f'{len(others)} file{"s" if len(others) > 1 else ""}'
+        print(f'left out: {number} of {args.photos} ({listed(others)})', file=sys.stderr)
     for reason in result.bad.values():
         print(f'left out: {reason}', file=sys.stderr)
     if result.was_finished:

@@ -30,9 +30,10 @@ from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
+from basis_blur.photos.formats import JPEG_SUFFIXES
 from basis_blur.photos.photo import MAX_BYTES, no_warnings
 
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp')
+PHOTO_SUFFIXES = (*JPEG_SUFFIXES, '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
 PHOTOS_PER_COMMIT = 100
@@ -153,19 +154,36 @@ def list_photos(source: PhotoSource) -> list[str]:
     folder = Path(source.photos)
     if not folder.is_dir():
         raise InputError(f'{folder} is not a folder; expected a folder of photos.')
-    suffixes = ('.jpg', '.jpeg', '.jpe', '.jfif') if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
-    masks = real_path(source.masks) if source.masks else None
-    names = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.') and real_path(Path(place, name)) != masks]
-        names += [
-            (Path(place) / name).relative_to(folder).as_posix()
-            for name in files
-            if name.lower().endswith(suffixes) and not name.startswith('.')
-        ]
+    suffixes = _suffixes(source)
+    names = [name for name in _files(source) if _is_photo(name, suffixes)]
     if not names:
         raise InputError(f'{folder} has no photo ({", ".join(suffixes)}), also not in its sub-folders.')
     return sorted(names)
+
+
+def list_others(source: PhotoSource) -> list[str]:
+    """Return the names of the files that `list_photos` leaves out, but for annotations; sorted."""
+    annotations = ('.png', '.json', '.txt', '.csv', '.mat') if source.mask_format != 'none' else ()
+    suffixes = _suffixes(source)
+    return sorted(
+        name for name in _files(source) if not _is_photo(name, suffixes) and not name.lower().endswith(annotations)
+    )
+
+
+def _suffixes(source: PhotoSource) -> tuple[str, ...]:
+    return JPEG_SUFFIXES if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
+
+
+def _is_photo(name: str, suffixes: tuple[str, ...]) -> bool:
+    return name.lower().endswith(suffixes) and not name.rpartition('/')[2].startswith('.')
+
+
+def _files(source: PhotoSource) -> Iterator[str]:
+    """The files of the photo folder, but for those in hidden folders and in that of the masks."""
+    masks = real_path(source.masks) if source.masks else None
+    for place, folders, files in os.walk(source.photos):
+        folders[:] = [name for name in folders if not name.startswith('.') and real_path(Path(place, name)) != masks]
+        yield from ((Path(place) / name).relative_to(source.photos).as_posix() for name in files)
 
 
 def make_keys(names: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
-from basis_blur.data.photo_lmdb import PhotoSource, list_photos, make_keys, prepare_photos
+from basis_blur.data.photo_lmdb import PhotoSource, list_others, list_photos, make_keys, prepare_photos
 from basis_blur.foundation.errors import InputError
 
 COUNT = 12
@@ -295,3 +295,12 @@ def test_folders_without_photos_are_refused(tmp_path):
         list_photos(PhotoSource(tmp_path))
     with pytest.raises(InputError, match='is not a folder'):
         list_photos(PhotoSource(tmp_path / 'nowhere'))
+
+
+def test_files_that_are_no_photos_are_listed_but_for_annotations(tmp_path):
+    for name in ('a.jpg', 'b.jfif', '._a.jpg', 'sub/notes.md', 'a.json', '.hidden/c.jpg'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_photos(PhotoSource(tmp_path)) == ['a.jpg', 'b.jfif']
+    assert list_others(PhotoSource(tmp_path)) == ['._a.jpg', 'a.json', 'sub/notes.md']
+    assert list_others(PhotoSource(tmp_path, tmp_path, 'labels')) == ['._a.jpg', 'sub/notes.md']

@@ -185,6 +185,8 @@ def test_raw_becomes_linear_light_upright_and_says_so_when_it_is_written(tmp_pat
     assert (again.bits, again.gamma) == (16, 1)
     with Image.open(tmp_path / 'b.tif') as seen:
         assert (seen.getexif()[0x010F], seen.getexif().get(0x0112, 1)) == ('A maker', 1)
+    with pytest.warns(UserWarning, match='8 bits are few for linear light'):
+        write_photo(tmp_path / 'b.jpg', photo.pixels, photo)
 
 
 def test_a_raw_file_that_cannot_be_developed_is_refused(tmp_path):
