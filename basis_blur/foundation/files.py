@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -98,7 +98,7 @@ def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
     Forked workers do not inherit the lock, so that it ends with the process that asked for it.
 
     Args:
-        file: is made if it is missing, and stays.
+        file: is made if it is missing; `release_lock` removes it.
         occupied: what to say where another process holds the lock.
 
     Returns:
@@ -108,18 +108,30 @@ def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
         InputError: another process holds it.
         OSError: the file cannot be made.
     """
-    handle = open(file, 'ab')  # noqa: SIM115, it stays open as long as the lock lasts
-    if fcntl is None:
-        return handle
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the standard leaves open which of the two
-        handle.close()
-        raise InputError(occupied) from None
-    except OSError:
-        handle.close()
-        return None
-    return handle
+    while True:
+        handle = open(file, 'ab')  # noqa: SIM115, it stays open as long as the lock lasts
+        if fcntl is None:
+            return handle
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle.fileno()), os.stat(file)):
+                return handle
+        except (BlockingIOError, PermissionError):  # the standard leaves open which of the two
+            handle.close()
+            raise InputError(occupied) from None
+        except FileNotFoundError:
+            pass
+        except OSError:
+            handle.close()
+            return None
+        handle.close()  # its last holder has removed this file meanwhile; there may be a new one
+
+
+def release_lock(handle: IO[bytes]) -> None:
+    """Give up what `hold_lock` returned, and remove the file."""
+    with suppress(OSError):
+        os.unlink(handle.name)
+    handle.close()
 
 
 def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> None:

@@ -53,7 +53,7 @@ from basis_blur.bridges.basicsr.training_state import iteration_of, read_state, 
 from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.foundation.files import hold_lock, remove_partials
+from basis_blur.foundation.files import hold_lock, release_lock, remove_partials
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
 
@@ -114,6 +114,7 @@ def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> Non
 
 def stop(error: BaseException) -> NoReturn:
     """End the process with the sentence of a user's mistake and exit code 2; of several processes one speaks."""
+    _release_folder()
     if os.environ.get('RANK', '0') == '0':
         print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
     raise SystemExit(2)
@@ -490,12 +491,18 @@ def _lock_folder(opt: dict[str, Any], key: str) -> None:
         return
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if _Training.lock is not None:
-        _Training.lock.close()
+    _release_folder()
     _Training.lock = hold_lock(
         folder.with_name(f'.{folder.name}.lock'),
         f'another process is at work in {folder}; wait until it ends, or give this run another "name".',
     )
+
+
+@atexit.register
+def _release_folder() -> None:
+    if _Training.lock is not None:
+        release_lock(_Training.lock)
+        _Training.lock = None
 
 
 def _check_and_make_folders(original: Callable) -> Callable:
