@@ -23,3 +23,14 @@ ARCHS = {
     'DeblurGANGenerator': DeblurGANGenerator,
     'IterateFusion': IterateFusion,
 }
+
+
+def names_of(kind: str | None = None, takes: str | None = None, returns: str | None = None) -> tuple[str, ...]:
+    """Return the names of the networks whose facts are these; None: whatever it is."""
+    return tuple(
+        name
+        for name, arch in ARCHS.items()
+        if kind in (None, arch.FACTS.kind)
+        and takes in (None, arch.FACTS.takes)
+        and returns in (None, arch.FACTS.returns)
+    )

@@ -22,12 +22,15 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Literal
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, NetworkFacts
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import Removal
 
 SIZE_MULTIPLE = 32  # five poolings
 GROUPS = 8
@@ -52,6 +55,9 @@ class BasisKPN(nn.Module):
     Raises:
         ValueError: a hyper-parameter is outside its range.
     """
+
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(ESTIMATOR, LIGHT, FIELD, in_tiles=True, tensors=FIELD_TENSORS)
+    removal: Removal | None = None  # stored with the weights, see `NetworkFacts`
 
     def __init__(
         self,
@@ -100,6 +106,14 @@ class BasisKPN(nn.Module):
                 head.tail[-1].weight.mul_(LAST_GAIN)
 
     @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told = self._hyper_parameters
+        return replace(
+            self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'], removal=self.removal
+        )
+
+    @property
     def hyper_parameters(self) -> dict[str, int | str | bool]:
         """The keyword arguments that build this network again."""
         return dict(self._hyper_parameters)
@@ -121,7 +135,7 @@ class BasisKPN(nn.Module):
 
     def predict(self, light: Tensor) -> tuple[Tensor, Tensor]:
         """Return (kernels, mixing) as plain tensors, for `torch.export` and the like; otherwise as `forward`."""
-        stem = self._stem_for(light)
+        stem = self.stem_for(light)
         height, width = light.shape[-2:]
         x = stem(reflect_to_multiple(light - 0.5, SIZE_MULTIPLE))
         skips = []
@@ -136,7 +150,10 @@ class BasisKPN(nn.Module):
         kernels = self.kernel_head(_spatial_mean(features), [_spatial_mean(skip) for skip in skips])
         return _softmax(kernels.flatten(2), 2).view(kernels.shape), _softmax(mixing, 1)
 
-    def _stem_for(self, light: Tensor) -> nn.Module:
+    plain = predict  # what is exported
+
+    def stem_for(self, light: Tensor) -> nn.Module:
+        """Return the first convolution for light of so many channels; errors as `forward`."""
         if light.ndim == 4 and light.shape[1] == self._hyper_parameters['in_channels']:
             return self.stem
         if light.ndim == 4 and light.shape[1] == 1 and self.gray_stem is not None:

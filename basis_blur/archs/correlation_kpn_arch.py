@@ -19,12 +19,16 @@ What it cannot see: a boundary between two motions within a window.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, NetworkFacts
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import Removal
 
 CHANNELS = 5  # see `correlations`
 GROUPS = 8
@@ -54,6 +58,16 @@ class CorrelationKPN(nn.Module):
         ValueError: a hyper-parameter is outside its range.
     """
 
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(
+        ESTIMATOR,
+        LIGHT,
+        FIELD,
+        channels=(3, 1),
+        tensors=FIELD_TENSORS,
+        one_size='which can be exported for one size only, by which it cuts photos into windows; give a size',
+    )
+    removal: Removal | None = None  # stored with the weights, see `NetworkFacts`
+
     def __init__(self, num_kernels: int = WINDOWS, kernel_size: int = 33, num_feat: int = 64, window: int = WINDOW):
         super().__init__()
         if num_kernels < 1:
@@ -72,6 +86,11 @@ class CorrelationKPN(nn.Module):
         }
         self.reach = reach_of(kernel_size)
         self.decoder = CorrelationDecoder(num_feat)
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        return replace(self.FACTS, kernel_size=self.kernel_size, removal=self.removal)
 
     @property
     def hyper_parameters(self) -> dict[str, int]:
@@ -98,6 +117,11 @@ class CorrelationKPN(nn.Module):
         kernels = logits.softmax(1).view(number, rows * columns, self.kernel_size, self.kernel_size)
         mixing = bilinear_mixing(height, width, rows, columns, light.device)
         return BlurField.unchecked(kernels, mixing.expand(number, -1, -1, -1).to(kernels.dtype))
+
+    def plain(self, light: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (kernels, mixing) as plain tensors, for an export; otherwise as `forward`."""
+        field = self(light)
+        return field.kernels, field.mixing
 
 
 class CorrelationDecoder(nn.Module):

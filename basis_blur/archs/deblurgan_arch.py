@@ -14,10 +14,14 @@ Parameters: 11.38 M with the default sizes, the network of the paper.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import check_inputs
+from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 
 # Halved twice; and the smallest size must be 2 x 2 pixels, as one pixel has neither a reflection nor a variance.
 SIZE_MULTIPLE = 8
@@ -35,6 +39,8 @@ class DeblurGANGenerator(nn.Module):
     Raises:
         ValueError: a hyper-parameter is outside its range.
     """
+
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(RESTORER, PHOTO, PHOTO)
 
     def __init__(self, in_channels: int = 3, width: int = 64, num_blocks: int = 9, dropout: float = 0.5):
         super().__init__()
@@ -58,6 +64,12 @@ class DeblurGANGenerator(nn.Module):
             nn.Conv2d(w, in_channels, 7),
             nn.Tanh(),
         )
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told = self._hyper_parameters
+        return replace(self.FACTS, channels=(told['in_channels'],))
 
     @property
     def hyper_parameters(self) -> dict[str, int | float]:

@@ -14,12 +14,15 @@ A network that is shown them tells by looking: that deconvolution leaves artifac
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
+from basis_blur.archs.network_facts import FUSION, PHOTO, STACK, NetworkFacts
 
 COLOURS = 3
 CELL = 4  # pixels a side that become channels
@@ -44,6 +47,16 @@ class IterateFusion(nn.Module):
     Raises:
         ValueError: a hyper-parameter is outside its range.
     """
+
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(
+        FUSION,
+        STACK,
+        PHOTO,
+        tensors={
+            'stack': '(N, 3 (1 + n), H, W), sRGB-like in [0, 1]: the photo, its iterates that hyper_parameters name',
+            'image': '(N, 3, H, W), the restored photo, sRGB-like in [0, 1]',
+        },
+    )
 
     def __init__(
         self,
@@ -74,6 +87,11 @@ class IterateFusion(nn.Module):
         self.tail = nn.Conv2d(width, CELL**2 * (COLOURS + len(iterations)), 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        return replace(self.FACTS, channels=(self.in_channels,))
 
     @property
     def hyper_parameters(self) -> dict[str, int | tuple[int, ...]]:
@@ -111,6 +129,8 @@ class IterateFusion(nn.Module):
         weights = found[:, COLOURS:] + FIRST_STEP / len(self.iterations)
         restored = photo + (weights[:, :, None] * changes).sum(1) + RESIDUAL * found[:, :COLOURS]
         return restored if self.training else restored.clamp(0, 1)
+
+    plain = forward  # what is exported
 
     def fused(self, photo: Tensor, iterates: Tensor) -> Tensor:
         """Return the restored photo of a photo in colour or gray, as `photo` is.

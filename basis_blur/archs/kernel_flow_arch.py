@@ -17,10 +17,14 @@ Convention: kernels are flattened row by row. Whether they are convolution or co
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from basis_blur.archs.network_facts import CODE, FLOW, KERNELS, NetworkFacts
 
 LEVELS = 720  # steps that a normalised pixel is thought to have; uniform noise of one step makes it continuous [L21]
 ALPHA = 1e-6  # keeps the logit finite at 0 and 1
@@ -44,6 +48,16 @@ class KernelFlow(nn.Module):
         ValueError: a hyper-parameter is outside its range.
     """
 
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(
+        FLOW,
+        CODE,
+        KERNELS,
+        tensors={
+            'code': '(M, K*K), standard normal',
+            'kernels': '(M, K, K), the kernels of the codes, >= 0, each sums to 1',
+        },
+    )
+
     def __init__(self, kernel_size: int = 19, num_blocks: int = 5, hidden: int = 25):
         super().__init__()
         if kernel_size < 3 or kernel_size % 2 == 0:
@@ -60,6 +74,11 @@ class KernelFlow(nn.Module):
         self.net = nn.ModuleList()
         for index in range(num_blocks):
             self.net += [_Coupling(dims, hidden, keeps_odd=index % 2 == 0), _BatchNorm(dims)]
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        return replace(self.FACTS, channels=(self.dims,), kernel_size=self._hyper_parameters['kernel_size'])
 
     @property
     def hyper_parameters(self) -> dict[str, int]:
@@ -186,6 +205,10 @@ class KernelFlow(nn.Module):
         for target, part in zip(raw.split(chunk), code.split(chunk), strict=True):
             target.copy_(self._raw(part))
         return raw
+
+    def plain(self, code: Tensor) -> Tensor:
+        """Return the kernels of codes, for an export: `decode`."""
+        return self.decode(code)
 
     def decode(self, code: Tensor, chunk: int | None = None) -> Tensor:
         """Return the kernels (M, K, K) of codes (M, K*K): `decode_raw`, cut to >= 0 and divided by their sum."""

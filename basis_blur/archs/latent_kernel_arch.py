@@ -14,7 +14,8 @@ Convention: `raw` are correlation kernels, as published; `pixel_kernels` are con
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,9 @@ from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.correlation_kpn_arch import bilinear_mixing
 from basis_blur.archs.kernel_flow_arch import KernelFlow
+from basis_blur.archs.network_facts import ESTIMATOR, PHOTO, PIXEL_KERNELS, NetworkFacts
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import Removal
 
 CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
 ESTIMATORS = ('unet', 'correlation')
@@ -75,6 +78,9 @@ class LatentKernelNet(nn.Module):
         ValueError: a hyper-parameter is outside its range.
     """
 
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(ESTIMATOR, PHOTO, PIXEL_KERNELS)
+    removal: Removal | None = None  # stored with the weights, see `NetworkFacts`
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -111,6 +117,18 @@ class LatentKernelNet(nn.Module):
         if flow_prior:
             self.flow = KernelFlow(kernel_size=kernel_size, num_blocks=flow_blocks, hidden=flow_hidden)
             self.flow.requires_grad_(False).eval()
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told = self._hyper_parameters
+        return replace(
+            self.FACTS,
+            channels=(told['in_channels'],),
+            kernel_size=told['kernel_size'],
+            by_cells=self.stride is None,
+            removal=self.removal,
+        )
 
     @property
     def hyper_parameters(self) -> dict:

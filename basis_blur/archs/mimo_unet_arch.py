@@ -14,7 +14,8 @@ its skip connection comes from before the attention, as in the NAFNet of [F23].
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
+from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 
 SIZE_MULTIPLE = 4  # halved twice
 LEVELS = 3
@@ -55,6 +57,8 @@ class MIMOUNet(nn.Module):
     Raises:
         ValueError: a hyper-parameter is outside its range.
     """
+
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(RESTORER, PHOTO, PHOTO)
 
     def __init__(
         self,
@@ -93,6 +97,12 @@ class MIMOUNet(nn.Module):
         if kernel_size is not None:
             self.kernel_attentions = nn.ModuleList(KernelAttention(channels, kernel_size**2) for channels in widths)
             self.kernel_down = nn.ModuleList(halving(kernel_size**2) for _ in widths[1:])
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told = self._hyper_parameters
+        return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
 
     @property
     def hyper_parameters(self) -> dict[str, int | bool | None]:

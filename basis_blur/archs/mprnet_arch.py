@@ -18,8 +18,9 @@ connection comes from before the attention, as in the NAFNet of [F23].
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs
+from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 
 SIZE_MULTIPLE = 8  # halved for the quarters, and twice in the U-Nets
 LEVELS = 3
@@ -63,6 +65,8 @@ class MPRNet(nn.Module):
         ValueError: a hyper-parameter is outside its range.
     """
 
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(RESTORER, PHOTO, PHOTO)
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -96,6 +100,12 @@ class MPRNet(nn.Module):
         self.kernel_attention = None if kernel_size is None else KernelAttention(last, kernel_size**2)
         self.full_size = _FullSize(last, widths, num_cab)
         self.ending = _conv(last, in_channels)
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told = self._hyper_parameters
+        return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
 
     @property
     def hyper_parameters(self) -> dict[str, int | bool | None]:

@@ -28,12 +28,16 @@ Aggregation", ECCV 2022, recommend 1.5 times the side of the training crops.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
+from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 
 
 class NAFNet(nn.Module):
@@ -54,6 +58,8 @@ class NAFNet(nn.Module):
     Raises:
         ValueError: a hyper-parameter is outside its range.
     """
+
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(RESTORER, PHOTO, PHOTO)
 
     def __init__(
         self,
@@ -104,6 +110,12 @@ class NAFNet(nn.Module):
             # The published weights have one for every level. Those after the last level that looks at kernels are
             # without effect, and so not trained.
             self.kernel_down[self._last_attention :].requires_grad_(False)
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told = self._hyper_parameters
+        return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
 
     @property
     def hyper_parameters(self) -> dict[str, int | tuple[int, ...] | None]:

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import MutableMapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from basis_blur.archs.latent_kernel_arch import CHUNK_PIXELS, LatentKernelNet
 from basis_blur.archs.mimo_unet_arch import MIMOUNet
 from basis_blur.archs.mprnet_arch import MPRNet
 from basis_blur.archs.nafnet_arch import NAFNet
+from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 
 RESTORERS = {'nafnet': NAFNet, 'mimo_unet': MIMOUNet, 'mprnet': MPRNet}
 PARTS = ('latent_kernels.', 'restorer.')  # left out of the names in a state dict
@@ -73,6 +75,18 @@ class UFPNet(nn.Module):
     Raises:
         ValueError: a hyper-parameter is outside its range, or has no meaning for this restorer.
     """
+
+    FACTS: ClassVar[NetworkFacts] = NetworkFacts(
+        RESTORER,
+        PHOTO,
+        PHOTO,
+        tensors={
+            'photo': '(N, C, H, W), sRGB-like in [0, 1]',
+            'image': '(N, C, H, W), the restored photo, sRGB-like in [0, 1]',
+            'pixel_kernels': '(N, K*K, H, W), the convolution kernel of every pixel, row by row, >= 0, sums to 1',
+            'sigma': '(N, 1, H, W), in [0, 1], how unsure the kernels are',
+        },
+    )
 
     def __init__(
         self,
@@ -142,6 +156,31 @@ class UFPNet(nn.Module):
         self._register_load_state_dict_pre_hook(_put_in_parts, with_module=True)
 
     @property
+    def facts(self) -> NetworkFacts:
+        """What the network takes and returns."""
+        told, tensors, one_size = self._hyper_parameters, self.FACTS.tensors, ''
+        if self.latent_kernels is None:
+            tensors = {name: tensors[name] for name in ('photo', 'image')}
+        if told['estimator'] == 'correlation':
+            one_size = (
+                'with the estimator "correlation", which can be exported for one size only, by which it cuts '
+                'photos into windows; give a size'
+            )
+        if told['restorer'] != 'nafnet':
+            one_size = (
+                f'with the restorer {told["restorer"]}, which can be exported for one size only; give a size, '
+                'or export a UFPNet with the restorer nafnet'
+            )
+        kernel_size = None if self.latent_kernels is None else told['kernel_size']
+        return replace(
+            self.FACTS,
+            channels=(told['in_channels'],),
+            kernel_size=kernel_size,
+            tensors=tensors,
+            one_size=one_size,
+        )
+
+    @property
     def hyper_parameters(self) -> dict[str, Any]:
         """The keyword arguments that build this network again."""
         return dict(self._hyper_parameters)
@@ -163,6 +202,10 @@ class UFPNet(nn.Module):
             return Restored(self._finished(self.restorer(photo)), None, None)
         kernels = self.latent_kernels(photo, noise, chunk_pixels)
         return Restored(self._finished(self.restorer(photo, kernels.raw)), kernels.pixel_kernels, kernels.sigma)
+
+    def plain(self, photo: Tensor) -> tuple[Tensor, ...]:
+        """Return the tensors of the result, for an export: kernels are decoded all at once."""
+        return tuple(each for each in self(photo, chunk_pixels=None) if each is not None)
 
     def _finished(self, image: Tensor) -> Tensor:
         return image if self.training else image.clamp(0, 1)

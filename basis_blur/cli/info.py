@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec('mmengine') is None:
         print('FLOPs              not counted: mmengine is not installed; "pip install basis_blur[mmengine]" brings it')
         return 0
-    of = 'one kernel' if type(net).__name__ == 'KernelFlow' else f'a photo of {size[1]}x{size[0]}'
+    of = 'one kernel' if net.facts.takes == 'code' else f'a photo of {size[1]}x{size[0]}'
     count = flops(net, size)
     amount = f'{count / 1e9:.4g} G' if count >= 1e8 else f'{count / 1e6:.4g} M'
     print(f'FLOPs              {amount} multiply-adds for {of}')
@@ -83,8 +83,8 @@ def flops(net: Any, size: tuple[int, int]) -> float:
 
     from basis_blur.bridges.mmengine import get_model_complexity_info
 
-    channels = getattr(net, 'in_channels', net.hyper_parameters.get('in_channels', 3))
-    shape = (1, net.dims) if type(net).__name__ == 'KernelFlow' else (1, channels, *size)
+    channels = net.facts.channels[0]
+    shape = (1, channels) if net.facts.takes == 'code' else (1, channels, *size)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # of every operation that is not counted
     try:

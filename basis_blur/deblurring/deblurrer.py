@@ -33,8 +33,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basis_blur.archs import names_of
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD
 from basis_blur.deblurring.restoring import SampledKernels
+from basis_blur.estimation.by_network import removal_of
 from basis_blur.estimation.choice import estimator_for
 from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
 from basis_blur.estimation.estimators import KnownField, NetworkEstimator
@@ -49,12 +52,11 @@ from basis_blur.photos.kinds import Given, take
 from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
-from basis_blur.restoration.settings import ESTIMATED_BLUR, Removal, check_strength, step_towards
+from basis_blur.restoration.settings import Removal, check_strength, step_towards
 from basis_blur.weights.checkpoints import load_network
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'basis_kpn', 'iterate_fusion'
 METHODS = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
-FIELD_NETWORKS = ('BasisKPN', 'CorrelationKPN')
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ class Deblurrer:
             weights: file or name of the network that estimates the blur; by default the shipped one.
             kernels: a known blur field, or the npz file of one, in place of a network.
             fusion: file or name of an IterateFusion, which is then used; False for none; by default the shipped one,
-                where the blur is estimated by the shipped network.
+                where the estimate knows it (`Removal.fusion`), as that of the shipped network does.
             estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
             estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network; 'auto' for
                 the better of them for each photo; 'none' to leave photos as they are. By default 'auto' with the
@@ -244,15 +246,14 @@ class Deblurrer:
         chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
         weights = DEFAULT_WEIGHTS if weights is None else weights
         if kernels is not None:
-            part: Estimator = KnownField(_one_field(kernels).to(device))
-            knows_fusion = False
+            field = _one_field(kernels).to(device)
+            part: Estimator = KnownField(field)
+            knows_fusion = field.removal is not None and field.removal.fusion
         else:
-            knows_fusion = str(weights) == DEFAULT_WEIGHTS
-            net = load_network(weights, device, expect=FIELD_NETWORKS)
-            removal = dataclasses.replace(ESTIMATED_BLUR, fusion=knows_fusion)
-            by_network = NetworkEstimator(net, estimate_at, removal)
+            net = load_network(weights, device, expect=names_of(ESTIMATOR, returns=FIELD))
+            knows_fusion = removal_of(net).fusion
             usual = 'auto' if knows_fusion and estimate_at == 'auto' and method == 'rl' else 'network'
-            part = estimator_for(estimator or usual, by_network)
+            part = estimator_for(estimator or usual, NetworkEstimator(net, estimate_at))
         if file is None and wanted is None and knows_fusion and chosen.iterations is None:
             file = DEFAULT_FUSION
         network = None if file is None else load_network(file, device, expect='IterateFusion')

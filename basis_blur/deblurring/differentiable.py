@@ -23,7 +23,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.estimation.by_network import checked_field, light_for
+from basis_blur.estimation.by_network import checked_field, light_for, removal_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import in_full_precision
@@ -44,9 +44,9 @@ class Deblur(nn.Module):
         net: takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in: call `eval()`
             for the result of `estimate_blur`.
         gamma: of the photos, light = photo ** gamma, >= 1.
-        iterations: of the restoration, at most; the default suits an estimated blur, as `ESTIMATED_ITERATIONS` says.
+        iterations: of the restoration, at most; by default as `facts.removal` of the network says.
         tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
-        strength: as of `deblur`; the default suits an estimated blur.
+        strength: as of `deblur`; by default as `facts.removal` of the network says.
         fusion: as of `deblur`; it sees the photo as a whole, also a large one, and runs in the mode it is in.
 
     Raises:
@@ -63,7 +63,7 @@ class Deblur(nn.Module):
         fusion: IterateFusion | None = None,
     ):
         super().__init__()
-        self.kept, self.strength = steps_for(True, iterations, strength, fusion)
+        self.kept, self.strength = steps_for(removal_of(net), iterations, strength, fusion)
         self.net = net
         self.gamma = gamma
         self.tv_weight = tv_weight
@@ -82,7 +82,7 @@ class Deblur(nn.Module):
         light = light_for(self.net, photo, self.gamma)
         given, photo = photo.dtype, in_full_precision(photo)
         field = checked_field(self.net, self.net(light)).to(photo)
-        field.estimated = True
+        field = field.with_removal(removal_of(self.net))
         iterates = deblur_iterates_with_gradients(photo, field, self.kept, self.gamma, self.tv_weight)
         sharp = iterates if self.fusion is None else self.fusion.fused(photo, iterates)
         return step_towards(sharp, photo, self.strength).to(given)
@@ -104,7 +104,7 @@ def deblur_with_gradients(
     Gradients of gradients are refused.
     """
     check_is_field(field)
-    kept, strength = steps_for(field.estimated, iterations, strength)
+    kept, strength = steps_for(field.removal, iterations, strength)
     return step_towards(deblur_iterates_with_gradients(photo, field, kept, gamma, tv_weight), photo, strength)
 
 
@@ -118,31 +118,34 @@ def deblur_iterates_with_gradients(
     """Do as `deblur_iterates`, and let gradients flow as in `deblur_with_gradients`."""
     refuse_transforms('deblur', 'take its gradients by backward() or torch.autograd.grad.')
     given, photo, field = photo.dtype, in_full_precision(photo), field.in_full_precision()
-    settings = (tuple(iterations), gamma, tv_weight)
-    return _Deblur.apply(photo, field.kernels, field.mixing, field.estimated, settings).to(given)
+    least_tv_weight = 0.0 if field.removal is None else field.removal.least_tv_weight
+    settings = (tuple(iterations), gamma, tv_weight, least_tv_weight)
+    return _Deblur.apply(photo, field.kernels, field.mixing, settings).to(given)
 
 
 class _Deblur(Function):
     @staticmethod
-    def forward(ctx, photo, kernels, mixing, estimated, settings):
+    def forward(ctx, photo, kernels, mixing, settings):
         ctx.save_for_backward(photo, kernels, mixing)
-        ctx.estimated, ctx.settings = estimated, settings
-        return deblur_iterates(photo, BlurField.unchecked(kernels, mixing, estimated), *settings)
+        ctx.settings = settings
+        kept, gamma, tv_weight, least_tv_weight = settings
+        field = BlurField.unchecked(kernels, mixing)
+        return deblur_iterates(photo, field, kept, gamma, tv_weight, least_tv_weight=least_tv_weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         needed = ctx.needs_input_grad[:3]
         saved = list(zip(ctx.saved_tensors, needed, strict=True))
-        kept, gamma, tv_weight = ctx.settings
+        kept, gamma, tv_weight, least_tv_weight = ctx.settings
         found = []
         for n, towards in enumerate(gradient.split(1)):
             # Photo by photo: the record of one is dropped before that of the next begins.
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
             with torch.enable_grad(), keep_copies(*inputs):
-                solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight)
-                field = BlurField.unchecked(*inputs[1:], ctx.estimated)
+                solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight, least_tv_weight)
+                field = BlurField.unchecked(*inputs[1:])
                 sharp = recorded_deblur(inputs[0], field, gamma, solver, kept)
                 found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))
         gradients = iter([torch.cat(each) for each in zip(*found, strict=True)])
-        return *(next(gradients) if need else None for need in needed), None, None
+        return *(next(gradients) if need else None for need in needed), None

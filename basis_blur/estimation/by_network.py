@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.modes import evaluation_mode
+from basis_blur.archs.network_facts import facts_of
 from basis_blur.estimation.tiles import blur_of_tiles, blur_tile, first_blur_tile
 from basis_blur.field.blur_field import BlurField, CompactField, pack
+from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import to_linear, to_srgb
@@ -35,16 +36,17 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
 
     Args:
         net: a network such as `load_network` returns: takes linear light (N, C, H, W), returns a BlurField, and has
-            `hyper_parameters` with 'kernel_size', and with 'in_channels' unless it takes gray and colour alike.
+            `facts`; one without them has `hyper_parameters` with 'kernel_size', and with 'in_channels' unless it takes
+            gray and colour alike.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
         gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
-        tile: side of the tiles in which a BasisKPN works on the photo, pixels; by default a large photo is worked on
-            in tiles for which memory stays moderate, and any other network and photo as a whole. See
+        tile: side of the tiles, pixels, for a network that works in tiles (`facts.in_tiles`); by default a large photo
+            is worked on in tiles for which memory stays moderate, and any other network and photo as a whole. See
             `basis_blur.estimation.tiles` for why they make no difference.
 
     Returns:
-        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`. It says
-        that it is `estimated`.
+        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`. Its
+        `removal` is that of the network, and `ESTIMATED_BLUR` where it has none.
 
     Raises:
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN; or
@@ -68,13 +70,17 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
         return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
 
     with torch.no_grad(), evaluation_mode(net):
-        if isinstance(net, BasisKPN):
+        if facts_of(net).in_tiles:
             tile = tile or blur_tile(net, photo.shape[-2:])
             field = with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
         else:
             field = estimate(None).to(photo)
-    field.estimated = True
-    return field
+    return field.with_removal(removal_of(net))
+
+
+def removal_of(net: nn.Module) -> Removal:
+    """Return how the blurs that a network estimates are best removed, or what suits an estimate of unknown worth."""
+    return facts_of(net).removal or ESTIMATED_BLUR
 
 
 def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
@@ -110,7 +116,7 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2
         whole = F.interpolate(small, scale_factor=2, mode='bilinear', align_corners=False)
         whole = whole[..., : shape[-2], : shape[-1]]
         place.copy_(pack(whole) if large else whole)
-    return (CompactField if large else BlurField.unchecked)(kernels, mixing, estimated=True)
+    return (CompactField if large else BlurField.unchecked)(kernels, mixing, removal=field.removal)
 
 
 def kernel_size_of(net: nn.Module) -> int:
@@ -122,7 +128,7 @@ def kernel_size_of(net: nn.Module) -> int:
     if not isinstance(net, nn.Module):
         remedy = f'write load_network("{net}")' if isinstance(net, str) else EXPECTED
         raise ValueError(f'net is {kind_of(net)}, expected a network; {remedy}.')
-    size = getattr(net, 'hyper_parameters', {}).get('kernel_size')
+    size = facts_of(net).kernel_size
     if size is None:
         raise ValueError(f'net is {kind_of(net)}, which estimates no blur fields; {EXPECTED}.')
     return size
@@ -143,7 +149,8 @@ def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
     """Return what a network sees of a photo: (N, C, H, W) linear light; arguments and errors as `estimate_blur`."""
     check_photo(photo)
     check_larger_than_kernel(photo, kernel_size_of(net))
-    channels = net.hyper_parameters.get('in_channels', photo.shape[1])
+    facts = facts_of(net)
+    channels = photo.shape[1] if photo.shape[1] in facts.channels else facts.channels[0]
     return _with_channels(to_linear(photo.to(next(net.parameters())), gamma), channels)
 
 

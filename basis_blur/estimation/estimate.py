@@ -20,7 +20,7 @@ from typing import Protocol
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
-from basis_blur.restoration.settings import TRUE_BLUR, Removal
+from basis_blur.field.removal import TRUE_BLUR, Removal
 
 KNOWN = 'known'  # source of a field that nobody estimated
 # Called with the name of a stage, the number of a step of it, from 1, and how many there are.
@@ -48,7 +48,7 @@ class Estimate:
     """The blur of one photo, and what is known of how it was found.
 
     Args:
-        field: the blur, of one photo.
+        field: the blur, of one photo; it carries `removal` too, so that it may be saved and removed later.
         source: name of the maker, such as 'network' or 'shake'; 'known' for a field that was not estimated.
         removal: settings that suit blurs of this origin.
         confidence: how sure the maker is, from 0 to 1; None where it does not tell.
@@ -71,6 +71,7 @@ class Estimate:
             raise ValueError(f'confidence is {self.confidence}, expected a number from 0 to 1, or None.')
         if len(self.field) != 1:
             raise ValueError(f'the field is of {len(self.field)} photos, expected one; make an Estimate of each.')
+        object.__setattr__(self, 'field', self.field.with_removal(None if self.is_known else self.removal))
 
     @property
     def is_known(self) -> bool:

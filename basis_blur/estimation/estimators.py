@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
+from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size, removal_of
 from basis_blur.estimation.estimate import KNOWN, Estimate, Progress
 from basis_blur.estimation.trust import doubts_of_estimate, estimate_blur_at_best_size
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import Removal
 from basis_blur.foundation.errors import InputError
-from basis_blur.restoration.settings import ESTIMATED_BLUR, TRUE_BLUR, Removal
 
 SIZES = ('auto', 'full', 'half')
 
@@ -28,7 +28,7 @@ class NetworkEstimator:
         net: a network such as `load_network` returns, which takes light and returns a BlurField.
         size: size of the photo that the network sees: 'full'; 'half', for which kernels are twice as large; or 'auto',
             half where the blur is larger than the kernels.
-        removal: settings that suit the blurs of this network.
+        removal: settings that suit the blurs of this network; by default its own, `facts.removal`.
 
     Raises:
         ValueError: `size` is none of the three.
@@ -36,7 +36,7 @@ class NetworkEstimator:
 
     net: nn.Module
     size: str = 'auto'
-    removal: Removal = ESTIMATED_BLUR
+    removal: Removal | None = None
 
     def __post_init__(self):
         if self.size not in SIZES:
@@ -56,7 +56,8 @@ class NetworkEstimator:
         else:
             look = estimate_blur if self.size == 'full' else estimate_blur_at_half_size
             found = look(self.net, photo, gamma)
-        return Estimate(found, 'network', self.removal, doubts=tuple(doubts_of_estimate(photo, found)), notes=notes)
+        removal = self.removal or removal_of(self.net)
+        return Estimate(found, 'network', removal, doubts=tuple(doubts_of_estimate(photo, found)), notes=notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class KnownField:
     """Return one field for every photo, which has to be of its size.
 
     Args:
-        field: of one photo. One that was estimated before (`field.estimated`) is removed as an estimate.
+        field: of one photo. One that was estimated before has settings for its removal (`field.removal`).
     """
 
     field: BlurField
@@ -81,5 +82,7 @@ class KnownField:
                 f'the photo has {width}x{height} pixels and the field '
                 f'{self.field.image_size[1]}x{self.field.image_size[0]} (width x height); give the field of this photo.'
             )
-        source, removal = ('saved estimate', ESTIMATED_BLUR) if self.field.estimated else (KNOWN, TRUE_BLUR)
-        return Estimate(self.field.to(photo), source, removal)
+        field = self.field.to(photo)
+        if field.removal is None:
+            return Estimate(field, KNOWN)
+        return Estimate(field, 'saved estimate', field.removal)

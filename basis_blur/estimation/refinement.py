@@ -93,8 +93,7 @@ def refine_field(
         optimizer.step()
         if callback is not None:
             callback(step + 1, error.item())
-    refined = _field_of([each.detach() for each in logits])
-    refined.estimated = field.estimated
+    refined = _field_of([each.detach() for each in logits]).with_removal(field.removal)
     before, after = judge(field), judge(refined)
     improved = after < before
     return Refinement(refined if improved else field, before, after, improved)

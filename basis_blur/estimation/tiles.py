@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import SIZE_MULTIPLE, BasisKPN, reflect_to_multiple
+from basis_blur.archs.network_facts import facts_of
 from basis_blur.archs.shared_means import shared_means, takes_means
 from basis_blur.field.blur_field import pack
 from basis_blur.ops.memory import LEAST_TILE
@@ -30,7 +31,7 @@ SAMPLE_WINDOWS = 4  # a side; of the windows from which means are taken
 
 def blur_tile(net: nn.Module, size: tuple[int, int]) -> int | None:
     """Return the side of the tiles in which a network estimates the blur of a photo (H, W); None for the whole."""
-    if not isinstance(net, BasisKPN) or net.hyper_parameters['num_feat'] * size[0] * size[1] <= WHOLE_FEATURES:
+    if not facts_of(net).in_tiles or net.hyper_parameters['num_feat'] * size[0] * size[1] <= WHOLE_FEATURES:
         return None
     return first_blur_tile(net)
 
@@ -57,7 +58,7 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Te
         The kernels, (1, B, K, K).
     """
     photo = reflect_to_multiple(light - 0.5, SIZE_MULTIPLE)
-    parts = _Parts(net, net._stem_for(light))
+    parts = _Parts(net, net.stem_for(light))
     tiles = list(tiles_with_halo(photo.shape[-2:], max(SIZE_MULTIPLE, tile // SIZE_MULTIPLE * SIZE_MULTIPLE), HALO))
     with shared_means([parts.stem, net.encoder, net.bottleneck, net.mixing_head]):
         if takes_means(net):

@@ -131,7 +131,7 @@ def doubts_of_restoration(
     Raises:
         ValueError: the field is of several photos or another size.
     """
-    estimated = field.estimated if estimated is None else estimated
+    estimated = field.removal is not None if estimated is None else estimated
     residual = reblur_residual(photo, restored, field, gamma)
     noise = max(estimate_noise(photo).item(), LEAST_NOISE)
     least = LEAST_RESIDUAL_ESTIMATED if estimated else LEAST_RESIDUAL

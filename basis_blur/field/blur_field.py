@@ -10,19 +10,23 @@ Convention: `kernels` are convolution kernels (point spread functions): light at
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 import os
 import tokenize
+import warnings
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path, check_is_file
 
@@ -34,7 +38,7 @@ SUM_TOLERANCE = 1e-3
 FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
 # Bytes that the arrays of a file may have, packed out. Hundreds of kernels have a hundredth of this; 25 coefficients
 # for each of 100 megapixels have 10 GB.
-MOST_BYTES = {'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10}
+MOST_BYTES = {'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10, 'removal': 2**12}
 # What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
 _NO_FIELD = (
     KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
@@ -43,28 +47,46 @@ _NO_FIELD = (
 
 
 class BlurField:
-    """The blur of a batch of photos of one size.
+    """The blur of a batch of photos of one size. It cannot be changed; the numbers in its tensors are not to be either.
 
     Args:
         kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
         mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
-        estimated: whether the blur was estimated from the photo, and so errs; `deblur` then goes less far. What is made
-            of a field, such as its crop, says the same.
+        estimated: deprecated; True is `removal=ESTIMATED_BLUR`.
+        removal: how the blur is best removed, as its maker recommends; None: the blur is known, and `deblur` trusts
+            it. What is made of a field, such as its crop, says the same.
 
     Raises:
         ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
             further than 0.001 from 1.
     """
 
-    def __init__(self, kernels: Tensor, mixing: Tensor, estimated: bool = False):
+    kernels: Tensor
+    mixing: Tensor
+    removal: Removal | None
+
+    def __init__(
+        self, kernels: Tensor, mixing: Tensor, estimated: bool | None = None, *, removal: Removal | None = None
+    ):
         _check_shapes(kernels, mixing)
         _check_values(kernels, mixing)
-        self.kernels = kernels
-        self.mixing = mixing
-        self.estimated = estimated
+        self.__dict__.update(kernels=kernels, mixing=mixing, removal=_removal_of(estimated, removal))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != 'estimated':
+            raise AttributeError(f'{name} of a {type(self).__name__} cannot be set; build another field.')
+        self.__dict__['removal'] = _removal_of(value, None)
+
+    @property
+    def estimated(self) -> bool:
+        """Deprecated: whether the field has settings for its removal; see `removal`."""
+        _warn_of_estimated()
+        return self.removal is not None
 
     @classmethod
-    def unchecked(cls, kernels: Tensor, mixing: Tensor, estimated: bool = False) -> BlurField:
+    def unchecked(
+        cls, kernels: Tensor, mixing: Tensor, estimated: bool | None = None, *, removal: Removal | None = None
+    ) -> BlurField:
         """Build a field whose values are known to be valid, such as the output of a softmax.
 
         Only shapes are checked, so nothing waits for a device and gradients of a training step flow freely.
@@ -74,7 +96,13 @@ class BlurField:
         """
         _check_shapes(kernels, mixing)
         field = cls.__new__(cls)
-        field.kernels, field.mixing, field.estimated = kernels, mixing, estimated
+        field.__dict__.update(kernels=kernels, mixing=mixing, removal=_removal_of(estimated, removal))
+        return field
+
+    def with_removal(self, removal: Removal | None) -> BlurField:
+        """Return the same blur with other settings for its removal; None for a blur that is known."""
+        field = copy.copy(self)
+        field.__dict__['removal'] = removal
         return field
 
     @property
@@ -111,7 +139,7 @@ class BlurField:
         if isinstance(item, int):
             item = range(len(self))[item]
             item = slice(item, item + 1)
-        return BlurField.unchecked(self.kernels[item], self.mixing[item], self.estimated)
+        return BlurField.unchecked(self.kernels[item], self.mixing[item], removal=self.removal)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
         """Return the field of a window of the photo; sizes in pixels, the window inside the photo.
@@ -121,7 +149,7 @@ class BlurField:
         """
         _check_window(self.image_size, top, left, height, width)
         window = self.mixing[..., top : top + height, left : left + width]
-        return BlurField.unchecked(self.kernels, window, self.estimated)
+        return BlurField.unchecked(self.kernels, window, removal=self.removal)
 
     def kernels_at(self, points: Tensor) -> Tensor:
         """Return the point spread functions of some pixels.
@@ -142,7 +170,7 @@ class BlurField:
     def to(self, *args, **kwargs) -> BlurField:
         """Return the field on another device or in another dtype, as `Tensor.to`."""
         kernels, mixing = self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs)
-        return BlurField.unchecked(kernels, mixing, self.estimated)
+        return BlurField.unchecked(kernels, mixing, removal=self.removal)
 
     def in_full_precision(self) -> BlurField:
         """Return a field of half precision in float32, with sums of 1 again, and any other as it is."""
@@ -154,10 +182,10 @@ class BlurField:
 
     def detach(self) -> BlurField:
         """Return the same numbers without their history of gradients."""
-        return BlurField.unchecked(self.kernels.detach(), self.mixing.detach(), self.estimated)
+        return BlurField.unchecked(self.kernels.detach(), self.mixing.detach(), removal=self.removal)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write `kernels`, `mixing` and `estimated` to a compressed npz file, whole or not at all.
+        """Write `kernels`, `mixing` and, if there is one, `removal` to a compressed npz file, whole or not at all.
 
         Args:
             path: file name; numpy's `load` reads it.
@@ -170,12 +198,14 @@ class BlurField:
                 file,
                 kernels=self.kernels.detach().cpu().numpy(),
                 mixing=self.mixing.detach().cpu().numpy(),
-                estimated=self.estimated,
+                **({} if self.removal is None else {'removal': self.removal.to_json()}),
             )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> BlurField:
         """Read a field that `save` wrote.
+
+        A file of an earlier version that says `estimated` is read with a warning.
 
         Raises:
             InputError: the file is not such an npz file, or its numbers are not a blur field.
@@ -186,13 +216,13 @@ class BlurField:
             with np.load(Path(path), allow_pickle=False) as arrays:
                 _check_sizes(arrays.zip)
                 kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
-                estimated = 'estimated' in arrays and bool(arrays['estimated'])
+                removal = _stored_removal(arrays, path)
         except _NO_FIELD as error:
             raise InputError(
                 f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing".'
             ) from error
         try:
-            return cls(kernels, mixing, estimated)
+            return cls(kernels, mixing, removal=removal)
         except ValueError as error:
             raise InputError(f'{path}: {error}') from error
 
@@ -220,19 +250,19 @@ class CompactField(BlurField):
     Args:
         kernels: as of a BlurField.
         packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` makes it.
-        estimated: as of a BlurField.
+        removal: as of a BlurField.
 
     Raises:
         ValueError: shapes or devices do not fit together, or `packed` is not int16.
     """
 
-    def __init__(self, kernels: Tensor, packed: Tensor, estimated: bool = False):
+    packed: Tensor
+
+    def __init__(self, kernels: Tensor, packed: Tensor, *, removal: Removal | None = None):
         if packed.dtype != torch.int16:
             raise ValueError(f'packed is {packed.dtype}, expected int16; see `CompactField.of`.')
         _check_shapes(kernels, torch.empty_like(packed[:, :, :1, :1], dtype=kernels.dtype))
-        self.kernels = kernels
-        self.packed = packed
-        self.estimated = estimated
+        self.__dict__.update(kernels=kernels, packed=packed, removal=removal)
 
     @classmethod
     def of(cls, field: BlurField) -> CompactField:
@@ -240,11 +270,11 @@ class CompactField(BlurField):
         packed = torch.empty_like(field.mixing, dtype=torch.int16)
         for place, coefficients in zip(packed.unbind(1), field.mixing.unbind(1), strict=True):
             place.copy_(pack(coefficients))
-        return cls(field.kernels, packed, field.estimated)
+        return cls(field.kernels, packed, removal=field.removal)
 
     @property
     def mixing(self) -> Tensor:
-        """The mixing of the whole photo, (N, B, H, W), unpacked anew each time."""
+        """The mixing of the whole photo, (N, B, H, W), unpacked again each time."""
         return self._unpacked(self.packed)
 
     @property
@@ -262,13 +292,13 @@ class CompactField(BlurField):
         if isinstance(item, int):
             item = range(len(self))[item]
             item = slice(item, item + 1)
-        return CompactField(self.kernels[item], self.packed[item], self.estimated)
+        return CompactField(self.kernels[item], self.packed[item], removal=self.removal)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
         """Return the field of a window of the photo, unpacked; arguments and errors as of a BlurField."""
         _check_window(self.image_size, top, left, height, width)
         window = self.packed[..., top : top + height, left : left + width]
-        return BlurField.unchecked(self.kernels, self._unpacked(window), self.estimated)
+        return BlurField.unchecked(self.kernels, self._unpacked(window), removal=self.removal)
 
     def kernels_at(self, points: Tensor) -> Tensor:
         """Return the point spread functions of some pixels, as of a BlurField."""
@@ -278,7 +308,7 @@ class CompactField(BlurField):
     def to(self, *args, **kwargs) -> CompactField:
         """Return the field on another device or in another dtype, as `Tensor.to`; the mixing stays packed."""
         kernels = self.kernels.to(*args, **kwargs)
-        return CompactField(kernels, self.packed.to(kernels.device), self.estimated)
+        return CompactField(kernels, self.packed.to(kernels.device), removal=self.removal)
 
     def in_full_precision(self) -> CompactField:
         """Return a field with kernels of half precision with such in float32, as of a BlurField."""
@@ -289,7 +319,7 @@ class CompactField(BlurField):
 
     def detach(self) -> CompactField:
         """Return the same numbers without their history of gradients; the mixing has none."""
-        return CompactField(self.kernels.detach(), self.packed, self.estimated)
+        return CompactField(self.kernels.detach(), self.packed, removal=self.removal)
 
     def _unpacked(self, packed: Tensor) -> Tensor:
         return packed.to(self.kernels.dtype).div_(FULL_MIXING)
@@ -364,6 +394,35 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
         most = min(MOST_BYTES.get(name := member.filename.removesuffix('.npy'), math.inf), memory / 2)
         if member.file_size > most:
             raise ValueError(f'its array "{name}" takes {member.file_size / 1e6:.0f} MB, more than {most / 1e6:.0f} MB')
+
+
+def _removal_of(estimated: bool | None, removal: Removal | None) -> Removal | None:
+    """Return the settings of a field, of which an older program may say only whether it was estimated."""
+    if estimated is None:
+        return removal
+    _warn_of_estimated()
+    return (removal or ESTIMATED_BLUR) if estimated else removal
+
+
+def _warn_of_estimated() -> None:
+    warnings.warn(
+        '"estimated" of a BlurField is replaced by "removal", and goes with the next version.',
+        DeprecationWarning,
+        stacklevel=4,
+    )
+
+
+def _stored_removal(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> Removal | None:
+    if 'removal' in arrays:
+        return Removal.from_json(str(arrays['removal']))
+    if 'estimated' not in arrays:
+        return None
+    warnings.warn(
+        f'{path} was saved by an earlier version and says only whether the blur was estimated; save it again.',
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return ESTIMATED_BLUR if bool(arrays['estimated']) else None
 
 
 def _check_window(size: tuple[int, int], top: int, left: int, height: int, width: int) -> None:

@@ -25,7 +25,7 @@ from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
-from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
+from basis_blur.restoration.settings import ESTIMATED_BLUR, solver_settings, step_towards, steps_for
 
 GREEN = slice(1, 2)
 
@@ -53,7 +53,7 @@ class RestorationLoss(nn.Module):
         fusion: IterateFusion | None = None,
     ):
         super().__init__()
-        self.kept, self.strength = steps_for(True, iterations, strength, fusion)
+        self.kept, self.strength = steps_for(ESTIMATED_BLUR, iterations, strength, fusion)
         check_number('gamma', gamma, above=0, remedy='photos have 2.2, linear data 1.')
         self.gamma = gamma
         self.fusion = fusion if fusion is None else fusion.requires_grad_(False).eval()

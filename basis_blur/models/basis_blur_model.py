@@ -20,6 +20,7 @@ from basicsr.utils import tensor2img
 from torch import Tensor
 
 from basis_blur.archs.modes import evaluation_mode
+from basis_blur.estimation.by_network import removal_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
@@ -163,8 +164,8 @@ class BasisBlurModel(NetworkModel):
 
     def _restored(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> Tensor:
         """Return the photo as the estimated field restores it."""
-        field.estimated = True
-        return deblur(sample['lq'], field, gamma, fusion=self.fusion)
+        estimate = field.with_removal(removal_of(self.best_net))
+        return deblur(sample['lq'], estimate, gamma, fusion=self.fusion)
 
     def _score(
         self, field: BlurField, sample: Mapping[str, Tensor], gamma: float, restored: Tensor | None = None

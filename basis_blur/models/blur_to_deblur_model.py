@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from basicsr.losses import build_loss
 from torch import Tensor, nn
 
+from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.models.ufpnet_model import UFPNetModel
@@ -44,7 +45,7 @@ class BlurToDeblurModel(UFPNetModel):
                 f'train one of {", ".join(BLUR_NETWORKS)} first.'
             )
         net = load_network(path, self.device)
-        if type(net).__name__ not in BLUR_NETWORKS:
+        if net.facts.kind != ESTIMATOR:
             raise OptionError(
                 f'path: pretrain_blur: {path} holds a {type(net).__name__}, expected {" or ".join(BLUR_NETWORKS)}.'
             )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.archs.network_facts import FUSION, facts_of
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.models.batch import gamma_of
@@ -44,7 +44,7 @@ class IterateFusionModel(UFPNetModel):
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
-        if not isinstance(self.best_net, IterateFusion):
+        if facts_of(self.best_net).kind != FUSION:
             raise OptionError(f'network_g is a {type(self.best_net).__name__}, expected an IterateFusion.')
         path = self.read_section('path')['pretrain_blur']
         self.net_blur = load_network(path, self.device, expect=FIELD_NETWORKS).requires_grad_(False)

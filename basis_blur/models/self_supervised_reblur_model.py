@@ -25,8 +25,9 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
-from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
+from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.modes import evaluation_mode
+from basis_blur.archs.network_facts import facts_of
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import Option, OptionError, component_name
@@ -140,7 +141,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         kind = PixelReblurLoss if self.of_pixels else ReblurLoss
         if component_name(section) != kind.__name__:
             net = self.get_bare_model(self.net_g)
-            of_windows = isinstance(net, LatentKernelNet) and not self.of_pixels
+            of_windows = facts_of(net).by_cells
             raise OptionError(
                 f'train: reblur_opt has the type {section.get("type")!r}, expected "{kind.__name__}" for '
                 f'{type(net).__name__}{" of windows" if of_windows else ""}.'

@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basis_blur.archs import names_of
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD, PHOTO, PIXEL_KERNELS, facts_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.camera_response import to_linear
 
-FIELD_NETWORKS = ('BasisKPN', 'CorrelationKPN')  # that return a blur field
-BLUR_NETWORKS = (*FIELD_NETWORKS, 'LatentKernelNet')  # that `estimated_blur` asks
+FIELD_NETWORKS = names_of(ESTIMATOR, returns=FIELD)  # networks that return a blur field
+BLUR_NETWORKS = names_of(ESTIMATOR)  # networks that `estimated_blur` asks
 
 
 def restoration_losses(
@@ -79,13 +81,13 @@ def estimated_blur(net: nn.Module, photo: Tensor, gamma: float) -> BlurField | T
     """Return the blur of photos: a field, or convolution kernels (N, K*K, H, W).
 
     Args:
-        net: one of `BLUR_NETWORKS`; all see linear light but LatentKernelNet, which sees the photo.
+        net: an estimator, such as one of `BLUR_NETWORKS`; it sees what its facts say, light or the photo.
         photo: (N, 3, H, W); sRGB-like in [0, 1].
         gamma: light = photo ** gamma.
     """
-    if type(net).__name__ == 'LatentKernelNet':
-        return net(photo).pixel_kernels
-    return net(to_linear(photo, gamma))
+    facts = facts_of(net)
+    found = net(photo if facts.takes == PHOTO else to_linear(photo, gamma))
+    return found.pixel_kernels if facts.returns == PIXEL_KERNELS else found
 
 
 def _resized(gt: Tensor, image: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.latent_kernel_arch import LatentKernelNet, LatentKernels
+from basis_blur.archs.latent_kernel_arch import LatentKernels
+from basis_blur.archs.network_facts import PHOTO, PIXEL_KERNELS, facts_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.pixel_reblur_loss import with_border
 from basis_blur.ops.boundary import ReplicatePad
@@ -23,7 +24,8 @@ Estimate = LatentKernels | BlurField
 
 def has_pixel_kernels(net: nn.Module) -> bool:
     """Return whether a network estimates a kernel for every pixel, for a PixelReblurLoss; else it is a field's."""
-    return isinstance(net, LatentKernelNet) and net.stride is not None
+    facts = facts_of(net)
+    return facts.returns == PIXEL_KERNELS and not facts.by_cells
 
 
 def estimate_of(net: nn.Module, photo: Tensor, gamma: float, bare: nn.Module | None = None) -> Estimate:
@@ -36,9 +38,9 @@ def estimate_of(net: nn.Module, photo: Tensor, gamma: float, bare: nn.Module | N
         bare: the network itself, where `net` wraps it.
     """
     bare = net if bare is None else bare
-    if not isinstance(bare, LatentKernelNet):
-        return net(to_linear(photo, gamma))
-    return net(photo) if has_pixel_kernels(bare) else net(photo, as_field=True)
+    facts = facts_of(bare)
+    seen = photo if facts.takes == PHOTO else to_linear(photo, gamma)
+    return net(seen, as_field=True) if facts.by_cells else net(seen)
 
 
 def self_supervised_loss(estimate: Estimate, lq: Tensor, gt: Tensor, loss: nn.Module, gamma: float) -> Tensor:

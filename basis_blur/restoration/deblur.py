@@ -47,20 +47,20 @@ def deblur(
     """Remove the blur of a photo by Richardson-Lucy iterations.
 
     Photos of a batch are restored one by one, each for its own noise. The border that the photo does not show is
-    estimated with it, and saturated places are modelled as such. By default a blur that was estimated
-    (`field.estimated`) is removed with more care than a true one.
+    estimated with it, and saturated places are modelled as such. By default a blur is removed
+    as its maker recommends (`field.removal`): one that was estimated with more care than a true one.
 
     Args:
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         field: of that photo, on its device.
         gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
-        iterations: at most; by default 11 for a true blur, `ESTIMATED_ITERATIONS` for an estimated one.
+        iterations: at most; by default as the field says, and 11 for a true blur.
         tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
         callback: called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
             are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
-        strength: of the step from the blurred photo to the restored one, in [0, 1]; by default 1 for a true blur and
-            with `fusion`, `ESTIMATED_STRENGTH` for an estimated one.
+        strength: of the step from the blurred photo to the restored one, in [0, 1]; by default as the field says, and 1
+            for a true blur and with `fusion`.
         fusion: a network that looks at several iterates and makes the restored photo of them, such as
             `load_network('iterate_fusion')`, which suits blurs that `load_network('basis_kpn')` estimated. It says how
             many iterations are made.
@@ -75,10 +75,11 @@ def deblur(
     """
     refuse_transforms('deblur', INSTEAD)
     check_is_field(field)
-    kept, strength = steps_for(field.estimated, iterations, strength, fusion)
+    kept, strength = steps_for(field.removal, iterations, strength, fusion)
     check_photo(photo)
     given, photo = photo.dtype, in_full_precision(photo)
-    iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile)
+    least_tv_weight = 0.0 if field.removal is None else field.removal.least_tv_weight
+    iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile, least_tv_weight)
     sharp = step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
     return sharp.to(given)
 

@@ -5,13 +5,20 @@ With the true blur and with an estimated one, the best settings differ (docs/tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.field.removal import (
+    ESTIMATED_BLUR,
+    ESTIMATED_ITERATIONS,
+    ESTIMATED_STRENGTH,
+    ITERATIONS,
+    TRUE_BLUR,
+    Removal,
+    check_strength,
+)
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import to_linear
@@ -19,13 +26,6 @@ from basis_blur.ops.gradient import forward_difference
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy
 
-ITERATIONS = 11  # with the true blur
-# With an estimated blur. Estimated kernels are wider than the true ones, and later iterations fit their errors
-# (docs/training_log.md).
-ESTIMATED_ITERATIONS = 3
-# With an estimated blur: of the step from the blurred to the restored photo. An estimate errs as much as it tells, and
-# the best guess between a photo and an unsure change of it is on the way.
-ESTIMATED_STRENGTH = 0.6
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
 TV_FACTOR = 0.1
 LEAST_CONTRAST = 0.005  # linear light
@@ -33,38 +33,10 @@ BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 
 
-def check_strength(strength: float) -> None:
-    """Raise ValueError unless `strength` is in [0, 1]."""
-    check_number('strength', strength, least=0, most=1, remedy='0 is the blurred photo and 1 the restored one.')
-
-
-@dataclass(frozen=True)
-class Removal:
-    """How a blur is best removed. It depends on where the blur comes from, so it travels with it.
-
-    Args:
-        iterations: number of iterations of Richardson-Lucy at most, >= 1.
-        strength: length of the step from the blurred photo to the restored one, in [0, 1].
-        fusion: whether the shipped IterateFusion knows what blurs of this origin are worth, and is to make the photo.
-        least_tv_weight: lower bound of the weight of total variation, which else follows from the noise; linear light.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
-
-    iterations: int = ITERATIONS
-    strength: float = 1.0
-    fusion: bool = False
-    least_tv_weight: float = 0.0
-
-    def __post_init__(self):
-        check_strength(self.strength)
-        check_number('iterations', self.iterations, least=1, whole=True)
-        check_number('least_tv_weight', self.least_tv_weight, least=0)
-
-
-TRUE_BLUR = Removal()  # settings that suit a blur that is known
-ESTIMATED_BLUR = Removal(ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH)  # settings that suit an estimate of unknown worth
+__all__ = [
+    'ESTIMATED_BLUR', 'ESTIMATED_ITERATIONS', 'ESTIMATED_STRENGTH', 'ITERATIONS', 'TRUE_BLUR', 'Removal',
+    'check_strength', 'contrast_of', 'offset_for', 'solver_settings', 'step_towards', 'steps_for', 'tv_weight_for',
+]  # fmt: skip
 
 
 def tv_weight_for(noise: float, gamma: float = 2.2, contrast: float = 0.05) -> float:
@@ -120,9 +92,9 @@ def solver_settings(
 
 
 def steps_for(
-    estimated: bool, iterations: int | None, strength: float | None, fusion: IterateFusion | None = None
+    removal: Removal | None, iterations: int | None, strength: float | None, fusion: IterateFusion | None = None
 ) -> tuple[tuple[int, ...], float]:
-    """Return which iterates to keep and how far to go, where not given as suits a true or an estimated blur.
+    """Return which iterates to keep and how far to go: as given, and else as the field says; None for a known blur.
 
     Raises:
         ValueError: `strength` is not in [0, 1], `iterations` is no whole number >= 1 or is given beside a fusion, which
@@ -140,7 +112,7 @@ def steps_for(
         check_number('iterations', iterations, least=1, whole=True, remedy='leave it out for the best number.')
     if fusion is not None:
         return fusion.iterations, 1.0 if strength is None else strength
-    usual = ESTIMATED_BLUR if estimated else TRUE_BLUR
+    usual = removal or TRUE_BLUR
     return (
         (usual.iterations if iterations is None else iterations,),
         usual.strength if strength is None else strength,

@@ -2,7 +2,8 @@
 
 What `load_network` reads:
 
-    .safetensors    written by `save_network`; metadata: 'arch', and 'hyper_parameters' as JSON
+    .safetensors    written by `save_network`; metadata: 'arch', 'hyper_parameters' as JSON, and perhaps 'removal', how
+                    the blurs that the network estimates are best removed, as `Removal.to_json` writes it
     .pth, .pt       - a checkpoint of BasicSR: 'params_ema' (preferred) or 'params', and 'hyper_parameters' if it was
                       trained with a model of this package; otherwise they are read off the shapes
                     - the published weights of [C21], a plain state dict, by the table `TWO_HEADS`
@@ -33,6 +34,8 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.archs import ARCHS
+from basis_blur.archs.network_facts import ESTIMATOR
+from basis_blur.field.removal import TRUE_BLUR, Removal
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import atomic_path, check_is_file, parse_json
 from basis_blur.foundation.options import options_of, read_options
@@ -82,6 +85,7 @@ def save_network(
     path: str | os.PathLike,
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype | None = None,
+    removal: Removal | None = None,
 ) -> None:
     """Write a network, weights and hyper-parameters, to a safetensors file, whole or not at all.
 
@@ -90,6 +94,7 @@ def save_network(
         path: file name that ends with .safetensors; the folder is made if it is missing.
         metadata: further texts to keep beside the weights, such as {'trained_on': '...'}.
         dtype: of the floating-point weights in the file, such as torch.float16 for half the size; by default theirs.
+        removal: how the blurs that an estimator finds are best removed; by default as the network says itself.
 
     Raises:
         ValueError: `net` is not of this package (a wrapper such as DataParallel holds it in `.module`), `metadata`
@@ -106,6 +111,9 @@ def save_network(
             f'{path} ends with "{path.suffix}", expected ".safetensors"; weights are saved in no other form.'
         )
     facts = {'arch': arch, 'hyper_parameters': json.dumps(net.hyper_parameters), 'format': 'pt'}
+    removal = removal or net.facts.removal
+    if removal is not None:
+        facts['removal'] = removal.to_json()
     for key, value in (metadata or {}).items():
         if key in facts or not isinstance(value, str):
             raise ValueError(
@@ -161,6 +169,9 @@ def load_network(
     net = _build(layout.arch, hyper_parameters, path)
     _check_keys(net, state, their_name, path)
     net.load_state_dict(_in_one_dtype(state, path), assign=True)
+    removal = content.removal or layout.removal
+    if removal is not None and net.facts.kind == ESTIMATOR:
+        net.removal = removal
     return net.to(device).eval()
 
 
@@ -171,6 +182,7 @@ class _Content:
     state: dict[str, Tensor]
     arch: str | None = None
     hyper_parameters: dict[str, Any] | None = None
+    removal: Removal | None = None
 
 
 def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> nn.Module | None:
@@ -256,7 +268,17 @@ def _read_safetensors(path: Path) -> _Content:
         ) from error
     if not isinstance(hyper_parameters, dict):
         raise InputError(f'{path} has hyper_parameters {hyper_parameters!r} in its metadata, expected a dict.')
-    return _Content(state, facts['arch'], hyper_parameters)
+    return _Content(state, facts['arch'], hyper_parameters, _removal_in(facts, path))
+
+
+def _removal_in(facts: Mapping[str, Any], path: Path) -> Removal | None:
+    text = facts.get('removal')
+    if text is None:
+        return None
+    try:
+        return Removal.from_json(text)
+    except (ValueError, TypeError) as error:
+        raise InputError(f'{path}: {error}') from error
 
 
 # What torch.load is known to raise for bytes that are no checkpoint; found by damaging some at random. The OSError is
@@ -297,7 +319,7 @@ def _content_of_checkpoint(checkpoint: Any, path: Path) -> _Content:
             f'{path} is a training state of BasicSR (optimisers and schedulers), it has no weights; '
             'they are in the folder "models" beside "training_states".'
         )
-    stated = checkpoint.get('hyper_parameters')
+    stated, removal = checkpoint.get('hyper_parameters'), _removal_in(checkpoint, path)
     for wrapper in ('params_ema', 'params', 'model_state', 'state_dict'):
         if isinstance(checkpoint.get(wrapper), dict):
             checkpoint = checkpoint[wrapper]
@@ -312,7 +334,8 @@ def _content_of_checkpoint(checkpoint: Any, path: Path) -> _Content:
         return _Content(checkpoint)
     if not isinstance(stated, dict) or not isinstance(stated.get('type'), str):
         raise InputError(f'{path} has hyper_parameters {stated!r}, expected a dict with the key "type".')
-    return _Content(checkpoint, stated['type'], {key: value for key, value in stated.items() if key != 'type'})
+    hyper_parameters = {key: value for key, value in stated.items() if key != 'type'}
+    return _Content(checkpoint, stated['type'], hyper_parameters, removal)
 
 
 @dataclass(frozen=True)
@@ -325,6 +348,7 @@ class _Layout:
         mark: what the beginning of one of its keys looks like, and of no other layout's before it in `_LAYOUTS`.
         translate: from their state dict to ours, and the names of ours in theirs; None where they are the same.
         infer: hyper-parameters from our keys' shapes.
+        removal: how the blurs of the published weights are best removed, if that is known.
     """
 
     arch: str
@@ -332,6 +356,7 @@ class _Layout:
     mark: str
     translate: Callable[[dict[str, Tensor]], tuple[dict[str, Tensor], dict[str, str]]] | None = None
     infer: Callable[[Mapping[str, tuple[int, ...]]], dict[str, Any]] | None = None
+    removal: Removal | None = None
 
 
 def _layout_of(content: _Content, path: Path, expect: tuple[str, ...]) -> _Layout:
@@ -456,7 +481,7 @@ _LAYOUTS = (
     _Layout('BasisKPN', 'BasisKPN', r'(mixing|kernel)_head\.', infer=_infer_basis_kpn),
     _Layout(
         'BasisKPN', 'BasisKPN (two heads) [C21]', r'(kernel_up\d|kernels_end|masks_end|inc_rgb|inc_gray)\.',
-        _translate_two_heads, _infer_basis_kpn,
+        _translate_two_heads, _infer_basis_kpn, TRUE_BLUR,
     ),
 )  # fmt: skip
 

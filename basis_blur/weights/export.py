@@ -34,14 +34,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs import BasisKPN, CorrelationKPN, IterateFusion, KernelFlow, UFPNet
+from basis_blur.archs import ARCHS
 from basis_blur.archs.modes import evaluation_mode
+from basis_blur.archs.network_facts import CODE, LIGHT, NetworkFacts, facts_of
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
 
@@ -68,10 +68,9 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
         InputError: the network is another, or can be exported with a size only.
         ValueError: it is not in float32, or the size is not positive.
     """
-    task = _task_of(net)
-    example, dynamic_shapes = _example(net, task, size)
+    example, dynamic_shapes = _example(net, _facts_for_export(net), size)
     with evaluation_mode(net), torch.no_grad(), _layouts_left_open():
-        return torch.export.export(task.module(net), (example,), dynamic_shapes=dynamic_shapes, strict=False)
+        return torch.export.export(_Plain(net), (example,), dynamic_shapes=dynamic_shapes, strict=False)
 
 
 def export_onnx(
@@ -101,7 +100,8 @@ def export_onnx(
         raise InputError(
             f'{" and ".join(missing)} is not installed; "pip install basis_blur[onnx]" brings what it takes.'
         )
-    task = _task_of(net)
+    facts = _facts_for_export(net)
+    source, *results = facts.tensors
     program = export_program(net, size)
     with warnings.catch_warnings():
         # Of torch about itself: deprecated names that its own exporter uses.
@@ -110,15 +110,15 @@ def export_onnx(
         exported = torch.onnx.export(
             program,
             dynamo=True,
-            input_names=[task.input],
-            output_names=task.outputs(net),
-            dynamic_shapes=None if size is not None else (_open_dims(task),),
+            input_names=[source],
+            output_names=results,
+            dynamic_shapes=None if size is not None else (_open_dims(facts),),
             opset_version=OPSET,
             verbose=False,
         )
     model = exported.model_proto
     model.doc_string = f'{type(net).__name__} of basis_blur'
-    for key, value in _description(net, task, gamma).items():
+    for key, value in _description(net, facts, gamma).items():
         model.metadata_props.add(key=key, value=value)
     content = model.SerializeToString()
     with atomic_path(path) as partial, open(partial, 'wb') as file:
@@ -143,175 +143,64 @@ def save_program(
     """
     if not gamma > 0:
         raise ValueError(f'gamma is {gamma}, expected > 0; the default is {GAMMA}.')
-    description = _description(net, _task_of(net), gamma)
+    description = _description(net, _facts_for_export(net), gamma)
     content = io.BytesIO()
     torch.export.save(export_program(net, size), content, extra_files={'description.json': json.dumps(description)})
     with atomic_path(path) as partial, open(partial, 'wb') as file:
         file.write(content.getbuffer())
 
 
-class _Kernels(nn.Module):
-    def __init__(self, net: BasisKPN):
+class _Plain(nn.Module):
+    """A network whose forward returns plain tensors."""
+
+    def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        return self.net.predict(light)
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.net.plain(x)
 
 
-class _Field(nn.Module):
-    def __init__(self, net: CorrelationKPN):
-        super().__init__()
-        self.net = net
-
-    def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        field = self.net(light)
-        return field.kernels, field.mixing
-
-
-class _Restoration(nn.Module):
-    def __init__(self, net: UFPNet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, photo: Tensor) -> tuple[Tensor, ...]:
-        return tuple(each for each in self.net(photo, chunk_pixels=None) if each is not None)
-
-
-class _Fusion(nn.Module):
-    def __init__(self, net: IterateFusion):
-        super().__init__()
-        self.net = net
-
-    def forward(self, stack: Tensor) -> Tensor:
-        return self.net(stack)
-
-
-class _Decoding(nn.Module):
-    def __init__(self, net: KernelFlow):
-        super().__init__()
-        self.net = net
-
-    def forward(self, code: Tensor) -> Tensor:
-        return self.net.decode(code)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What is exported of an architecture.
-
-    Args:
-        module: its forward has the input and the outputs of the file.
-        tensors: the input, then the outputs: what they are.
-        colour_space: of the input; None where it is no photo.
-    """
-
-    module: type[nn.Module]
-    tensors: dict[str, str]
-    colour_space: str | None
-
-    @property
-    def input(self) -> str:
-        return next(iter(self.tensors))
-
-    def outputs(self, net: nn.Module) -> list[str]:
-        names = list(self.tensors)[1:]
-        return names[:1] if isinstance(net, UFPNet) and net.latent_kernels is None else names
-
-
-_FIELD = {
-    'light': '(N, C, H, W), linear light in [0, 1]: photo ** gamma',
-    'kernels': '(N, B, K, K), basis convolution kernels (point spread functions), >= 0, each sums to 1',
-    'mixing': '(N, B, H, W), >= 0, sums to 1 over B: the kernel of pixel i is sum_b mixing[b, i] kernels[b]',
-}
-_TASKS = {
-    BasisKPN: _Task(_Kernels, _FIELD, LINEAR),
-    CorrelationKPN: _Task(_Field, _FIELD, LINEAR),
-    UFPNet: _Task(
-        _Restoration,
-        {
-            'photo': '(N, C, H, W), sRGB-like in [0, 1]',
-            'image': '(N, C, H, W), the restored photo, sRGB-like in [0, 1]',
-            'pixel_kernels': '(N, K*K, H, W), the convolution kernel of every pixel, row by row, >= 0, sums to 1',
-            'sigma': '(N, 1, H, W), in [0, 1], how unsure the kernels are',
-        },
-        'sRGB',
-    ),
-    IterateFusion: _Task(
-        _Fusion,
-        {
-            'stack': '(N, 3 (1 + n), H, W), sRGB-like in [0, 1]: the photo, its iterates that hyper_parameters name',
-            'image': '(N, 3, H, W), the restored photo, sRGB-like in [0, 1]',
-        },
-        'sRGB',
-    ),
-    KernelFlow: _Task(
-        _Decoding,
-        {
-            'code': '(M, K*K), standard normal',
-            'kernels': '(M, K, K), the kernels of the codes, >= 0, each sums to 1',
-        },
-        None,
-    ),
-}
-
-
-def _task_of(net: nn.Module) -> _Task:
-    task = next((task for kind, task in _TASKS.items() if isinstance(net, kind)), None)
-    if task is None:
-        known = ', '.join(kind.__name__ for kind in _TASKS)
+def _facts_for_export(net: nn.Module) -> NetworkFacts:
+    facts = facts_of(net)
+    if not facts.tensors:
+        known = ', '.join(name for name, arch in ARCHS.items() if arch.FACTS.tensors)
         raise InputError(f'the network is a {type(net).__name__}, expected one that can be exported: {known}.')
     dtypes = {each.dtype for each in net.parameters()}
     if dtypes != {torch.float32}:
         raise ValueError(f'the network is in {", ".join(map(str, dtypes))}, expected torch.float32; call net.float().')
-    return task
+    return facts
 
 
-def _example(net: nn.Module, task: _Task, size: tuple[int, int] | None) -> tuple[Tensor, tuple | None]:
+def _example(net: nn.Module, facts: NetworkFacts, size: tuple[int, int] | None) -> tuple[Tensor, tuple | None]:
     if size is not None and not (len(size) == 2 and min(size) >= 1):
         raise ValueError(f'size is {size}, expected (H, W) of at least one pixel, or None for any.')
-    if size is None and isinstance(net, CorrelationKPN):
-        raise InputError(
-            'the network is a CorrelationKPN, which can be exported for one size only, by which it cuts photos into '
-            'windows; give a size.'
-        )
-    if size is None and net.hyper_parameters.get('estimator') == 'correlation':
-        raise InputError(
-            'the network is a UFPNet with the estimator "correlation", which can be exported for one size only, by '
-            'which it cuts photos into windows; give a size.'
-        )
-    restorer = net.hyper_parameters.get('restorer', 'nafnet')
-    if size is None and restorer != 'nafnet':
-        raise InputError(
-            f'the network is a UFPNet with the restorer {restorer}, which can be exported for one size only; give a '
-            'size, or export a UFPNet with the restorer nafnet.'
-        )
+    if size is None and facts.one_size:
+        comma = ',' if facts.one_size.startswith('which') else ''
+        raise InputError(f'the network is a {type(net).__name__}{comma} {facts.one_size}.')
     count, height, width = EXAMPLE if size is None else (1, *size)
-    if isinstance(net, KernelFlow):
-        shape = (height * width, net.dims)
-    else:
-        channels = net.in_channels if isinstance(net, IterateFusion) else net.hyper_parameters.get('in_channels', 3)
-        shape = (count, channels, height, width)
+    channels = facts.channels[0]
+    shape = (height * width, channels) if facts.takes == CODE else (count, channels, height, width)
     first = next(net.parameters())
-    return torch.zeros(shape, dtype=first.dtype, device=first.device), None if size is not None else (_open_dims(task),)
+    open_dims = None if size is not None else (_open_dims(facts),)
+    return torch.zeros(shape, dtype=first.dtype, device=first.device), open_dims
 
 
-def _open_dims(task: _Task) -> dict[int, torch.export.Dim]:
-    names = {0: 'codes'} if task.module is _Decoding else {0: 'batch', 2: 'height', 3: 'width'}
+def _open_dims(facts: NetworkFacts) -> dict[int, torch.export.Dim]:
+    names = {0: 'codes'} if facts.takes == CODE else {0: 'batch', 2: 'height', 3: 'width'}
     return {dim: torch.export.Dim(name, min=1) for dim, name in names.items()}
 
 
-def _description(net: nn.Module, task: _Task, gamma: float) -> dict[str, str]:
-    kept = [task.input, *task.outputs(net)]
-    facts = {
+def _description(net: nn.Module, facts: NetworkFacts, gamma: float) -> dict[str, str]:
+    told = {
         'arch': type(net).__name__,
         'hyper_parameters': json.dumps(net.hyper_parameters),
-        'tensors': json.dumps({name: task.tensors[name] for name in kept}),
+        'tensors': json.dumps(dict(facts.tensors)),
     }
-    if task.colour_space is not None:
-        facts['colour_space'] = task.colour_space
-        facts['gamma'] = f'{gamma if task.colour_space == LINEAR else 1:g}'
-    return facts
+    if facts.takes != CODE:
+        told['colour_space'] = LINEAR if facts.takes == LIGHT else 'sRGB'
+        told['gamma'] = f'{gamma if facts.takes == LIGHT else 1:g}'
+    return told
 
 
 @contextmanager

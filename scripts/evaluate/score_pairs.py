@@ -43,7 +43,7 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 import basis_blur as bb
-from basis_blur.archs import UFPNet
+from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.estimation.estimators import NetworkEstimator
@@ -168,7 +168,7 @@ def deblurrer_of(
     Raises:
         InputError: a fusion is given for a network that restores photos itself.
     """
-    if not isinstance(net, UFPNet):
+    if net.facts.kind == ESTIMATOR:
         settings = bb.DeblurSettings(args.gamma, fusion=fusion is not None)
         return bb.Deblurrer(NetworkEstimator(net), settings, fusion, device=args.device)
     if fusion is not None:

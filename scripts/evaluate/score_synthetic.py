@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import basis_blur as bb
-from basis_blur.archs import UFPNet
+from basis_blur.archs.network_facts import ESTIMATOR, RESTORER
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.data.segmentation import FORMS
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in tqdm(range(len(dataset)), unit='scene', disable=None):
         sample = dataset[number]
         scenes.append({'scene': number, 'photo': sample['key'], **score_scene(sample, nets, fusion, trivial, args)})
-    estimators = [name for name, net in nets.items() if not isinstance(net, UFPNet)]
+    estimators = [name for name, net in nets.items() if net.facts.kind == ESTIMATOR]
     fused = [fused_name(name, args.fusion) for name in estimators] if fusion is not None else []
     means = {name: means_of(scene[name] for scene in scenes) for name in (BLURRED, TRUE, DELTA, MEAN, *nets, *fused)}
     print(f'{len(scenes)} scenes of {args.patch_size} pixels a side, seed {args.seed}; means')
@@ -189,7 +189,7 @@ def score_scene(
     fields = {TRUE: true_field}
     for name, kernel in trivial.items():
         fields[name] = bb.BlurField.unchecked(kernel.to(photo)[None, None], torch.ones_like(photo[:, :1]))
-    restorers = {name: net for name, net in nets.items() if isinstance(net, UFPNet)}
+    restorers = {name: net for name, net in nets.items() if net.facts.kind == RESTORER}
     estimators = {name: net for name, net in nets.items() if name not in restorers}
     for name, net in estimators.items():
         fields[name] = amid_zeros(bb.estimate_blur(net, photo, args.gamma), true_field.kernel_size)
@@ -222,7 +222,7 @@ def fused_name(name: str, fusion: Path) -> str:
 def amid_zeros(field: bb.BlurField, kernel_size: int) -> bb.BlurField:
     """Return the same field with kernels in a larger frame."""
     border = (kernel_size - field.kernel_size) // 2
-    return bb.BlurField.unchecked(F.pad(field.kernels, [border] * 4), field.mixing, field.estimated)
+    return bb.BlurField.unchecked(F.pad(field.kernels, [border] * 4), field.mixing, removal=field.removal)
 
 
 def photo_scores(photo: Tensor, sharp: Tensor) -> dict[str, float]:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from basis_blur.archs.network_facts import NetworkFacts
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import InputError
 
 
@@ -75,9 +77,15 @@ def test_the_mode_is_restored_when_the_network_fails():
     assert net.training
 
 
-def test_the_field_says_that_it_is_estimated():
-    assert estimate_blur(Listener(), torch.rand(1, 3, 6, 7)).estimated
-    assert estimate_blur_at_half_size(Listener(), torch.rand(1, 3, 16, 17)).estimated
+def test_the_field_has_the_settings_of_the_network_that_estimated_it():
+    net, removal = Listener(), Removal(iterations=8, strength=0.9)
+    for estimate, photo in (
+        (estimate_blur, torch.rand(1, 3, 6, 7)),
+        (estimate_blur_at_half_size, torch.rand(1, 3, 16, 17)),
+    ):
+        assert estimate(net, photo).removal == ESTIMATED_BLUR
+    net.facts = NetworkFacts('estimator', 'light', 'field', kernel_size=5, removal=removal)
+    assert estimate_blur(net, torch.rand(1, 3, 6, 7)).removal == removal
 
 
 def test_the_field_has_no_gradient_but_can_be_optimised():

@@ -13,6 +13,7 @@ from basis_blur.estimation.trust import (
     share_beyond_kernels,
 )
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import ESTIMATED_BLUR
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear, to_srgb
@@ -199,8 +200,7 @@ def test_an_estimated_blur_may_leave_more_than_a_given_one(offset, expected):
     dark, field = rectangles(64, 80) * 0.5, uniform(SHORT)
     photo = photo_through(field, F.pad(dark, [4] * 4), noise=0) + offset
     assert codes(doubts_of_restoration(photo, dark, field)) == ['residual']
-    field.estimated = True
-    assert codes(doubts_of_restoration(photo, dark, field)) == expected
+    assert codes(doubts_of_restoration(photo, dark, field.with_removal(ESTIMATED_BLUR))) == expected
 
 
 def test_clipped_light_and_the_border_are_no_residual():

@@ -6,6 +6,7 @@ import torch
 
 from basis_blur.field import blur_field
 from basis_blur.field.blur_field import BlurField, CompactField
+from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import InputError
 
 
@@ -35,23 +36,59 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['field.npz']
 
 
-@pytest.mark.parametrize('estimated', [False, True])
-def test_what_is_made_of_a_field_says_whether_it_was_estimated(tmp_path, estimated):
+@pytest.mark.parametrize('removal', [None, Removal(iterations=5, strength=0.8, fusion=True, least_tv_weight=0.01)])
+def test_what_is_made_of_a_field_has_its_settings(tmp_path, removal):
     plain = make_field()
-    for field in (BlurField(plain.kernels, plain.mixing, estimated), CompactField.of(plain)):
-        field.estimated = estimated
+    for field in (BlurField(plain.kernels, plain.mixing, removal=removal), CompactField.of(plain)):
+        field = field.with_removal(removal)
         field.save(tmp_path / 'field.npz')
         made = [
             field[0], field[:1], field.crop(0, 0, 3, 3), field.to(torch.float32), field.detach(),
             CompactField.of(field), BlurField.load(tmp_path / 'field.npz'),
         ]  # fmt: skip
-        assert [each.estimated for each in made] == [estimated] * len(made)
+        assert [each.removal for each in made] == [removal] * len(made)
 
 
-def test_files_that_do_not_say_hold_no_estimates(tmp_path):
+def test_a_field_cannot_be_changed():
+    for field in (make_field(), CompactField.of(make_field())):
+        for name in ('kernels', 'mixing', 'removal', 'packed'):
+            with pytest.raises(AttributeError, match=f'{name} of a .*Field cannot be set; build another field'):
+                setattr(field, name, None)
+        other = field.with_removal(ESTIMATED_BLUR)
+        assert (field.removal, other.removal) == (None, ESTIMATED_BLUR)
+
+
+def test_files_that_do_not_say_hold_known_blurs(tmp_path):
     field = make_field()
     np.savez(tmp_path / 'old.npz', kernels=field.kernels.numpy(), mixing=field.mixing.numpy())
-    assert not BlurField.load(tmp_path / 'old.npz').estimated
+    assert BlurField.load(tmp_path / 'old.npz').removal is None
+
+
+@pytest.mark.parametrize(('said', 'removal'), [(True, ESTIMATED_BLUR), (False, None)])
+def test_what_says_estimated_still_works_and_warns(tmp_path, said, removal):
+    plain = make_field()
+    np.savez(tmp_path / 'a.npz', kernels=plain.kernels.numpy(), mixing=plain.mixing.numpy(), estimated=said)
+    with pytest.warns(DeprecationWarning, match='saved by an earlier version'):
+        assert BlurField.load(tmp_path / 'a.npz').removal == removal
+    with pytest.warns(DeprecationWarning, match='replaced by "removal"'):
+        assert BlurField(plain.kernels, plain.mixing, said).removal == removal
+    with pytest.warns(DeprecationWarning, match='replaced by "removal"'):
+        assert BlurField.unchecked(plain.kernels, plain.mixing, estimated=said).estimated == said
+    with pytest.warns(DeprecationWarning, match='replaced by "removal"'):
+        plain.estimated = said
+    assert plain.removal == removal
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['{', '[]', '{"steps": 3}', '{"iterations": "3"}', '{"iterations": true}', '{"strength": 2}', '{"fusion": 1}'],
+)
+def test_settings_in_a_file_are_checked(tmp_path, text):
+    field = make_field()
+    arrays = {'kernels': field.kernels.numpy(), 'mixing': field.mixing.numpy(), 'removal': text}
+    np.savez(tmp_path / 'a.npz', **arrays)
+    with pytest.raises(InputError, match=r'a\.npz'):
+        BlurField.load(tmp_path / 'a.npz')
 
 
 def test_a_crop_is_the_field_of_a_window():

@@ -6,6 +6,7 @@ import torch
 import basis_blur as bb
 from basis_blur.archs import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import FIRST_STEP, IterateFusion
+from basis_blur.field.removal import ESTIMATED_BLUR
 from basis_blur.objectives.iterate_fusion import iterate_stack, random_views
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
@@ -27,7 +28,7 @@ def field():
     kernels = torch.zeros(2, 1, 5, 5)
     kernels[0, :, 2, 1:4] = 1 / 3
     kernels[1, :, 1:4, 2] = 1 / 3
-    return bb.BlurField(kernels, torch.ones(2, 1, 20, 24), estimated=True)
+    return bb.BlurField(kernels, torch.ones(2, 1, 20, 24), removal=ESTIMATED_BLUR)
 
 
 @pytest.fixture

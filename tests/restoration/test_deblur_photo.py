@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.field.removal import TRUE_BLUR, Removal
 from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.ops.basis_blur import BasisBlur
@@ -10,8 +11,6 @@ from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import to_srgb
 from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import (
-    ESTIMATED_ITERATIONS,
-    ESTIMATED_STRENGTH,
     contrast_of,
     offset_for,
     tv_weight_for,
@@ -109,12 +108,17 @@ def test_contrast_is_the_mean_gradient_of_three_colours_and_hardly_sees_noise():
     assert contrast_of(ramp + 0.004 * torch.randn_like(ramp)) == pytest.approx(expected, rel=0.02)
 
 
-def test_an_estimated_blur_is_removed_with_more_care():
-    blurred, _, field = make_scene(0, 2.2, 0.004)
-    whole = deblur(blurred, field, iterations=ESTIMATED_ITERATIONS)
-    field.estimated = True
-    torch.testing.assert_close(deblur(blurred, field), blurred + ESTIMATED_STRENGTH * (whole - blurred))
+def test_a_blur_is_removed_as_its_maker_recommends():
+    blurred, _, known = make_scene(0, 2.2, 0.004)
+    whole = deblur(blurred, known, iterations=4, tv_weight=0.05)
+    field = known.with_removal(Removal(iterations=4, strength=0.3, least_tv_weight=0.05))
+    torch.testing.assert_close(deblur(blurred, field), blurred + 0.3 * (whole - blurred))
     torch.testing.assert_close(deblur(blurred, field, strength=1.0), whole)
+
+
+def test_exact_kernels_of_a_network_that_can_be_trusted_are_not_throttled():
+    blurred, _, known = make_scene(0, 2.2, 0.004)
+    torch.testing.assert_close(deblur(blurred, known.with_removal(TRUE_BLUR)), deblur(blurred, known))
 
 
 def test_progress_is_told():

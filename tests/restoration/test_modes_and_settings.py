@@ -9,6 +9,7 @@ import basis_blur as bb
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.nafnet_arch import NAFNet
 from basis_blur.deblurring.differentiable import deblur_with_gradients
+from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.noise import estimate_noise
@@ -44,9 +45,9 @@ class Estimator(torch.nn.Module):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('estimated', [False, True])
-def test_half_precision_is_computed_in_float32_and_returned(photo, field, dtype, estimated):
-    field.estimated = estimated
+@pytest.mark.parametrize('removal', [None, ESTIMATED_BLUR])
+def test_half_precision_is_computed_in_float32_and_returned(photo, field, dtype, removal):
+    field = field.with_removal(removal)
     fusion = IterateFusion(iterations=(1, 2), width=8, deep_width=8, blocks=1).eval()
     step = torch.finfo(dtype).eps
     for options in ({}, {'fusion': fusion}, {'tile': 16}):
@@ -85,10 +86,9 @@ def test_a_half_field_has_sums_of_one_again(field):
 
 
 def test_gradients_go_as_far_for_an_estimated_blur_as_deblur_does(photo, field):
-    for estimated in (False, True):
-        field.estimated = estimated
-        found = deblur_with_gradients(photo, field)
-        torch.testing.assert_close(found, deblur(photo, field), rtol=0, atol=0)
+    for removal in (None, ESTIMATED_BLUR, Removal(least_tv_weight=0.05)):
+        found = deblur_with_gradients(photo, field.with_removal(removal))
+        torch.testing.assert_close(found, deblur(photo, field.with_removal(removal)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

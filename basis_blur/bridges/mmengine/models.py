@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from basis_blur import losses
 from basis_blur.archs import ARCHS
 from basis_blur.archs.latent_kernel_arch import LatentKernels
+from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.deblurring.restoring import restore
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField, PixelField
@@ -391,7 +392,7 @@ class BlurToDeblurModel(_BesideFrozenBlur):
     def __init__(self, net: dict | nn.Module, blur: str, consistency: dict, **others: Any):
         super().__init__(net, **others)
         frozen = load_network(blur)
-        if type(frozen).__name__ not in BLUR_NETWORKS:
+        if frozen.facts.kind != ESTIMATOR:
             raise InputError(f'{blur} holds a {type(frozen).__name__}, expected {" or ".join(BLUR_NETWORKS)}.')
         self.net_blur = frozen.requires_grad_(False)
         self.consistency = _loss(consistency, ConsistencyLoss, 'consistency')

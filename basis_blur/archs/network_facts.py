@@ -1,0 +1,79 @@
+"""What a network says of itself, so that nobody has to ask for its class.
+
+    kind         takes      returns
+    estimator    light      field               BasisKPN, CorrelationKPN
+    estimator    photo      pixel kernels       LatentKernelNet
+    restorer     photo      photo               UFPNet, NAFNet, ...
+    fusion       stack      photo               IterateFusion: a photo and the iterates of its restoration
+    flow         code       kernels             KernelFlow
+
+How a network is added: write its file, give its class `FACTS` and a property `facts`, and enter it in `ARCHS`. Loading,
+estimation, restoration, export and the commands read no more than that. An estimator's `facts.removal` says how its
+blurs are best removed; it is stored with the weights (`save_network`), since it depends on how good they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import nn
+
+from basis_blur.field.removal import Removal
+
+ESTIMATOR, RESTORER, FUSION, FLOW = 'estimator', 'restorer', 'fusion', 'flow'
+LIGHT, PHOTO, STACK, CODE = 'light', 'photo', 'stack', 'code'
+FIELD, PIXEL_KERNELS, KERNELS = 'field', 'pixel kernels', 'kernels'
+
+# Tensors of a network for blur fields, for other programs.
+FIELD_TENSORS = MappingProxyType(
+    {
+        'light': '(N, C, H, W), linear light in [0, 1]: photo ** gamma',
+        'kernels': '(N, B, K, K), basis convolution kernels (point spread functions), >= 0, each sums to 1',
+        'mixing': '(N, B, H, W), >= 0, sums to 1 over B: the kernel of pixel i is sum_b mixing[b, i] kernels[b]',
+    }
+)
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a network takes and returns.
+
+    Args:
+        kind: what it is for: 'estimator', 'restorer', 'fusion' or 'flow'.
+        takes: its input: 'light' (linear), 'photo' (sRGB-like), 'stack' or 'code'.
+        returns: its result: 'field', 'pixel kernels', 'photo' or 'kernels'.
+        channels: numbers of channels of the input that it takes, the usual one first; of a code, its length.
+        kernel_size: K, the side of its kernels in pixels; None where it has none.
+        in_tiles: whether `basis_blur.estimation.tiles` can run it on a large photo tile by tile.
+        by_cells: whether it can return the field of its windows too, `net(photo, as_field=True)`, and is trained so.
+        tensors: for an export: name and meaning of the input, then of each tensor that `net.plain(input)` returns;
+            empty where it cannot be exported.
+        one_size: why it can be exported for one size only, as the rest of a sentence; empty where any size will do.
+        removal: how the blurs that it estimates are best removed; None where nobody has found out.
+    """
+
+    kind: str
+    takes: str
+    returns: str
+    channels: tuple[int, ...] = (3,)
+    kernel_size: int | None = None
+    in_tiles: bool = False
+    by_cells: bool = False
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    one_size: str = ''
+    removal: Removal | None = None
+
+
+def facts_of(net: nn.Module) -> NetworkFacts:
+    """Return the facts of a network.
+
+    One of another project that has none is taken for an estimator of blur fields from light; it tells its
+    `hyper_parameters`, of which 'kernel_size' and 'in_channels' count.
+    """
+    if hasattr(net, 'facts'):
+        return net.facts
+    told = getattr(net, 'hyper_parameters', {})
+    channels = (told['in_channels'],) if 'in_channels' in told else (3, 1)
+    return NetworkFacts(ESTIMATOR, LIGHT, FIELD, channels, told.get('kernel_size'))

@@ -1,0 +1,78 @@
+"""How a blur is best removed: settings that travel with the blur, since they depend on where it comes from.
+
+A blur that was measured is removed with all strength. An estimate errs, and later iterations fit its errors, so fewer
+are made and only a part of the step is taken. How far it is worth going depends on who estimated it: a network has its
+settings stored with its weights (docs/training_log.md tells how those of the shipped one were found).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from basis_blur.foundation.numbers import check_number
+
+ITERATIONS = 11  # number of iterations with the true blur
+# Number of iterations with an estimate of unknown worth. Estimated kernels are wider than the true ones, and later
+# iterations fit their errors (docs/training_log.md).
+ESTIMATED_ITERATIONS = 3
+# Share of the step from the blurred to the restored photo with an estimate of unknown worth. An estimate errs as much
+# as it tells, and the best guess between a photo and an unsure change of it is on the way.
+ESTIMATED_STRENGTH = 0.6
+
+
+def check_strength(strength: float) -> None:
+    """Raise ValueError unless `strength` is in [0, 1]."""
+    check_number('strength', strength, least=0, most=1, remedy='0 is the blurred photo and 1 the restored one.')
+
+
+@dataclass(frozen=True)
+class Removal:
+    """How a blur is best removed.
+
+    Args:
+        iterations: number of iterations of Richardson-Lucy at most, >= 1.
+        strength: length of the step from the blurred photo to the restored one, in [0, 1].
+        fusion: whether the shipped IterateFusion knows what blurs of this origin are worth, and is to make the photo.
+        least_tv_weight: lower bound of the weight of total variation, which else follows from the noise; linear light.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    iterations: int = ITERATIONS
+    strength: float = 1.0
+    fusion: bool = False
+    least_tv_weight: float = 0.0
+
+    def __post_init__(self):
+        check_strength(self.strength)
+        check_number('iterations', self.iterations, least=1, whole=True)
+        check_number('least_tv_weight', self.least_tv_weight, least=0)
+
+    def to_json(self) -> str:
+        """Return the settings as a text for a file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Removal:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is something else, or a value is out of its range.
+        """
+        try:
+            found = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f'the settings for removing the blur are no JSON ({error}).') from error
+        kinds = {'iterations': (int,), 'strength': (int, float), 'fusion': (bool,), 'least_tv_weight': (int, float)}
+        if not isinstance(found, dict) or set(found) - set(kinds):
+            raise ValueError(f'the settings for removing the blur are {found!r}, expected {", ".join(kinds)}.')
+        for key, value in found.items():
+            if not isinstance(value, kinds[key]) or (isinstance(value, bool) and bool not in kinds[key]):
+                raise ValueError(f'the settings for removing the blur have {key} {value!r}, expected a number or flag.')
+        return cls(**found)
+
+
+TRUE_BLUR = Removal()  # settings that suit a blur that is known
+ESTIMATED_BLUR = Removal(ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH)  # settings that suit an estimate of unknown worth
