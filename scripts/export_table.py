@@ -44,7 +44,7 @@ def networks() -> list[tuple[str, nn.Module, tuple[tuple[int, int] | None, ...]]
     any_size = (FIXED, None)
     return [
         ('num_feat 8', BasisKPN(num_feat=8), any_size),
-        ('in the box, 320x240', load_network('basis_kpn'), (WINDOWS,)),
+        ('in the box, 320x240', load_network('correlation_kpn'), (WINDOWS,)),
         ('width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19', ufpnet, any_size),
         ('in the box, 320x240', load_network('ufpnet'), (WINDOWS,)),
         ('in the box', load_network('iterate_fusion'), any_size),

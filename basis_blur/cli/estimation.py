@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
     from basis_blur.estimation.estimate import Doubt
 
-DEFAULT_WEIGHTS = 'basis_kpn'
+DEFAULT_WEIGHTS = 'correlation_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
 SIZES = ('auto', 'full', 'half')
 ESTIMATORS = ('auto', 'network', 'shake', 'none')

@@ -14,8 +14,9 @@ DESCRIPTION = """Write a network as an ONNX file, or as a program of torch.expor
 
 Exported are: BasisKPN and CorrelationKPN, linear light -> kernels and mixing; UFPNet, photo -> image, pixel_kernels
 and sigma; IterateFusion, photo and iterates -> image; KernelFlow, code -> kernels. Without --size the file takes any
-number of photos of any size; networks that see windows, such as those in the box ("basis_kpn", "ufpnet"), need it. What
-a tensor is, and the colour space and gamma of the input, is in the file's metadata. docs/export.md has an example."""
+number of photos of any size; networks that see windows, such as the shipped ones ("correlation_kpn", "ufpnet"), need
+it. What a tensor is, and the colour space and gamma of the input, is in the file's metadata. docs/export.md has an
+example."""
 
 COMMAND = 'export'
 SUFFIXES = {'onnx': '.onnx', 'pt2': '.pt2'}

@@ -126,11 +126,11 @@ def _network(name: str, settings: dict[str, Any]) -> Any:
     """Build an untrained network, by name or like the one a file holds."""
     from basis_blur.archs import ARCHS
     from basis_blur.foundation.options import options_of, read_options
-    from basis_blur.weights.checkpoints import NAMES, build_without_memory, load_network
+    from basis_blur.weights.checkpoints import NAMES, OLD_NAMES, build_without_memory, load_network
 
     if name in ARCHS:
         kind = ARCHS[name]
-    elif name in NAMES or Path(name).exists():
+    elif name in NAMES or name in OLD_NAMES or Path(name).exists():
         found = load_network(name)
         kind, settings = type(found), {**found.hyper_parameters, **settings}
     else:

@@ -55,7 +55,7 @@ from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.settings import Removal, check_strength, step_towards
 from basis_blur.weights.checkpoints import load_network
 
-DEFAULT_WEIGHTS, DEFAULT_FUSION = 'basis_kpn', 'iterate_fusion'
+DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
 METHODS = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
 
 

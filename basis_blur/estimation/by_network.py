@@ -24,7 +24,7 @@ from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.ops.windows import WHOLE_PIXELS
 
-EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("basis_kpn")'
+EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("correlation_kpn")'
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
 
 

@@ -178,7 +178,7 @@ class BlurField:
             return self
         kernels, mixing = self.kernels.float(), self.mixing.float()
         kernels = kernels / kernels.sum((-2, -1), keepdim=True)
-        return BlurField.unchecked(kernels, mixing / mixing.sum(1, keepdim=True), self.estimated)
+        return BlurField.unchecked(kernels, mixing / mixing.sum(1, keepdim=True), removal=self.removal)
 
     def detach(self) -> BlurField:
         """Return the same numbers without their history of gradients."""
@@ -315,7 +315,7 @@ class CompactField(BlurField):
         if self.kernels.dtype not in (torch.float16, torch.bfloat16):
             return self
         kernels = self.kernels.float()
-        return CompactField(kernels / kernels.sum((-2, -1), keepdim=True), self.packed, self.estimated)
+        return CompactField(kernels / kernels.sum((-2, -1), keepdim=True), self.packed, removal=self.removal)
 
     def detach(self) -> CompactField:
         """Return the same numbers without their history of gradients; the mixing has none."""

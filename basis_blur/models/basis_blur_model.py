@@ -1,4 +1,4 @@
-"""Train and validate a network that predicts blur fields, on synthetically blurred scenes [C21, Alg. 1, Eq. 5-7].
+"""Train and validate a network that predicts blur fields, on synthetically blurred scenes [C21, Alg. 1, Eq. 5, 6].
 
     scene, object masks, kernels --blur_scene--> lq, true field
     lq --to_linear--> network_g --> field;    BasisObjective(field, sample) is minimised

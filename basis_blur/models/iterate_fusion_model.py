@@ -39,7 +39,7 @@ class IterateFusionModel(UFPNetModel):
             'view_size': Option((int,), 160, least=8),
         },
         'val': {key: option for key, option in UFPNetModel.OPTIONS['val'].items() if key != 'tile'},
-        'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'basis_kpn')},
+        'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'correlation_kpn')},
     }
 
     def __init__(self, opt: dict[str, Any]):

@@ -53,9 +53,9 @@ class SelfSupervisedReblurModel(NetworkModel):
     """BasicSR model for networks that estimate the blur of a photo, trained by reblurring alone.
 
     Options beyond `NetworkModel`'s. In `train`: `reblur_opt`, the loss. In `path`: `pretrain_flow`, the weights of a
-    KernelFlow, a file or "kernel_flow", the one in the box; `pretrain_decoder`, those of a CorrelationKPN, a file or
-    "basis_kpn", with whose decoder a CorrelationEstimator begins; neither is read where the network itself has weights
-    to begin with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
+    KernelFlow, a file or "kernel_flow", the shipped one; `pretrain_decoder`, those of a CorrelationKPN, a file or
+    "correlation_kpn", with whose decoder a CorrelationEstimator begins; neither is read where the network itself has
+    weights to begin with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the sharp one blurred with
     the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`, where the
@@ -68,7 +68,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         'path': {
             **NetworkModel.OPTIONS['path'],
             'pretrain_flow': Option((str, NoneType), None, is_path=True, names=('kernel_flow',)),
-            'pretrain_decoder': Option((str, NoneType), None, is_path=True, names=('basis_kpn',)),
+            'pretrain_decoder': Option((str, NoneType), None, is_path=True, names=('correlation_kpn', 'basis_kpn')),
         },
         'val': {**NetworkModel.OPTIONS['val'], 'gamma': Option((float, NoneType), None)},
     }

@@ -1,4 +1,4 @@
-"""What a network that predicts blur fields is trained for [C21, Eq. 5-7], independent of any training framework.
+"""What a network that predicts blur fields is trained for [C21, Eq. 5, 6], independent of any training framework.
 
     L = L_reblur(field, scene, lq) + L_kernel(field, true field) + L_divergence(field, true field)
         + L_restoration(field, lq, scene)

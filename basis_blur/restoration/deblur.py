@@ -62,8 +62,8 @@ def deblur(
         strength: of the step from the blurred photo to the restored one, in [0, 1]; by default as the field says, and 1
             for a true blur and with `fusion`.
         fusion: a network that looks at several iterates and makes the restored photo of them, such as
-            `load_network('iterate_fusion')`, which suits blurs that `load_network('basis_kpn')` estimated. It says how
-            many iterations are made.
+            `load_network('iterate_fusion')`, which suits blurs that `load_network('correlation_kpn')` estimated. It
+            says how many iterations are made.
 
     Returns:
         The sharp photo, as `photo` is; one of half precision is computed in float32.

@@ -25,6 +25,7 @@ import os
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +48,13 @@ MOST_BLOCKS = 1000
 # Names that `load_network` takes instead of a file: name -> file in the package. Beside each is its model card.
 TRAINED = Path(__file__).parent / 'trained'
 NAMES: dict[str, Path] = {
-    'basis_kpn': TRAINED / 'correlation_kpn.safetensors',
     'correlation_kpn': TRAINED / 'correlation_kpn.safetensors',
     'iterate_fusion': TRAINED / 'iterate_fusion.safetensors',
     'kernel_flow': TRAINED / 'kernel_flow.safetensors',
     'latent_kernel_net': TRAINED / 'latent_kernel_net.safetensors',
     'ufpnet': TRAINED / 'ufpnet.safetensors',
 }
+OLD_NAMES = {'basis_kpn': 'correlation_kpn'}  # names of before, which are taken with a warning -> what they mean
 
 # The published two-head weights [C21]: their key | ours, each followed by '.weight' and '.bias'. Their blocks count
 # from 1, ours from 0.
@@ -148,7 +149,7 @@ def load_network(
 
     Args:
         path_or_name: a name in `NAMES`, or a file (see the table at the top of this module). A file that is called
-            like a name is given as a `Path` or with its folder: './basis_kpn'.
+            like a name is given as a `Path` or with its folder: './ufpnet'.
         device: where the network shall be.
         expect: the only architecture that is of use to the caller, such as 'BasisKPN', or several; by default any.
 
@@ -208,6 +209,14 @@ def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[nn.Module
 
 
 def _find(path_or_name: str | os.PathLike) -> Path:
+    if isinstance(path_or_name, str) and path_or_name in OLD_NAMES:
+        name = OLD_NAMES[path_or_name]
+        warnings.warn(
+            f'the shipped weights "{path_or_name}" are called "{name}"; the old name goes with the next version.',
+            FutureWarning,
+            stacklevel=3,
+        )
+        return _in_the_package(name)
     # A name goes first, so that no file or folder that lies in the current folder can stand in for our weights.
     if isinstance(path_or_name, str) and path_or_name in NAMES:
         return _in_the_package(path_or_name)

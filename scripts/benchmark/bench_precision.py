@@ -34,7 +34,9 @@ PRECISIONS = {'float32': False, 'bfloat16': True}
 def problems(part: int) -> dict[str, tuple[nn.Module, Tensor]]:
     """The networks and their inputs, one `part`-th of the batches, by what they are called in the table."""
     torch.manual_seed(0)
-    fusion, estimator, ufpnet = (bb.load_network(name).train() for name in ('iterate_fusion', 'basis_kpn', 'ufpnet'))
+    fusion, estimator, ufpnet = (
+        bb.load_network(name).train() for name in ('iterate_fusion', 'correlation_kpn', 'ufpnet')
+    )
     shifts = 2 * estimator.reach + 1
     ufpnet.latent_kernels.requires_grad_(False)
     return {

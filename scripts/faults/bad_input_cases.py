@@ -686,7 +686,7 @@ def absurd_values() -> Iterator[Case]:
         '--device': ('gpu9', 'cuda:99', 'cpu:-1', 'meta', ''),
         '--weights': ('', 'nowhere.pth', '/', '/dev/zero', '/proc/self/mem', 'a\0b'),
         '--kernels': ('', 'nowhere.npz', '/', '/dev/zero', '/proc/self/mem'),
-        '--fusion': ('', 'nowhere.pth', '/', '/dev/zero', 'basis_kpn'),
+        '--fusion': ('', 'nowhere.pth', '/', '/dev/zero', 'correlation_kpn'),
         '--method': ('magic',),
     }.items():
         for value in values:

@@ -143,4 +143,4 @@ def test_how_blurs_are_removed_is_stored_with_the_weights(tmp_path):
 
 
 def test_the_shipped_network_says_how_its_blurs_are_removed():
-    assert load_network('basis_kpn').facts.removal == dataclasses.replace(ESTIMATED_BLUR, fusion=True)
+    assert load_network('correlation_kpn').facts.removal == dataclasses.replace(ESTIMATED_BLUR, fusion=True)

@@ -446,10 +446,10 @@ def test_a_field_that_is_not_of_this_photo_is_refused(tmp_path, negatives, capsy
 
 
 def test_an_installation_that_lacks_the_weights_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(NAMES, 'basis_kpn', tmp_path / 'none.safetensors')
+    monkeypatch.setitem(NAMES, 'correlation_kpn', tmp_path / 'none.safetensors')
     save_photo(tmp_path / 'a.png')
     assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png')]) == 2
-    assert re.search(r'"basis_kpn" are not in this installation, expected .*none\.safetensors', complaint(capsys))
+    assert re.search(r'"correlation_kpn" are not in this installation, expected .*none\.safetensors', complaint(capsys))
 
 
 @pytest.mark.parametrize('option', ['--gamma=0', '--gamma=nan', '--gamma=x', '--iterations=0', '--iterations=2.5'])

@@ -66,7 +66,7 @@ def test_refining_says_whether_it_helped(tmp_path, photo, weights, method, capsy
     ('more', 'words'),
     [
         (['--method', 'ufpnet', '--weights', 'basis_kpm'], 'no weights named "basis_kpm"'),
-        (['--method', 'ufpnet', '--weights', 'basis_kpn'], 'expected UFPNet'),
+        (['--method', 'ufpnet', '--weights', 'correlation_kpn'], 'expected UFPNet'),
         (['--method', 'ufpnet', '--iterations', '3'], '--iterations means nothing to --method ufpnet'),
         (['--tile', '64'], '--tile means nothing to --method rl'),
         (['--refine', '3', '--gamma', '0.5'], 'gamma of at least 1'),

@@ -327,7 +327,7 @@ def test_parts_that_contradict_each_other_are_refused(tmp_path):
     with pytest.raises(ValueError, match='no fusion network'):
         Deblurrer(estimator_of(), DeblurSettings(fusion=True))
     with pytest.raises(ValueError, match='beside kernels'):
-        Deblurrer.pretrained('basis_kpn', kernels=field_of())
+        Deblurrer.pretrained('correlation_kpn', kernels=field_of())
     with pytest.raises(InputError, match='2 photos, expected one'):
         Deblurrer.pretrained(kernels=joined([field_of(), field_of()]))
     with pytest.raises(ValueError, match="size is 'quarter'"):

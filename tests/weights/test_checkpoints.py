@@ -355,8 +355,10 @@ def test_safetensors_of_others_are_recognised_by_their_keys(tmp_path):
 def test_a_missing_file_and_an_unknown_name_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no weights file'):
         load_network(tmp_path / 'net.safetensors')
-    with pytest.raises(InputError, match=r'no weights named "basis_kpm".*Did you mean "basis_kpn".*Give the path'):
-        load_network('basis_kpm')
+    with pytest.raises(
+        InputError, match=r'no weights named "corelation_kpm".*Did you mean "correlation_kpn".*Give the path'
+    ):
+        load_network('corelation_kpm')
     (tmp_path / 'photo.pth').write_bytes(b'<html>not found</html>')
     with pytest.raises(InputError, match='neither a safetensors file nor'):
         load_network(tmp_path / 'photo.pth')
@@ -397,12 +399,18 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_file(tmp_path):
 def test_a_name_goes_before_what_lies_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'kernel_flow').mkdir()
-    save_network(small(), tmp_path / 'basis_kpn.safetensors')
-    (tmp_path / 'basis_kpn.safetensors').rename('basis_kpn')
+    save_network(small(), tmp_path / 'net.safetensors')
+    (tmp_path / 'net.safetensors').rename('correlation_kpn')
     assert type(load_network('kernel_flow')).__name__ == 'KernelFlow'
-    assert type(load_network('basis_kpn')).__name__ == 'CorrelationKPN'
-    for meant in (Path('basis_kpn'), './basis_kpn'):
+    assert type(load_network('correlation_kpn')).__name__ == 'CorrelationKPN'
+    for meant in (Path('correlation_kpn'), './correlation_kpn'):
         assert type(load_network(meant)).__name__ == 'BasisKPN'
+
+
+def test_the_old_name_of_the_shipped_network_still_works_and_warns():
+    with pytest.warns(FutureWarning, match='"basis_kpn" are called "correlation_kpn"'):
+        net = load_network('basis_kpn')
+    assert type(net).__name__ == 'CorrelationKPN'
 
 
 @pytest.mark.parametrize('name', sorted(NAMES))

@@ -168,7 +168,7 @@ class StageModel(BaseModel):
 
 @MODELS.register_module()
 class BasisBlurModel(StageModel):
-    """Stage for networks that map linear light to a `BlurField`, on synthetic blur [C21, Eq. 5-7].
+    """Stage for networks that map linear light to a `BlurField`, on synthetic blur [C21, Eq. 5, 6].
 
     Predicts: 'field', a BlurField of one photo; 'true_field', where the data set tells it.
 
@@ -422,7 +422,7 @@ class IterateFusionModel(_BesideFrozenBlur):
     """
 
     def __init__(
-        self, net: dict | nn.Module, blur: str = 'basis_kpn', views: int = 4, view_size: int = 160, **others: Any
+        self, net: dict | nn.Module, blur: str = 'correlation_kpn', views: int = 4, view_size: int = 160, **others: Any
     ):
         super().__init__(net, **others)
         self.net_blur = load_network(blur, expect=FIELD_NETWORKS).requires_grad_(False)
