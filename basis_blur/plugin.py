@@ -38,6 +38,7 @@ from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E4
 from basis_blur.models.iterate_fusion_model import IterateFusionModel  # noqa: E402
 from basis_blur.models.kernel_flow_model import KernelFlowModel  # noqa: E402
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel  # noqa: E402
+from basis_blur.models.restorer_model import RestorerModel  # noqa: E402
 from basis_blur.models.self_supervised_reblur_model import SelfSupervisedReblurModel  # noqa: E402
 from basis_blur.models.ufpnet_model import UFPNetModel  # noqa: E402
 
@@ -51,7 +52,7 @@ COMPONENTS = {
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),
     registries.MODEL_REGISTRY: (
         BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel, SelfSupervisedReblurModel,
-        IterateFusionModel,
+        IterateFusionModel, RestorerModel,
     ),
 }  # fmt: skip
 

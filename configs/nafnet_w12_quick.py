@@ -5,7 +5,7 @@
 _base_ = ['_base_/default_runtime.py', '_base_/demo_synthetic.py', '_base_/schedule_quick.py']
 
 model = dict(
-    type='UFPNetModel',
+    type='RestorerModel',
     net=dict(type='NAFNet', width=12, enc_blocks=[1, 1, 2], middle_blocks=1, dec_blocks=[1, 1, 1]),
     pixel=dict(type='PSNRLoss', loss_weight=0.1),
 )

@@ -5,7 +5,7 @@
 _base_ = ['_base_/default_runtime.py', '_base_/gopro.py', '_base_/schedule_nafnet_400k.py']
 
 model = dict(
-    type='UFPNetModel',
+    type='RestorerModel',
     net=dict(
         type='NAFNet', width=64, enc_blocks=[1, 1, 1, 28], middle_blocks=1, dec_blocks=[1, 1, 1, 1], local_size=384
     ),

@@ -23,6 +23,7 @@ NAMES = {
     'MODEL': {
         'BasisBlurModel',
         'NonUniformRLModel',
+        'RestorerModel',
         'UFPNetModel',
         'BlurToDeblurModel',
         'SelfSupervisedReblurModel',

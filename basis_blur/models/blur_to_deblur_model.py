@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.models.ufpnet_model import UFPNetModel
+from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.objectives.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
 from basis_blur.weights.checkpoints import load_network
 
 
-class BlurToDeblurModel(UFPNetModel):
+class BlurToDeblurModel(RestorerModel):
     """BasicSR model that trains a restoring network with the forward model of the blur.
 
-    Options beyond `UFPNetModel`'s: `path: pretrain_blur`, the weights of the frozen network that estimates the blur;
+    Options beyond `RestorerModel`'s: `path: pretrain_blur`, the weights of the frozen network that estimates the blur;
     `train: consistency_opt`, a ConsistencyLoss. `pixel_opt` may be left out.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
-        **UFPNetModel.OPTIONS,
-        'train': {**UFPNetModel.OPTIONS['train'], 'consistency_opt': Option((dict, NoneType), None)},
-        'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str, NoneType), None, is_path=True)},
+        **RestorerModel.OPTIONS,
+        'train': {**RestorerModel.OPTIONS['train'], 'consistency_opt': Option((dict, NoneType), None)},
+        'path': {**RestorerModel.OPTIONS['path'], 'pretrain_blur': Option((str, NoneType), None, is_path=True)},
     }
 
     def __init__(self, opt: dict[str, Any]):

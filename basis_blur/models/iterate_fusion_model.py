@@ -14,13 +14,13 @@ from basis_blur.archs.network_facts import FUSION, facts_of
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.models.batch import gamma_of
-from basis_blur.models.ufpnet_model import UFPNetModel
+from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.objectives.iterate_fusion import fused_and_alone, iterate_stack, random_views
 from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
 from basis_blur.weights.checkpoints import load_network
 
 
-class IterateFusionModel(UFPNetModel):
+class IterateFusionModel(RestorerModel):
     """BasicSR model for an IterateFusion.
 
     Options beyond `NetworkModel`'s: `path: pretrain_blur`, weights of the frozen network that estimates the blur, a
@@ -32,14 +32,14 @@ class IterateFusionModel(UFPNetModel):
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
-        **UFPNetModel.OPTIONS,
+        **RestorerModel.OPTIONS,
         'train': {
-            **UFPNetModel.OPTIONS['train'],
+            **RestorerModel.OPTIONS['train'],
             'views': Option((int,), 4, least=1),
             'view_size': Option((int,), 160, least=8),
         },
-        'val': {key: option for key, option in UFPNetModel.OPTIONS['val'].items() if key != 'tile'},
-        'path': {**UFPNetModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'correlation_kpn')},
+        'val': {key: option for key, option in RestorerModel.OPTIONS['val'].items() if key != 'tile'},
+        'path': {**RestorerModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'correlation_kpn')},
     }
 
     def __init__(self, opt: dict[str, Any]):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from basis_blur.models.ufpnet_model import UFPNetModel
+from basis_blur.models.restorer_model import RestorerModel
 
 ESTIMATOR = {'kernel_size': 5, 'estimator_width': 2}
 NETWORKS = {
@@ -19,7 +19,7 @@ NETWORKS = {
 @pytest.mark.parametrize('network', NETWORKS.values(), ids=NETWORKS.keys())
 def test_it_learns_to_return_what_it_sees(options, network):
     torch.manual_seed(0)
-    model = UFPNetModel(options(network_g=network, train={'pixel_opt': {'type': 'L1Loss'}, 'ema_decay': 0.0}))
+    model = RestorerModel(options(network_g=network, train={'pixel_opt': {'type': 'L1Loss'}, 'ema_decay': 0.0}))
     photo = torch.rand(1, 3, 32, 40)
     losses = []
     for iteration in range(1, 13):

@@ -6,7 +6,8 @@ import torch
 from basis_blur.archs import BasisKPN, LatentKernelNet
 from basis_blur.foundation.options import OptionError
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel
-from basis_blur.models.ufpnet_model import UFPNetModel, pair_of
+from basis_blur.models.restorer_model import pair_of
+from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.objectives.restoration_objective import images_of
 from basis_blur.weights.checkpoints import save_network
 
@@ -36,24 +37,24 @@ def step(model, batch, iteration=1):
 
 def test_any_registered_network_is_a_plain_restorer_and_learns(options, pair):
     torch.manual_seed(0)
-    model = UFPNetModel(options(train=PIXEL))
+    model = RestorerModel(options(train=PIXEL))
     losses = [step(model, pair)['l_pixel'] for _ in range(30)]
     assert losses[-1] < losses[0] - 3  # dB
 
 
 def test_the_reblur_loss_needs_a_network_with_kernels(options, pair):
-    model = UFPNetModel(options(train={'reblur_opt': {'type': 'ConsistencyLoss'}}))
+    model = RestorerModel(options(train={'reblur_opt': {'type': 'ConsistencyLoss'}}))
     with pytest.raises(OptionError, match='reblur_opt needs kernels, but ToyNet returns none'):
         step(model, pair)
 
 
 def test_a_training_without_loss_is_refused(options):
     with pytest.raises(OptionError, match='neither "pixel_opt" nor "reblur_opt"'):
-        UFPNetModel(options())
+        RestorerModel(options())
 
 
 def test_every_scale_is_compared_with_the_sharp_photo_at_its_size(options, pair):
-    model = UFPNetModel(options(train=PIXEL))
+    model = RestorerModel(options(train=PIXEL))
     lq, gt = pair['lq'], pair['gt']
     small = torch.nn.functional.interpolate(gt, size=(20, 20), mode='bilinear', antialias=True)
     perfect = model.losses_of([gt, small], lq, gt)['l_pixel']
@@ -61,7 +62,7 @@ def test_every_scale_is_compared_with_the_sharp_photo_at_its_size(options, pair)
 
 
 def test_validation_scores_the_photo_and_draws_it(options, pair, tmp_path):
-    model = UFPNetModel(options(train=PIXEL, val={'tile': 36}))
+    model = RestorerModel(options(train=PIXEL, val={'tile': 36}))
     photo = {'lq': pair['lq'][:1], 'gt': pair['gt'][:1], 'lq_path': ['one.png']}
     dataset = type('Pairs', (), {'opt': {'name': 'Pairs'}, '__len__': lambda self: 1})()
     (scores,) = model.validate([photo], dataset, 7, None, True)

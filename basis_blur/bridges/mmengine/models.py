@@ -306,8 +306,8 @@ class KernelFlowModel(StageModel):
 
 
 @MODELS.register_module()
-class UFPNetModel(StageModel):
-    """Stage for networks that restore photos: UFPNet, NAFNet and any other that maps a photo to one [F23, stage III].
+class RestorerModel(StageModel):
+    """Stage for networks that restore photos: NAFNet and any other that maps a photo to one.
 
     Predicts: 'image', the restored photo (1, 3, H, W); 'gt', cut to it.
 
@@ -315,13 +315,10 @@ class UFPNetModel(StageModel):
         net: such as dict(type='NAFNet', width=64).
         pixel: config of a loss of the restored and the sharp photo, such as PSNRLoss.
         reblur: config of a ConsistencyLoss with the network's own kernels.
-        pretrained_estimator: weights of a LatentKernelNet that UFPNet begins with.
-        freeze_estimator: whether UFPNet's kernels stay as they are; see BasicSR's UFPNetModel.
         tile: largest side of a tile in prediction, pixels; by default photos are restored as a whole.
         others: those of `StageModel`, by keyword.
 
     Raises:
-        InputError: the file of `pretrained_estimator` holds another network, or there is no estimator to freeze.
         ValueError: there is no loss.
     """
 
@@ -330,8 +327,6 @@ class UFPNetModel(StageModel):
         net: dict | nn.Module,
         pixel: dict | None = None,
         reblur: dict | None = None,
-        pretrained_estimator: str | None = None,
-        freeze_estimator: bool = False,
         tile: int | None = None,
         **others: Any,
     ):
@@ -339,12 +334,6 @@ class UFPNetModel(StageModel):
         self.pixel = None if pixel is None else _built(pixel)
         self.reblur = _loss(reblur, ConsistencyLoss, 'reblur')
         self.tile = tile
-        if pretrained_estimator is not None:
-            _give_weights(self.net, pretrained_estimator, part='LatentKernelNet')
-        if freeze_estimator:
-            if getattr(self.net, 'latent_kernels', None) is None:
-                raise InputError(f'freeze_estimator is True, but {type(self.net).__name__} estimates no kernels.')
-            self.net.latent_kernels.requires_grad_(False)
         self.check_losses()
 
     def check_losses(self) -> None:
@@ -364,7 +353,42 @@ class UFPNetModel(StageModel):
         return _with_truth(images, gt)
 
 
-class _BesideFrozenBlur(UFPNetModel):
+@MODELS.register_module()
+class UFPNetModel(RestorerModel):
+    """Stage for a UFPNet [F23, stage III].
+
+    Args:
+        net: such as dict(type='UFPNet').
+        pixel: as of a `RestorerModel`.
+        reblur: as of a `RestorerModel`.
+        pretrained_estimator: weights of a LatentKernelNet that UFPNet begins with.
+        freeze_estimator: whether UFPNet's kernels stay as they are; see BasicSR's UFPNetModel.
+        others: those of `RestorerModel`, by keyword.
+
+    Raises:
+        InputError: the file of `pretrained_estimator` holds another network, or there is no estimator to freeze.
+        ValueError: there is no loss.
+    """
+
+    def __init__(
+        self,
+        net: dict | nn.Module,
+        pixel: dict | None = None,
+        reblur: dict | None = None,
+        pretrained_estimator: str | None = None,
+        freeze_estimator: bool = False,
+        **others: Any,
+    ):
+        super().__init__(net, pixel, reblur, **others)
+        if pretrained_estimator is not None:
+            _give_weights(self.net, pretrained_estimator, part='LatentKernelNet')
+        if freeze_estimator:
+            if getattr(self.net, 'latent_kernels', None) is None:
+                raise InputError(f'freeze_estimator is True, but {type(self.net).__name__} estimates no kernels.')
+            self.net.latent_kernels.requires_grad_(False)
+
+
+class _BesideFrozenBlur(RestorerModel):
     """A stage beside whose network another, `net_blur`, estimates the blur and stays as it is."""
 
     def train(self, mode: bool = True) -> _BesideFrozenBlur:
@@ -383,7 +407,7 @@ class BlurToDeblurModel(_BesideFrozenBlur):
         net: the network that learns.
         blur: weights of the frozen BasisKPN, CorrelationKPN or LatentKernelNet that estimates the blur of the input.
         consistency: config of a ConsistencyLoss.
-        others: those of `UFPNetModel`, by keyword; its losses may be left out, and then no sharp photo is read.
+        others: those of `RestorerModel`, by keyword; its losses may be left out, and then no sharp photo is read.
 
     Raises:
         InputError: the file of `blur` holds another network.
@@ -415,7 +439,7 @@ class IterateFusionModel(_BesideFrozenBlur):
         blur: weights of the frozen network that estimates the blur, a file or a name; by default of that in the box.
         views: of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
         view_size: their side, pixels.
-        others: those of `UFPNetModel`, by keyword.
+        others: those of `RestorerModel`, by keyword.
 
     Raises:
         InputError: the file of `blur` holds another network.

@@ -1,0 +1,146 @@
+"""Train and validate a network that restores photos from pairs, with or without kernels [F23, stage III].
+
+    lq --network_g--> image (and kernels K);     L = pixel(image, gt) + reblur: | image (*) K - lq |
+
+The network is any of a registry of BasicSR that maps a photo to a photo. A result of several scales (MIMO-UNet,
+MPRNet) is compared scale by scale; the first is the restored photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import NoneType
+from typing import Any, ClassVar
+
+import torch
+from basicsr.losses import build_loss
+from basicsr.metrics import calculate_metric
+from basicsr.utils import tensor2img
+from torch import Tensor, nn
+
+from basis_blur.deblurring.restoring import restore
+from basis_blur.foundation.options import Option, OptionError
+from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.metrics.psnr import psnr
+from basis_blur.models.batch import gamma_of, tensors_of
+from basis_blur.models.network_model import NetworkModel
+from basis_blur.objectives.restoration_objective import pair_in, restoration_losses
+from basis_blur.photos.pictures import draw_side_by_side
+
+
+class RestorerModel(NetworkModel):
+    """BasicSR model for networks that map a blurred photo to a sharp one.
+
+    Options beyond `NetworkModel`'s, in `train`: `pixel_opt`, a loss of the restored against the sharp photo, and
+    `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one. In `val`:
+    `tile`, restore in tiles of this many pixels a side; `metrics`, BasicSR's.
+
+    Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
+    in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
+    """
+
+    OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
+        **NetworkModel.OPTIONS,
+        'train': {
+            **NetworkModel.OPTIONS['train'],
+            'pixel_opt': Option((dict, NoneType), None),
+            'reblur_opt': Option((dict, NoneType), None),
+        },
+        'val': {
+            **NetworkModel.OPTIONS['val'],
+            'tile': Option((int, NoneType), None),
+            'metrics': Option((dict, NoneType), None),
+        },
+    }
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if self.is_train:
+            self.losses = self._build_losses()
+
+    def _build_losses(self) -> dict[str, nn.Module]:
+        losses = {}
+        for key in ('pixel_opt', 'reblur_opt'):
+            section = self.train_options[key]
+            if section is not None:
+                losses[key] = build_loss(section).to(self.device)
+        if not losses:
+            raise OptionError('train has neither "pixel_opt" nor "reblur_opt"; give at least one loss.')
+        if not isinstance(losses.get('reblur_opt', ConsistencyLoss()), ConsistencyLoss):
+            raise OptionError(
+                f'train: reblur_opt has the type {self.train_options["reblur_opt"]["type"]!r}, expected '
+                '"ConsistencyLoss".'
+            )
+        return losses
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch of pairs; blur it here if the data set has left that to the device."""
+        self.name_batch(data)
+        self.lq, self.gt = pair_of(data, self.device, gamma_of(self.opt['datasets']['train']))
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one training step on the batch.
+
+        Raises:
+            InputError: a loss or the gradient is not finite.
+        """
+        with self.autocast():
+            result = self.net_g(self.lq)
+        self.descend(self.losses_of(result, self.lq, self.gt), current_iter)
+
+    def losses_of(self, result: Any, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        """Return the losses of what the network made of `lq`, by name."""
+        if 'reblur_opt' in self.losses and getattr(result, 'pixel_kernels', None) is None:
+            raise OptionError(
+                f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '
+                'none; remove it, or train with BlurToDeblurModel, which takes them from a second network.'
+            )
+        return restoration_losses(result, lq, gt, self.losses.get('pixel_opt'), self.losses.get('reblur_opt'))
+
+    def validate(
+        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> list[dict[str, float]]:
+        """Restore every photo, score it if there is a sharp one, and draw it beside the blurred one."""
+        scores = []
+        for index, data in enumerate(self.progress(samples, len(dataset))):
+            self.name_batch(data)
+            gamma = gamma_of(dataset.opt)
+            lq, gt = pair_of(data, self.device, gamma)
+            images = self.restored(lq, gamma)
+            image = images['']
+            scores.append(self._score(images, lq, gt))
+            if self.wants_picture(index, tb_logger, save_img):
+                picture = draw_side_by_side({'blurred': lq.cpu(), 'restored': image.cpu()})
+                self.show(index, picture, dataset.opt['name'], current_iter, tb_logger, save_img)
+        return scores
+
+    def restored(self, lq: Tensor, gamma: float) -> dict[str, Tensor]:
+        """Return the restored photos of a validation under '', and others to compare with, by what names their PSNR.
+
+        Args:
+            lq: (N, C, H, W); sRGB-like.
+            gamma: of the photos.
+        """
+        with self.autocast():
+            return {'': restore(self.best_net, lq, self.val_options.get('tile'))}
+
+    def _score(self, images: Mapping[str, Tensor], lq: Tensor, gt: Tensor | None) -> dict[str, float]:
+        if gt is None:
+            return {}
+        shown = {**images, 'blurred_': lq}
+        scores = {f'{name}psnr': psnr(image, gt).item() for name, image in shown.items()}
+        pair = {'img': tensor2img(images['']), 'img2': tensor2img(gt)}
+        for name, options in (self.val_options.get('metrics') or {}).items():
+            scores[name] = float(calculate_metric(pair, dict(options)))
+        return scores
+
+
+def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tuple[Tensor, Tensor | None]:
+    """Return the blurred and, if there is one, the sharp photo of a batch, both (N, C, H, W).
+
+    Args:
+        data: of a data set of pairs, or of SyntheticBlurDataset in either form, whose scenes lose their border.
+        device: where they shall be.
+        gamma: of the photos, for scenes that are blurred here.
+    """
+    return pair_in(tensors_of(data, device, gamma))
