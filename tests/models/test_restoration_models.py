@@ -6,7 +6,7 @@ import torch
 from basis_blur.archs import BasisKPN, LatentKernelNet
 from basis_blur.foundation.options import OptionError
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel
-from basis_blur.models.restorer_model import pair_of
+from basis_blur.models.restorer_model import RestorerModel, pair_of
 from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.objectives.restoration_objective import images_of
 from basis_blur.weights.checkpoints import save_network
