@@ -53,6 +53,7 @@ from basis_blur.foundation.options import Option, OptionError, read_options
 from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.photos.pictures import write_picture
 from basis_blur.weights.checkpoints import load_network
+from basis_blur.weights.fitting import misfits
 
 LOSSES_FILE = 'losses.jsonl'
 TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
@@ -190,7 +191,7 @@ class NetworkModel(BaseModel):
         state, key = _read_weights(load_path, param_key)
         state = {name.removeprefix('module.'): value for name, value in state.items()}
         own = net.state_dict()
-        complaints = _differences(own, state)
+        complaints = misfits(own, state)
         if complaints and strict:
             settings = ', '.join(f'{name}: {value}' for name, value in self.opt['network_g'].items())
             raise InputError(
@@ -613,24 +614,6 @@ def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
             if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
                 return checkpoint[key], key
     return load_network(path).state_dict(), ''
-
-
-def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor], most: int = 3) -> list[str]:
-    def listing(names: list[str]) -> str:
-        return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
-
-    complaints = []
-    if missing := [key for key in own if key not in found]:
-        complaints.append(f'it lacks {listing(missing)}')
-    if unexpected := [key for key in found if key not in own]:
-        complaints.append(f'it has the unexpected {listing(unexpected)}')
-    if misshapen := [
-        f'{key} of shape {tuple(found[key].shape)} instead of {tuple(value.shape)}'
-        for key, value in own.items()
-        if key in found and found[key].shape != value.shape
-    ]:
-        complaints.append(f'it has {listing(misshapen)}')
-    return complaints
 
 
 def _write(content: Any, path: Path) -> None:

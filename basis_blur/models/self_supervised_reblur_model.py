@@ -47,6 +47,7 @@ from basis_blur.objectives.self_supervised_objective import (
 )
 from basis_blur.photos.pictures import draw_kernel_grids, draw_sigma, put_side_by_side, with_title
 from basis_blur.weights.checkpoints import load_decoder, load_network
+from basis_blur.weights.fitting import give
 
 
 class SelfSupervisedReblurModel(NetworkModel):
@@ -109,8 +110,7 @@ class SelfSupervisedReblurModel(NetworkModel):
                 f'{path} holds a flow of {_settings(flow)}, but network_g one of {_settings(net.flow)}; make '
                 'kernel_size, flow_blocks and flow_hidden of network_g agree with it.'
             )
-        for each in self.nets:
-            each.flow.load_state_dict(flow.state_dict())
+        give([each.flow for each in self.nets], flow.state_dict(), f'path: pretrain_flow: {path}')
         get_root_logger().info(f'The flow has the weights of {path}.')
 
     def _load_decoder(self) -> None:

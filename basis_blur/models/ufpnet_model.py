@@ -12,6 +12,7 @@ from torch import nn
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.weights.checkpoints import load_network
+from basis_blur.weights.fitting import give
 
 
 class UFPNetModel(RestorerModel):
@@ -60,14 +61,6 @@ def _begin_with(nets: Sequence[nn.Module], path: str) -> None:
             f'path: pretrain_estimator: {path} was trained with stride {stride}, but network_g has '
             f'estimator_stride {net.hyper_parameters["estimator_stride"]}; make them agree.'
         )
-    state = estimator.state_dict()
-    own = net.state_dict()
-    wrong = [key for key, value in state.items() if key not in own or own[key].shape != value.shape]
-    if wrong:
-        raise OptionError(
-            f'path: pretrain_estimator: {path} does not fit network_g, such as in {wrong[0]}; give both the same '
-            'kernel_size and widths.'
-        )
-    for each in nets:
-        each.load_state_dict(state, strict=False)
+    where = f'path: pretrain_estimator: the LatentKernelNet in {path}'
+    give(nets, estimator.state_dict(), where, whole=False, error=OptionError)
     get_root_logger().info(f'{type(net).__name__} estimates kernels with the weights of {path}.')

@@ -40,6 +40,7 @@ from basis_blur.field.removal import TRUE_BLUR, Removal
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import atomic_path, check_is_file, parse_json
 from basis_blur.foundation.options import options_of, read_options
+from basis_blur.weights.fitting import give, listing, misfits
 
 # A network that is larger than these is taken for a mistake or a trap: 16 GB of weights, minutes of building.
 MOST_PARAMETERS = 4 * 10**9
@@ -198,14 +199,10 @@ def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[nn.Module
         InputError: the decoders differ in size; and as of `load_network`.
     """
     trained = load_network(path_or_name, expect='CorrelationKPN').decoder.state_dict()
-    for estimator in estimators:
-        width, expected = (len(state['stem.0.0.bias']) for state in (trained, estimator.decoder.state_dict()))
-        if width != expected:
-            raise InputError(
-                f'{path_or_name} holds a decoder of {width} channels, but the LatentKernelNet has the width '
-                f'{expected}; make them agree.'
-            )
-        estimator.decoder.load_state_dict(trained)
+    decoders = [estimator.decoder for estimator in estimators]
+    give(
+        decoders, trained, f'the decoder in {path_or_name}', remedy='give the LatentKernelNet the width of that decoder'
+    )
 
 
 def _find(path_or_name: str | os.PathLike) -> Path:
@@ -336,7 +333,7 @@ def _content_of_checkpoint(checkpoint: Any, path: Path) -> _Content:
     strangers = [key for key, value in checkpoint.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strangers or not checkpoint:
         raise InputError(
-            f'{path} holds no state dict: {_listing(strangers) if strangers else "it is empty"}; expected tensors by '
+            f'{path} holds no state dict: {listing(strangers) if strangers else "it is empty"}; expected tensors by '
             'name, or such a dict under "params_ema" or "params".'
         )
     if stated is None:
@@ -376,7 +373,7 @@ def _layout_of(content: _Content, path: Path, expect: tuple[str, ...]) -> _Layou
         found = _Layout(content.arch, content.arch, mark='')
     if found is None:
         raise InputError(
-            f'{path} holds the weights of a network that is not known here; its keys are {_listing(content.state)}. '
+            f'{path} holds the weights of a network that is not known here; its keys are {listing(content.state)}. '
             f'Expected {" or ".join(expect or ARCHS)}.'
         )
     if expect and found.arch not in expect:
@@ -540,45 +537,19 @@ def _most_blocks(value: Any) -> int:
 
 
 def _check_keys(net: nn.Module, state: Mapping[str, Tensor], their_name: Mapping[str, str], path: Path) -> None:
-    def name(key: str) -> str:
-        return their_name.get(key, key)
-
-    expected = net.state_dict()
-    complaints = []
-    if missing := [name(key) for key in expected if key not in state]:
-        complaints.append(f'lacks {_listing(missing)}')
-    if unexpected := [name(key) for key in state if key not in expected]:
-        complaints.append(f'has the unexpected {_listing(unexpected)}')
-    if misshapen := [
-        f'{name(key)} of shape {tuple(state[key].shape)} instead of {tuple(wanted.shape)}'
-        for key, wanted in expected.items()
-        if key in state and state[key].shape != wanted.shape
-    ]:
-        complaints.append(f'has {_listing(misshapen)}')
-    if mistyped := [
-        f'{name(key)} in {state[key].dtype}'
-        for key, wanted in expected.items()
-        if key in state and state[key].is_floating_point() != wanted.is_floating_point()
-    ]:
-        complaints.append(f'has {_listing(mistyped)}')
+    complaints = misfits(net.state_dict(), state, name=lambda key: their_name.get(key, key))
     if complaints:
         settings = ', '.join(f'{key} {value}' for key, value in net.hyper_parameters.items())
         raise InputError(
-            f'{path} does not hold exactly the weights of one {type(net).__name__} ({settings}): it '
-            f'{"; it ".join(complaints)}.'
+            f'{path} does not hold exactly the weights of one {type(net).__name__} ({settings}): '
+            f'{"; ".join(complaints)}.'
         )
-
-
-def _listing(names: Iterable[Any], most: int = 5) -> str:
-    names = [str(name) for name in names]
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(names[:most]) + more
 
 
 def _in_one_dtype(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     floating = [key for key, value in state.items() if value.is_floating_point()]
     broken = [key for key in floating if not state[key].isfinite().all()]
     if broken:
-        raise InputError(f'{path} holds weights that are not finite, in {_listing(broken)}; its training failed.')
+        raise InputError(f'{path} holds weights that are not finite, in {listing(broken)}; its training failed.')
     dtype = torch.float64 if any(state[key].dtype == torch.float64 for key in floating) else torch.float32
     return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}

@@ -140,7 +140,7 @@ def test_an_estimator_of_other_sizes_is_refused(options, tmp_path):
     save_network(LatentKernelNet(kernel_size=7, width=2), tmp_path / 'latent.safetensors')
     opt = options(network_g=UFPNET, train=PIXEL)
     opt['path']['pretrain_estimator'] = str(tmp_path / 'latent.safetensors')
-    with pytest.raises(OptionError, match='does not fit network_g'):
+    with pytest.raises(OptionError, match='path: pretrain_estimator: .* does not fit: it has '):
         UFPNetModel(opt)
 
 

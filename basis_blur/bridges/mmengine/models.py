@@ -58,6 +58,7 @@ from basis_blur.registry import MODELS, SCOPE
 from basis_blur.restoration.deblur import deblur
 from basis_blur.simulation.scene_blur import blur_scene
 from basis_blur.weights.checkpoints import load_decoder, load_fusion, load_network
+from basis_blur.weights.fitting import give
 
 for _component in (*ARCHS.values(), *(getattr(losses, name) for name in losses.__all__)):
     MODELS.register_module(module=_component)
@@ -507,13 +508,7 @@ def _loss(config: dict | None, kind: type[nn.Module], name: str, **facts: Any) -
 def _give_weights(net: nn.Module, path: str, part: str | None = None) -> None:
     """Load a file into a network, or into that part of it that has the keys of another architecture."""
     found = load_network(path, expect=part or type(net).__name__).state_dict()
-    own = net.state_dict()
-    wrong = [key for key, value in found.items() if key not in own or own[key].shape != value.shape]
-    if part is None:
-        wrong += [key for key in own if key not in found]
-    if wrong:
-        raise InputError(f'{path} does not fit {type(net).__name__}, such as in {wrong[0]}; make both of one size.')
-    net.load_state_dict(found, strict=part is None)
+    give([net], found, f'{path}, for a {type(net).__name__},', whole=part is None, remedy='make both of one size')
 
 
 def _iteration() -> int:

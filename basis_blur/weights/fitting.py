@@ -1,0 +1,86 @@
+"""Whether a state dict fits a network, in one way for every place that loads weights.
+
+misfits(own, found)          what is wrong, as phrases: 'it lacks a, b', 'it has c of shape (3,) instead of (4,)'
+give(nets, found, where)     load it into equal networks, or say what is wrong; also into a part of their weights
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from basis_blur.foundation.errors import InputError
+
+MOST_NAMES = 5  # number of keys that a sentence lists
+
+
+def misfits(
+    own: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    whole: bool = True,
+    name: Callable[[str], str] = str,
+) -> list[str]:
+    """Return what keeps a state dict from being loaded, as phrases about 'it'; none if it fits.
+
+    Args:
+        own: the state dict of the network.
+        found: the state dict to be loaded.
+        whole: whether every weight of the network must be there; if not, those that are there must fit.
+        name: what a key is called in the file, if the keys have been translated.
+    """
+    complaints = []
+    if whole and (missing := [name(key) for key in own if key not in found]):
+        complaints.append(f'it lacks {listing(missing)}')
+    if unexpected := [name(key) for key in found if key not in own]:
+        complaints.append(f'it has the unexpected {listing(unexpected)}')
+    both = [(key, value, found[key]) for key, value in own.items() if key in found]
+    if misshapen := [
+        f'{name(key)} of shape {tuple(value.shape)} instead of {tuple(wanted.shape)}'
+        for key, wanted, value in both
+        if value.shape != wanted.shape
+    ]:
+        complaints.append(f'it has {listing(misshapen)}')
+    if mistyped := [
+        f'{name(key)} in {value.dtype}'
+        for key, wanted, value in both
+        if value.is_floating_point() != wanted.is_floating_point()
+    ]:
+        complaints.append(f'it has {listing(mistyped)}')
+    return complaints
+
+
+def give(
+    nets: Sequence[nn.Module],
+    found: Mapping[str, Tensor],
+    where: str,
+    whole: bool = True,
+    error: type[InputError] = InputError,
+    remedy: str = 'give both the same kernel_size and widths',
+) -> None:
+    """Load a state dict into equal networks.
+
+    Args:
+        nets: the networks, such as one and its moving average.
+        found: the weights.
+        where: what holds them and what they are for, as the beginning of a message.
+        whole: as of `misfits`.
+        error: what to raise.
+        remedy: what to do, as the end of a message.
+
+    Raises:
+        InputError: the weights do not fit; nothing is loaded.
+    """
+    complaints = misfits(nets[0].state_dict(), found, whole)
+    if complaints:
+        raise error(f'{where} does not fit: {"; ".join(complaints)}; {remedy}.')
+    for net in nets:
+        net.load_state_dict(found, strict=whole)
+
+
+def listing(names: Iterable[Any], most: int = MOST_NAMES) -> str:
+    """Return names for a sentence, the first of them if there are many."""
+    names = [str(name) for name in names]
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
