@@ -129,7 +129,9 @@ def test_a_correlation_estimator_begins_with_the_decoder_of_a_file(stage, pairs,
     for net in (model.net_g, model.net_g_ema):
         found = net.kernel_extra.decoder.state_dict()
         torch.testing.assert_close(dict(found), dict(decoder.decoder.state_dict()), rtol=0, atol=0)
-    with pytest.raises(InputError, match='a decoder of 4 channels, but the LatentKernelNet has the width 6'):
+    with pytest.raises(
+        InputError, match='the decoder in .* does not fit: it has .*; give the LatentKernelNet the width'
+    ):
         stage({**WINDOWS, 'width': 6}, path=path)
     with pytest.raises(OptionError, match='network_g is no LatentKernelNet with "estimator: correlation"'):
         stage(NETWORK, path=path)
