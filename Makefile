@@ -14,6 +14,7 @@ $(VENV)/ready: setup.cfg setup.py constraints.txt basis_blur/bridges/basicsr/hoo
 lint: $(VENV)/ready
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/mypy
 
 test: $(VENV)/ready
 	$(RUN)/python -m pytest

@@ -53,10 +53,9 @@ from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.settings import Removal, check_strength, step_towards
-from basis_blur.weights.checkpoints import load_network
+from basis_blur.weights.checkpoints import load_fusion, load_network
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
-METHODS = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,7 @@ class Restoration(Protocol):
         ...
 
 
+METHODS: dict[str, Restoration] = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
 # Called with the photo, the restored photo that is handed out, the estimate, and gamma.
 Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt]]
 
@@ -237,10 +237,8 @@ class Deblurrer:
             raise ValueError(
                 'weights, estimate_at or estimator is given beside kernels, where nothing is estimated; leave it out.'
             )
-        if isinstance(fusion, bool):
-            wanted, file = fusion, DEFAULT_FUSION if fusion else None
-        else:
-            wanted, file = None if fusion is None else True, fusion
+        wanted = fusion if fusion is None or isinstance(fusion, bool) else True
+        file = (DEFAULT_FUSION if fusion else None) if isinstance(fusion, bool) else fusion
         if method not in METHODS:
             raise ValueError(f'method is {method!r}, expected one of {", ".join(METHODS)}.')
         chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
@@ -256,8 +254,7 @@ class Deblurrer:
             part = estimator_for(estimator or usual, NetworkEstimator(net, estimate_at))
         if file is None and wanted is None and knows_fusion and chosen.iterations is None:
             file = DEFAULT_FUSION
-        network = None if file is None else load_network(file, device, expect='IterateFusion')
-        return cls(part, chosen, network, METHODS[method], device=device)
+        return cls(part, chosen, load_fusion(file, device), METHODS[method], device=device)
 
     def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred:
         """Return the sharp photo, of the kind that was given.
@@ -316,7 +313,7 @@ class Deblurrer:
         if self.settings.refine:
             check_refine(self.settings.refine, gamma)
             estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
-        kept, strength, fused = self.steps_for(estimate.removal)
+        kept, strength, fusion = self.steps_for(estimate.removal)
         iterates = self.restoration(
             photo,
             estimate.field,
@@ -326,21 +323,18 @@ class Deblurrer:
             least_tv_weight=estimate.removal.least_tv_weight,
             callback=None if progress is None else lambda number: progress('removing the blur', number, kept[-1]),
         )
-        restored = fuse(self.fusion, photo, iterates) if fused else iterates[:, -photo.shape[1] :]
+        restored = iterates[:, -photo.shape[1] :] if fusion is None else fuse(fusion, photo, iterates)
         sharp = step_towards(restored, photo, strength)
         return _Result(sharp, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
 
-    def steps_for(self, removal: Removal) -> tuple[tuple[int, ...], float, bool]:
-        """Return which iterates are kept, how far to go towards the restored photo, and whether they are fused."""
+    def steps_for(self, removal: Removal) -> tuple[tuple[int, ...], float, IterateFusion | None]:
+        """Return which iterates are kept, how far to go towards the restored photo, and the network that fuses them."""
         wanted = self.settings
-        if wanted.fusion is None:
-            fused = removal.fusion and self.fusion is not None and wanted.iterations is None
-        else:
-            fused = wanted.fusion
-        if fused:
-            return self.fusion.iterations, 1.0 if wanted.strength is None else wanted.strength, True
+        is_wanted = removal.fusion and wanted.iterations is None if wanted.fusion is None else wanted.fusion
+        if is_wanted and self.fusion is not None:
+            return self.fusion.iterations, 1.0 if wanted.strength is None else wanted.strength, self.fusion
         iterations = removal.iterations if wanted.iterations is None else wanted.iterations
-        return (iterations,), removal.strength if wanted.strength is None else wanted.strength, False
+        return (iterations,), removal.strength if wanted.strength is None else wanted.strength, None
 
 
 def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool) -> dict[str, Any]:

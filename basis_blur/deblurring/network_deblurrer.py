@@ -110,13 +110,14 @@ class NetworkDeblurrer:
             raise ValueError(f'there are {len(given.pixels)} photos, expected one; give them one by one.')
         first = next(self.net.parameters(), given.pixels)
         alpha = given.photo.alpha
+        field: PixelField | SampledKernels | None
+        notes: tuple[str, ...] = ()
         with said_of(photo):
             seen = with_visible_continued(given.pixels, alpha).to(first.device)
             if self.settings.refine:
                 sharp, field, notes = self._refined(seen, given.gamma(self.settings.gamma), progress)
             else:
                 sharp, field = self._restored(seen, keep_kernels, progress)
-                notes = ()
         sharp = with_hidden_as_before(sharp.to(given.pixels), given.pixels, alpha)
         return Deblurred(given.back(sharp), sharp, field if keep_kernels else None, (), (), notes, given)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ def restore(
         windows = tile_windows(size, side, whole.overlap)
         with shared_means([net] if len(windows) > 1 else []):
             if len(windows) > 1 and takes_means(net):
-                samples = spread_windows(size, side // 2, 4)
+                samples = spread_windows(size, (side or max(size)) // 2, 4)
                 net(torch.cat([colour[(..., *window)] for window in samples]))
             for number, window in enumerate(windows, 1):
                 result = net(colour[(..., *window)])
@@ -118,11 +118,11 @@ class SampledKernels:
 
     device = 'cpu'
 
-    def __init__(self, size: tuple[int, int]):
-        self.image_size = tuple(size)
+    def __init__(self, size: Sequence[int]):
+        self.image_size = size[0], size[1]
         self.step = max(1, max(size) // MOST_KERNELS)
-        self.kernels: Tensor | None = None  # (1, K*K, h, w), of every `step`-th row and column
-        self.sigma: Tensor | None = None
+        self.kernels: Any = None  # (1, K*K, h, w), of every `step`-th row and column
+        self.sigma: Any = None  # (1, 1, H, W)
 
     def __len__(self) -> int:
         return 1
@@ -153,7 +153,7 @@ class SampledKernels:
 WHOLE_NUMBERS = 1 << 30
 
 
-def restoring_tile(net: nn.Module, size: tuple[int, int]) -> int | None:
+def restoring_tile(net: nn.Module, size: Sequence[int]) -> int | None:
     """Return the side of the tiles in which a network restores a photo (H, W); None for the whole.
 
     Of a network without `hyper_parameters` nothing is known, and it is given the whole.

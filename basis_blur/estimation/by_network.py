@@ -8,6 +8,8 @@ Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conver
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,20 +61,22 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int |
 
     large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
 
+    bare: Any = net  # what is asked of it depends on its facts
+
     def estimate(side: int | None) -> BlurField:
         if side is None:
             field = checked_field(net, net(light))
             return CompactField.of(field) if large else field
-        shape = (len(light), net.hyper_parameters['num_kernels'], *light.shape[-2:])
+        shape = (len(light), bare.hyper_parameters['num_kernels'], *light.shape[-2:])
         mixing = light.new_empty(shape, dtype=torch.int16 if large else light.dtype)
         parts = zip(light.split(1), mixing.split(1), strict=True)
-        kernels = torch.cat([blur_of_tiles(net, one, side, place) for one, place in parts])
+        kernels = torch.cat([blur_of_tiles(bare, one, side, place) for one, place in parts])
         return CompactField(kernels, mixing) if large else BlurField.unchecked(kernels, mixing)
 
     with torch.no_grad(), evaluation_mode(net):
         if facts_of(net).in_tiles:
             tile = tile or blur_tile(net, photo.shape[-2:])
-            field = with_smaller_tiles(estimate, tile, first_blur_tile(net), 'estimating the blur').to(photo)
+            field = with_smaller_tiles(estimate, tile, first_blur_tile(bare), 'estimating the blur').to(photo)
         else:
             field = estimate(None).to(photo)
     return field.with_removal(removal_of(net))

@@ -44,7 +44,7 @@ class NetworkEstimator:
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo; arguments and errors as of an `Estimator`."""
-        notes = ()
+        notes: tuple[str, ...] = ()
         if self.size == 'auto':
             found, at_half_size = estimate_blur_at_best_size(self.net, photo, gamma)
             if at_half_size:

@@ -11,10 +11,10 @@ restoration, it is smaller than it was before, and whether it was is told.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from basis_blur.archs.latent_kernel_arch import LatentKernels, decoded
 from basis_blur.field.blur_field import BlurField
@@ -123,7 +123,7 @@ class CodeRefinement(NamedTuple):
 
 
 def refine_codes(
-    net: nn.Module,
+    net: Any,
     photo: Tensor,
     gamma: float = GAMMA,
     steps: int = STEPS,

@@ -6,6 +6,8 @@ It has one kernel head for the photo: the encoder's means of all tiles come firs
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,20 +31,20 @@ DEEP = 4  # the level of the encoder, at 1/16, from which on the photo is worked
 SAMPLE_WINDOWS = 4  # a side; of the windows from which means are taken
 
 
-def blur_tile(net: nn.Module, size: tuple[int, int]) -> int | None:
+def blur_tile(net: Any, size: Sequence[int]) -> int | None:
     """Return the side of the tiles in which a network estimates the blur of a photo (H, W); None for the whole."""
     if not facts_of(net).in_tiles or net.hyper_parameters['num_feat'] * size[0] * size[1] <= WHOLE_FEATURES:
         return None
     return first_blur_tile(net)
 
 
-def first_blur_tile(net: BasisKPN) -> int:
+def first_blur_tile(net: Any) -> int:
     """Return the side of tiles, without what is around them, for a moderate use of memory."""
     side = math.isqrt(TILE_FEATURES // net.hyper_parameters['num_feat'])
     return max(2 * LEAST_TILE, (side - 2 * HALO) // SIZE_MULTIPLE * SIZE_MULTIPLE)
 
 
-def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Tensor:
+def blur_of_tiles(net: Any, light: Tensor, tile: int, mixing: Tensor) -> Tensor:
     """Find what `net.predict(light)` returns, (kernels, mixing), in the memory of a tile and of the result.
 
     The same to rounding, for a tile sees all around it that reaches it. With group normalisation it is the same up to
@@ -85,9 +87,10 @@ def blur_of_tiles(net: BasisKPN, light: Tensor, tile: int, mixing: Tensor) -> Te
 
         cores = [core for core, _ in tiles]
         size = photo.shape[-2:]
-        features, deep = _joined(features, cores, size, 2 ** (DEEP + 1)), _joined(deep, cores, size, 2**DEEP)
-        below = net.mixing_head.ups[0](features, deep)
+        whole = _joined(features, cores, size, 2 ** (DEEP + 1)), _joined(deep, cores, size, 2**DEEP)
         del features, deep
+        below = net.mixing_head.ups[0](*whole)
+        del whole
         for core, around in tiles:
             place = tuple(slice(part.start // 2**DEEP, part.stop // 2**DEEP) for part in around)
             logits = parts.mix(photo[(..., *around)], below[(..., *place)])
@@ -130,13 +133,15 @@ class _Parts:
         self.net.mixing_head(features, skips[::-1])
 
 
-def _joined(maps: list[Tensor], cores: list[Window], size: tuple[int, int], scale: int) -> Tensor:
+def _joined(maps: list[Tensor], cores: list[Window], size: Sequence[int], scale: int) -> Tensor:
     whole = maps[0].new_empty(*maps[0].shape[:2], *(side // scale for side in size))
     for each, core in zip(maps, cores, strict=True):
-        whole[(..., *(slice(part.start // scale, part.stop // scale) for part in core))] = each
+        rows, columns = (slice(part.start // scale, part.stop // scale) for part in core)
+        whole[..., rows, columns] = each
     return whole
 
 
 def _on_grid(window: Window) -> Window:
     shifts = [part.start % SIZE_MULTIPLE for part in window]
-    return tuple(slice(part.start - shift, part.stop - shift) for part, shift in zip(window, shifts, strict=True))
+    rows, columns = (slice(part.start - shift, part.stop - shift) for part, shift in zip(window, shifts, strict=True))
+    return rows, columns

@@ -194,12 +194,11 @@ class BlurField:
             OSError: the file cannot be written.
         """
         with atomic_path(path) as partial, open(partial, 'wb') as file:
-            np.savez_compressed(
-                file,
-                kernels=self.kernels.detach().cpu().numpy(),
-                mixing=self.mixing.detach().cpu().numpy(),
-                **({} if self.removal is None else {'removal': self.removal.to_json()}),
-            )
+            kernels, mixing = (each.detach().cpu().numpy() for each in (self.kernels, self.mixing))
+            if self.removal is None:
+                np.savez_compressed(file, kernels=kernels, mixing=mixing)
+            else:
+                np.savez_compressed(file, kernels=kernels, mixing=mixing, removal=np.array(self.removal.to_json()))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> BlurField:
@@ -273,7 +272,7 @@ class CompactField(BlurField):
         return cls(field.kernels, packed, removal=field.removal)
 
     @property
-    def mixing(self) -> Tensor:
+    def mixing(self) -> Tensor:  # type: ignore[override]
         """The mixing of the whole photo, (N, B, H, W), unpacked again each time."""
         return self._unpacked(self.packed)
 

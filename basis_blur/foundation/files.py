@@ -17,7 +17,7 @@ from basis_blur.foundation.errors import InputError
 try:
     import fcntl
 except ImportError:  # not on Windows, where two processes that use one folder go unnoticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LONGEST_NAME = 255  # bytes, of a file in its folder
 

@@ -9,6 +9,8 @@ and `dot_test` measures by how much it is missed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class LinearOperator:
         output_shape: (N, C, H, W) of what it returns.
     """
 
-    def __init__(self, input_shape: tuple[int, int, int, int], output_shape: tuple[int, int, int, int]):
+    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]):
         self.input_shape = tuple(input_shape)
         self.output_shape = tuple(output_shape)
 

@@ -57,8 +57,9 @@ class TiledBlur(LinearOperator):
             [slice(start, min(start + self.tile, side)) for start in range(0, side, self.tile)]
             for side in self.field.image_size
         ]
-        for window in product(*cuts):
-            yield window, tuple(slice(part.start, part.stop + border) for part in window)
+        for rows, columns in product(*cuts):
+            around = slice(rows.start, rows.stop + border), slice(columns.start, columns.stop + border)
+            yield (rows, columns), around
 
     def _part(self, window: tuple[slice, slice]) -> BasisBlur:
         rows, columns = window

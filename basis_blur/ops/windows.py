@@ -6,7 +6,7 @@ What lies around a tile is missing in it; so tiles overlap, and of the overlap t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import torch
@@ -25,13 +25,13 @@ def tile_starts(side: int, tile: int | None, overlap: int) -> list[tuple[int, in
     return [(start, start + tile) for start in torch.linspace(0, side - tile, number).round().long().tolist()]
 
 
-def tile_windows(size: tuple[int, int], tile: int | None, overlap: int) -> list[Window]:
+def tile_windows(size: Sequence[int], tile: int | None, overlap: int) -> list[Window]:
     """Cut a photo (H, W) into tiles as `tile_starts` cuts a side."""
     rows, columns = (tile_starts(side, tile, overlap) for side in size)
     return [(slice(*row), slice(*column)) for row, column in product(rows, columns)]
 
 
-def fade(window: Window, size: tuple[int, int], overlap: int) -> Tensor:
+def fade(window: Window, size: Sequence[int], overlap: int) -> Tensor:
     """Return the weights of a tile, (h, w): 1 inside, falling towards neighbours in the middle half of the overlap."""
     down, right = (_fade_side(part, side, overlap) for part, side in zip(window, size, strict=True))
     return down[:, None] * right
@@ -72,7 +72,7 @@ class Feathered:
         return self._total.div_(self._weights)
 
 
-def spread_windows(size: tuple[int, int], side: int, most: int) -> list[Window]:
+def spread_windows(size: Sequence[int], side: int, most: int) -> list[Window]:
     """Return at most `most` square windows, evenly spread over a photo (H, W); all of it if it is so small."""
     if size[0] * size[1] <= most * side**2:
         return [(slice(0, size[0]), slice(0, size[1]))]
@@ -86,19 +86,21 @@ def spread_windows(size: tuple[int, int], side: int, most: int) -> list[Window]:
     return [(slice(y, y + side), slice(x, x + side)) for y, x in product(*starts)]
 
 
-def tiles_with_halo(size: tuple[int, int], tile: int, halo: int) -> Iterator[tuple[Window, Window]]:
+def tiles_with_halo(size: Sequence[int], tile: int, halo: int) -> Iterator[tuple[Window, Window]]:
     """Cut a photo (H, W) into tiles side by side; each with the window that reaches `halo` pixels further."""
     cuts = [[(start, min(start + tile, side)) for start in range(0, side, tile)] for side in size]
-    for core in product(*cuts):
-        around = [
-            slice(max(0, start - halo), min(side, stop + halo)) for (start, stop), side in zip(core, size, strict=True)
-        ]
-        yield tuple(slice(*part) for part in core), tuple(around)
+    for row, column in product(*cuts):
+        rows, columns = (
+            slice(max(0, start - halo), min(side, stop + halo))
+            for (start, stop), side in zip((row, column), size, strict=True)
+        )
+        yield (slice(*row), slice(*column)), (rows, columns)
 
 
 def inside(core: Window, around: Window, scale: int = 1) -> Window:
     """Return where a tile lies in the window around it, in maps that are `scale` times smaller."""
-    return tuple(
+    rows, columns = (
         slice((part.start - outer.start) // scale, (part.stop - outer.start) // scale)
         for part, outer in zip(core, around, strict=True)
     )
+    return rows, columns

@@ -154,7 +154,8 @@ class _Solver:
         field = self.field
         blur = BasisBlur(field) if tile is None else TiledBlur(field, tile)
         iterates = Iterates(kept, self._photo_of)
-        tell = None if self.callback is None else lambda iteration, _: self.callback(iteration)
+        callback = self.callback
+        tell = None if callback is None else lambda iteration, _: callback(iteration)
         light = to_linear(self.photo, self.gamma)
         scene = richardson_lucy(light, blur, ReflectPad(field)(light), self.settings, tell, iterates.watch).scene
         del light

@@ -27,10 +27,10 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
         InputError: memory does not suffice for small tiles.
     """
 
-    def work(side: int) -> Tensor:
+    def work(side: int | None) -> Tensor:
         result = torch.empty_like(photo)
-        side = max(SIZE_MULTIPLE, side // SIZE_MULTIPLE * SIZE_MULTIPLE)
-        for core, around in tiles_with_halo(photo.shape[-2:], side, net.reach):
+        whole = max(SIZE_MULTIPLE, (side or tile) // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        for core, around in tiles_with_halo(photo.shape[-2:], whole, net.reach):
             found = net.fused(photo[(..., *around)], iterates[(..., *around)])
             result[(..., *core)] = found[(..., *inside(core, around))]
         return result

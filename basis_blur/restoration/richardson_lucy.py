@@ -171,7 +171,7 @@ def richardson_lucy_with_graph(
     busy = torch.ones_like(model.floor)
     for iteration in range(1, settings.iterations + 1):
         gradient = model.gradient(scene, slope, iteration)
-        slope = None  # memory for what follows
+        slope = None  # type: ignore[assignment]  # its memory is needed for what follows
         direction = steps.direction(scene, gradient)
         del gradient
         change = blur(direction)
@@ -299,24 +299,23 @@ class _Steps:
         It takes the memory of `scaled`.
         """
         energy = _inner(gradient, scaled)
-        share, last_direction = None, None
-        if self.before is not None:
-            last_gradient, last_direction, last_energy = self.before
+        before = self.before
+        if before is None:
+            direction = scaled.neg_()
+        else:
+            last_gradient, last_direction, last_energy = before
             share = ((energy - _inner(last_gradient, scaled)) / _positive(last_energy)).clamp_min_(0)
             uphill = share * _inner(last_direction, gradient) - energy
-            share = torch.where(uphill < 0, share, 0)
-        direction = scaled.neg_()
-        if share is not None:
-            direction.addcmul_(last_direction, share)
+            direction = scaled.neg_().addcmul_(last_direction, torch.where(uphill < 0, share, 0))
         self.before = gradient, direction, energy
         return direction
 
     def length(self, direction: Tensor, change: Tensor, blurred: Tensor) -> Tensor:
         """Return the length (N, 1, 1, 1) to the lowest point of a parabola; 1 where the formula says so."""
-        if not self.settings.accelerate:
+        if self.before is None:  # steps are not accelerated
             return torch.ones_like(self.longest)
         curvature = self.model.curvature(blurred, change)
-        if self.settings.tv_weight:
+        if self.weights is not None:
             curvature = curvature + tv_curvature(direction, self.weights).view_as(curvature)
         length = (-_inner(self.before[0], direction) / _positive(curvature)).clamp_min_(0)
         length = torch.minimum(length, self.longest)

@@ -187,7 +187,7 @@ class _Content:
     removal: Removal | None = None
 
 
-def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> nn.Module | None:
+def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> Any:
     """Return the IterateFusion of a file or name, None for None; errors as of `load_network`."""
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 

@@ -211,7 +211,7 @@ def test_a_ufpnet_that_sees_correlations_needs_a_size():
 
 
 def test_other_networks_are_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match='LatentKernelNet, expected .* exported: BasisKPN, CorrelationKPN, UFPNet'):
+    with pytest.raises(InputError, match='LatentKernelNet, expected .* exported: BasisKPN, .*, IterateFusion'):
         export_program(LatentKernelNet(width=2, kernel_size=3, flow_hidden=2))
     with pytest.raises(ValueError, match=r'torch.float64, expected torch.float32; call net.float\(\)'):
         export_program(basis_kpn().double())
