@@ -29,9 +29,8 @@ CELL = 4  # pixels a side that become channels
 SIZE_MULTIPLE = 2 * CELL
 SLOPE = 0.01
 FIRST_STEP = 0.6  # of a fresh network, from the photo to the mean of its iterates
-# Sizes at which the inputs and the residual image are about 1.
-DIFFERENCES = 4.0
-RESIDUAL = 0.1
+DIFFERENCES = 4.0  # factor by which the differences of the inputs are about 1
+IMAGE_SCALE = 0.1  # size of the image that the network adds where its own numbers are about 1
 
 
 class IterateFusion(nn.Module):
@@ -127,7 +126,7 @@ class IterateFusion(nn.Module):
         x = self.after(x + self.up(self.deep(self.down(x))))
         found = cropped(F.pixel_shuffle(self.tail(x).to(stack.dtype), CELL), height, width)
         weights = found[:, COLOURS:] + FIRST_STEP / len(self.iterations)
-        restored = photo + (weights[:, :, None] * changes).sum(1) + RESIDUAL * found[:, :COLOURS]
+        restored = photo + (weights[:, :, None] * changes).sum(1) + IMAGE_SCALE * found[:, :COLOURS]
         return restored if self.training else restored.clamp(0, 1)
 
     plain = forward  # what is exported

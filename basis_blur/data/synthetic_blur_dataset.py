@@ -35,6 +35,7 @@ from basis_blur.data.sample_stream import Draw
 from basis_blur.data.segmentation import FORMS, open_annotations
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.ops.camera_response import GAMMA
 from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
 from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots
@@ -86,7 +87,7 @@ class SyntheticBlurDataset(Dataset):
         'patch_size': Option((int,), 256),
         'max_objects': Option((int,), MAX_OBJECTS),
         'min_object_pixels': Option((int,), MIN_OBJECT_PIXELS),
-        'gamma': Option((float,), 2.2),
+        'gamma': Option((float,), GAMMA),
         'illumination': Option((list,), [0.5, 1.5]),
         'noise_std': Option((list,), [0.0, 0.0]),
         'resize': Option((list,), [1.0, 1.0]),

@@ -21,7 +21,7 @@ from basis_blur.field.blur_field import BlurField, CompactField, pack
 from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.ops.windows import WHOLE_PIXELS
@@ -30,7 +30,7 @@ EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("correlation
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
 
 
-def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = 2.2, tile: int | None = None) -> BlurField:
+def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int | None = None) -> BlurField:
     """Estimate the blur of every pixel of a photo.
 
     The network runs in evaluation mode and without gradients; afterwards it is in the mode it was in before.
@@ -87,7 +87,7 @@ def removal_of(net: nn.Module) -> Removal:
     return facts_of(net).removal or ESTIMATED_BLUR
 
 
-def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> BlurField:
+def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> BlurField:
     """Estimate a blur that is larger than the network's kernels, from the photo at half its size.
 
     Pixels of the small photo are means of 2 x 2, in linear light. Its kernels are enlarged linearly, middle on middle:

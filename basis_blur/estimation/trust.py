@@ -21,7 +21,7 @@ from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_hal
 from basis_blur.estimation.estimate import Doubt, Estimate
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
 from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of
@@ -99,7 +99,7 @@ def _share_outside(field: BlurField | PixelField, reach: float, light: float) ->
     return ((kernels * outside).sum((-2, -1)) > light).float().mean().item()
 
 
-def doubts_of_result(photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float = 2.2) -> list[Doubt]:
+def doubts_of_result(photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float = GAMMA) -> list[Doubt]:
     """Return why a restored photo may be wrong: the doubts of its estimate, and those that blurring it again raises.
 
     Args:
@@ -115,7 +115,7 @@ def doubts_of_result(photo: Tensor, restored: Tensor, estimate: Estimate, gamma:
 
 
 def doubts_of_restoration(
-    photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2, estimated: bool | None = None
+    photo: Tensor, restored: Tensor, field: BlurField, gamma: float = GAMMA, estimated: bool | None = None
 ) -> list[Doubt]:
     """Return why a restored photo may be wrong, as far as blurring it again tells.
 
@@ -145,7 +145,7 @@ def doubts_of_restoration(
 
 
 @torch.no_grad()
-def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = 2.2) -> float:
+def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = GAMMA) -> float:
     """Return the root mean square of  photo - H restored,  sRGB-like, in windows spread over the photo.
 
     Left out are pixels that may be clipped, and those near the border, whose blur comes from outside. Where more than
@@ -171,7 +171,7 @@ def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: fl
     return math.sqrt(squares / count) if count else 0.0
 
 
-def estimate_blur_at_best_size(net: nn.Module, photo: Tensor, gamma: float = 2.2) -> tuple[BlurField, bool]:
+def estimate_blur_at_best_size(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> tuple[BlurField, bool]:
     """Estimate the blur of a photo, at half its size where it is larger than the kernels.
 
     Args:

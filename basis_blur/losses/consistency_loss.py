@@ -8,16 +8,16 @@ the photo alone, whose blur the restored photo holds entirely: nothing is assume
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.numbers import check_number
+from basis_blur.losses.reblurred import Reblurred
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response, photo_of, to_linear
+from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.ops.pixel_blur import PixelBlur
 
 
-class ConsistencyLoss(nn.Module):
+class ConsistencyLoss(Reblurred):
     """The error L above, times `loss_weight`.
 
     Args:
@@ -29,13 +29,8 @@ class ConsistencyLoss(nn.Module):
         ValueError: `gamma` is smaller than 1.
     """
 
-    def __init__(self, loss_weight: float = 1.0, gamma: float = 2.2, saturation: bool = True):
-        super().__init__()
-        check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
-        check_number('loss_weight', loss_weight)
-        self.loss_weight = loss_weight
-        self.gamma = gamma
-        self.saturation = saturation
+    def __init__(self, loss_weight: float = 1.0, gamma: float = GAMMA, saturation: bool = True):
+        super().__init__(loss_weight, gamma, saturation)
 
     def forward(self, blur: BlurField | Tensor, restored: Tensor, blurred: Tensor) -> Tensor:
         """Return the loss, one number; its gradient flows to the restored photo and the blur.
@@ -53,13 +48,8 @@ class ConsistencyLoss(nn.Module):
                 f'restored has shape {tuple(restored.shape)}, blurred {tuple(blurred.shape)}; give equal ones.'
             )
         inner, operator = inner_blur(blur)
-        light = operator(to_linear(restored.float(), self.gamma))
-        if self.saturation:
-            light = camera_response(light)
-        return self.loss_weight * (photo_of(light, self.gamma) - blurred[(..., *inner)]).abs().mean()
-
-    def extra_repr(self) -> str:
-        return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'
+        again = self.again(operator, to_linear(restored.float(), self.gamma))
+        return self.loss_weight * (again - blurred[(..., *inner)]).abs().mean()
 
 
 def inner_blur(blur: BlurField | Tensor) -> tuple[tuple[slice, slice], BasisBlur | PixelBlur]:

@@ -9,16 +9,16 @@ are. With another, g is a straight line below the light of one 8-bit step, as in
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from basis_blur.field.blur_field import PixelField
-from basis_blur.foundation.numbers import check_number
+from basis_blur.losses.reblurred import Reblurred, photo_through
 from basis_blur.ops.boundary import ReplicatePad
-from basis_blur.ops.camera_response import photo_of, to_linear
+from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.pixel_blur import PixelBlur
 
 
-class PixelReblurLoss(nn.Module):
+class PixelReblurLoss(Reblurred):
     """The error L above, times `loss_weight`.
 
     Args:
@@ -30,11 +30,7 @@ class PixelReblurLoss(nn.Module):
     """
 
     def __init__(self, loss_weight: float = 1.0, gamma: float = 1.0):
-        super().__init__()
-        check_number('gamma', gamma, least=1, remedy='[F23] has 1, light 2.2.')
-        check_number('loss_weight', loss_weight)
-        self.loss_weight = loss_weight
-        self.gamma = gamma
+        super().__init__(loss_weight, gamma, saturation=False)
 
     def forward(self, pixel_kernels: Tensor, sharp: Tensor, blurred: Tensor) -> Tensor:
         """Return the loss, one number; its gradient flows to the kernels and the sharp photo.
@@ -74,7 +70,7 @@ def pixel_reblur(pixel_kernels: Tensor, sharp: Tensor, gamma: float = 1.0) -> Te
     blur, pad = PixelBlur(field), ReplicatePad(field)
     scene = with_border(sharp, field.image_size, field.kernel_size // 2)
     operator = blur if tuple(scene.shape[-2:]) == field.scene_size else blur @ pad
-    return photo_of(operator(to_linear(scene, gamma)), gamma)
+    return photo_through(operator, to_linear(scene, gamma), gamma, saturation=False)
 
 
 def with_border(sharp: Tensor, image_size: tuple[int, int], radius: int) -> Tensor:

@@ -12,16 +12,16 @@ The line starts at g(0) = 0 and meets the power at `DARKEST`; in between it is l
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.pixel_weight import check_pixel_weight
+from basis_blur.losses.reblurred import Reblurred
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response, photo_of
+from basis_blur.ops.camera_response import GAMMA
 
 
-class ReblurLoss(nn.Module):
+class ReblurLoss(Reblurred):
     """The error L above, averaged over the batch, times `loss_weight`.
 
     Args:
@@ -33,13 +33,8 @@ class ReblurLoss(nn.Module):
         ValueError: `gamma` is smaller than 1.
     """
 
-    def __init__(self, loss_weight: float = 1.0, gamma: float = 2.2, saturation: bool = True):
-        super().__init__()
-        check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
-        check_number('loss_weight', loss_weight)
-        self.loss_weight = loss_weight
-        self.gamma = gamma
-        self.saturation = saturation
+    def __init__(self, loss_weight: float = 1.0, gamma: float = GAMMA, saturation: bool = True):
+        super().__init__(loss_weight, gamma, saturation)
 
     def forward(self, field: BlurField, scene_light: Tensor, blurred_srgb: Tensor, weight: Tensor) -> Tensor:
         """Return the loss, one number; its gradient flows to the field and the scene.
@@ -60,11 +55,5 @@ class ReblurLoss(nn.Module):
                 f'blurred_srgb has shape {tuple(blurred_srgb.shape)}, expected {expected}: the photo of '
                 f'scene_light {tuple(scene_light.shape)} without the border.'
             )
-        light = BasisBlur(field)(scene_light)
-        if self.saturation:
-            light = camera_response(light)
-        error = (photo_of(light, self.gamma) - blurred_srgb) ** 2
+        error = (self.again(BasisBlur(field), scene_light) - blurred_srgb) ** 2
         return self.loss_weight / len(field) * (weight * error).sum()
-
-    def extra_repr(self) -> str:
-        return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'

@@ -19,9 +19,10 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.losses.reblurred import photo_through
 from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import camera_response, photo_of, to_linear
+from basis_blur.ops.camera_response import GAMMA, to_linear
 
 
 class BasisObjective(nn.Module):
@@ -45,7 +46,7 @@ class BasisObjective(nn.Module):
         reblur: ReblurLoss | None = None,
         kernel: KernelLoss | None = None,
         kernel_p1_iter: int | None = None,
-        gamma: float = 2.2,
+        gamma: float = GAMMA,
         divergence: KernelDivergenceLoss | None = None,
         restoration: RestorationLoss | None = None,
     ):
@@ -103,7 +104,7 @@ class BasisObjective(nn.Module):
 
 
 @torch.no_grad()
-def reblur(field: BlurField, scene: Tensor, gamma: float = 2.2) -> Tensor:
+def reblur(field: BlurField, scene: Tensor, gamma: float = GAMMA) -> Tensor:
     """Return the photo that a camera would take of a scene under this blur [C21, Eq. 3], without noise.
 
     Args:
@@ -114,5 +115,4 @@ def reblur(field: BlurField, scene: Tensor, gamma: float = 2.2) -> Tensor:
     Returns:
         (N, C, H, W); sRGB-like in [0, 1].
     """
-    light = camera_response(BasisBlur(field)(to_linear(scene, gamma)))
-    return photo_of(light, gamma).clamp(0, 1)
+    return photo_through(BasisBlur(field), to_linear(scene, gamma), gamma).clamp(0, 1)

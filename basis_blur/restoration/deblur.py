@@ -19,7 +19,7 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import kind_of
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
-from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo, in_full_precision
 from basis_blur.ops.tiled_blur import TiledBlur
@@ -36,7 +36,7 @@ TILE = 1024  # pixels; of the windows in which it then blurs
 def deblur(
     photo: Tensor,
     field: BlurField,
-    gamma: float = 2.2,
+    gamma: float = GAMMA,
     iterations: int | None = None,
     tv_weight: float | None = None,
     callback: Callable[[int], None] | None = None,
@@ -96,7 +96,7 @@ def deblur_iterates(
     photo: Tensor,
     field: BlurField,
     iterations: Sequence[int],
-    gamma: float = 2.2,
+    gamma: float = GAMMA,
     tv_weight: float | None = None,
     callback: Callable[[int], None] | None = None,
     tile: int | None = None,

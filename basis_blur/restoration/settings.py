@@ -21,7 +21,7 @@ from basis_blur.field.removal import (
 )
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.camera_response import to_linear
+from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.ops.gradient import forward_difference
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy
@@ -39,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def tv_weight_for(noise: float, gamma: float = 2.2, contrast: float = 0.05) -> float:
+def tv_weight_for(noise: float, gamma: float = GAMMA, contrast: float = 0.05) -> float:
     """Return the weight of total variation that suits a noise level and a scene.
 
     Noise s of the photo is  s gamma v^(1 - 1/gamma)  in light v. With gradients of a mean size b, the most probable

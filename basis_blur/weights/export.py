@@ -44,12 +44,12 @@ from basis_blur.archs.modes import evaluation_mode
 from basis_blur.archs.network_facts import CODE, LIGHT, NetworkFacts, facts_of
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
+from basis_blur.ops.camera_response import GAMMA
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 OPSET = 18  # of ONNX; every operation is in it, and runtimes since 2023 read it
-GAMMA = 2.2
 LINEAR = 'linear light'
 EXAMPLE = (2, 50, 70)  # N, H, W that are traced where the size is left open
 

@@ -76,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', type=Path, help='also write the figures here')
     args = parser.parse_args()
-    net = bb.load_network('basis_kpn')
+    net = bb.load_network('correlation_kpn')
     with torch.no_grad():
         rows = [scores_of(number, net) for number in range(len(CASES))]
     rows.append({key: mean(row[key] for row in rows) for key in COLUMNS})

@@ -1,0 +1,57 @@
+"""What the losses that blur a sharp photo again have in common: how light becomes a photo through a blur.
+
+v' = g(R(H u)),     g(x) = x ** (1 / gamma)        [C21, Eq. 3, 4]
+
+ReblurLoss          H of a field, u a scene in linear light; squares, weighted pixel by pixel     [C21, Eq. 5]
+PixelReblurLoss     H of a kernel for every pixel, without R; absolute values                     [F23]
+ConsistencyLoss     either, u a restored photo, where its blur lies within it; absolute values    [C21, Sec. 7.3]
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from basis_blur.foundation.numbers import check_number
+from basis_blur.ops.camera_response import camera_response, photo_of
+from basis_blur.ops.linear_operator import LinearOperator
+
+
+class Reblurred(nn.Module):
+    """A loss that compares a photo with one that is blurred again.
+
+    Args:
+        loss_weight: factor of the result.
+        gamma: exponent of the photos, light = photo ** gamma, >= 1.
+        saturation: whether R is applied, a knee at white.
+
+    Raises:
+        ValueError: `gamma` is smaller than 1, or `loss_weight` is no number.
+    """
+
+    def __init__(self, loss_weight: float, gamma: float, saturation: bool):
+        super().__init__()
+        check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
+        check_number('loss_weight', loss_weight)
+        self.loss_weight = loss_weight
+        self.gamma = gamma
+        self.saturation = saturation
+
+    def again(self, operator: LinearOperator, light: Tensor) -> Tensor:
+        """Return v', the photo of a scene (N, C, h, w) in linear light."""
+        return photo_through(operator, light, self.gamma, self.saturation)
+
+    def extra_repr(self) -> str:
+        return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'
+
+
+def photo_through(operator: LinearOperator, light: Tensor, gamma: float, saturation: bool = True) -> Tensor:
+    """Return g(R(H u)), the photo of a scene through a blur; g is a straight line below one step of 8 bits.
+
+    Args:
+        operator: H, from scene to photo.
+        light: u, (N, C, h, w); linear light.
+        gamma: exponent of the photo, >= 1.
+        saturation: whether R is applied.
+    """
+    blurred = operator(light)
+    return photo_of(camera_response(blurred) if saturation else blurred, gamma)
