@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # isort: off
     from basis_blur.field.blur_field import BlurField as BlurField, PixelField as PixelField
     from basis_blur.weights.checkpoints import load_network as load_network, save_network as save_network
     from basis_blur.estimation.by_network import estimate_blur as estimate_blur
+    from basis_blur.estimation.shake.search import estimate_shake as estimate_shake
     from basis_blur.restoration.deblur import deblur as deblur
     from basis_blur.deblurring.restoring import restore as restore
     from basis_blur.estimation.refinement import refine_field as refine_field
