@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from basis_blur.photos.image_io import read_photo, write_photo
 from torch import Tensor, nn
 
 import basis_blur as bb
@@ -15,6 +14,8 @@ from basis_blur.archs.network_facts import FIELD_TENSORS, NetworkFacts, facts_of
 from basis_blur.cli.main import main
 from basis_blur.field.removal import ESTIMATED_BLUR, TRUE_BLUR, Removal
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.reading import read_photo
+from basis_blur.photos.writing import write_photo
 from basis_blur.weights.checkpoints import load_network, save_network
 from basis_blur.weights.export import export_program
 
