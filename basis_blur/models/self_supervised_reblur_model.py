@@ -33,6 +33,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import Option, OptionError, component_name
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
+from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, tensors_of
@@ -58,9 +59,9 @@ class SelfSupervisedReblurModel(NetworkModel):
     "correlation_kpn", with whose decoder a CorrelationEstimator begins; neither is read where the network itself has
     weights to begin with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
 
-    Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the sharp one blurred with
-    the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`, where the
-    data set tells the true blur.
+    Scores of a validation, means over the photos: reblur_psnr in dB and reblur_ssim, between the photo and the sharp
+    one blurred with the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of
+    `metrics.kernel`, where the data set tells the true blur.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -205,13 +206,16 @@ class SelfSupervisedReblurModel(NetworkModel):
         field = _field_of(estimate)
         if self.of_pixels:
             again = pixel_reblur(estimate.pixel_kernels, sample['gt'], self.pixel_gamma).clamp(0, 1)
-            scores = {'reblur_psnr': psnr(again, sample['lq']), 'sigma': estimate.sigma.mean()}
         else:
-            scores = {'reblur_psnr': psnr(reblur(field, scene_of(sample['gt'], field), gamma), sample['lq'])}
+            again = reblur(field, scene_of(sample['gt'], field), gamma)
+        scores = {'reblur_psnr': psnr(again, sample['lq'])}
+        if self.of_pixels:
+            scores['sigma'] = estimate.sigma.mean()
         true_field = _true_field(sample)
         if true_field is not None:
             scores.update(field_errors(field, true_field))
-        return {key: value.item() for key, value in scores.items()}
+        numbers = {key: value.item() for key, value in scores.items()}
+        return {**numbers, 'reblur_ssim': plain_score(again.float(), sample['lq'].float()).ssim}
 
 
 def _field_of(estimate: Estimate) -> PixelField | BlurField:

@@ -178,10 +178,11 @@ def test_a_validation_scores_and_draws(stage, pairs, synthetic, tmp_path, networ
     model = stage(network)
     sigma = {'sigma'} if network is NETWORK else set()
     model.validation(DataLoader(pairs('val')), 7, None, save_img=True)
-    assert model.metric_results.keys() == {'reblur_psnr'} | sigma
+    assert model.metric_results.keys() == {'reblur_psnr', 'reblur_ssim'} | sigma
+    assert 0 < model.metric_results['reblur_ssim'] < 1
     model.validation(DataLoader(synthetic('val')), 7, None, save_img=True)
     truth = {'kernel_l1', 'kernel_l2', 'kernel_correlation'}
-    assert model.metric_results.keys() == {'reblur_psnr'} | sigma | truth
+    assert model.metric_results.keys() == {'reblur_psnr', 'reblur_ssim'} | sigma | truth
     assert len(list(tmp_path.glob('visualization/*/*/*_7.png'))) == 4
     before = model.metric_results
     model.validation(DataLoader(synthetic('val')), 8, None)
