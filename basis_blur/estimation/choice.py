@@ -10,6 +10,7 @@ objects, of which none is in an evaluation by which the numbers were chosen but 
 
     excess      residual of the restored photo, blurred again, over the noise; 1 for the right kernel, 2 to 9 where
                 other places have other blurs, unless noise hides it
+    likeness    how alike the kernels are that the network sees at places of the photo
     mismatch    1 - `consistency`, over the extent of the kernel: parts of the photo ask for other kernels
 """
 
@@ -46,9 +47,10 @@ CHOICES = ('auto', 'network', 'shake', 'none')
 # Standard deviation of the light of a kernel, pixels. In 28 of 30 nearly sharp photos (33 to 46 dB) the search finds
 # less, and removing so small a blur makes 26 of the 30 worse.
 LEAST_EXTENT = 1.4
-LOW_EXCESS, HIGH_EXCESS = 2.2, 6.0
-LEAST_MISMATCH = 0.005  # a pixel of extent
-LEAST_LIKENESS = 0.93  # of the kernels that the network sees at places of the photo, a fifth are less like the mean
+# Above the first, one kernel has to be what the network sees everywhere; above the second, parts must ask for it, too.
+LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
+MOST_MISMATCH = 0.005  # a pixel of extent
+LEAST_LIKENESS, HIGH_LIKENESS = 0.93, 0.965
 PROBE_SIDE, PROBES = 448, 4  # windows in which the excess is measured, pixels
 
 
@@ -117,12 +119,8 @@ class BestEstimator:
             return _noted(by_network, 'the search for one camera shake failed; the blur is that of the network.')
         if extent < LEAST_EXTENT:
             return left_alone(photo, extent)
-        excess = excess_of(photo, found, gamma)
-        if excess >= LOW_EXCESS:
-            mismatch = (1 - consistency(gray_light(photo, gamma), found.kernel)) / extent
-            whole = excess < HIGH_EXCESS and mismatch < LEAST_MISMATCH and likeness(by_network.field) >= LEAST_LIKENESS
-            if not whole:
-                return _noted(by_network, 'places of the photo have different blurs; they are those of the network.')
+        if not explains_all(photo, gamma, found, by_network.field):
+            return _noted(by_network, 'places of the photo have different blurs; they are those of the network.')
         return found
 
 
@@ -167,6 +165,23 @@ def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:
 
 def _noted(estimate: Estimate, note: str) -> Estimate:
     return dataclasses.replace(estimate, notes=(*estimate.notes, note))
+
+
+def explains_all(photo: Tensor, gamma: float, found: ShakeEstimate, seen: BlurField) -> bool:
+    """Tell whether one kernel explains all places of a photo.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        gamma: exponent of the photo.
+        found: the kernel.
+        seen: field that a network estimated, with basis kernels of places of the photo.
+    """
+    excess, like = excess_of(photo, found, gamma), likeness(seen)
+    if excess < LOW_EXCESS or (excess < MIDDLE_EXCESS and like >= HIGH_LIKENESS):
+        return True
+    if excess >= HIGH_EXCESS or like < LEAST_LIKENESS:
+        return False
+    return (1 - consistency(gray_light(photo, gamma), found.kernel)) / spread(found.kernel) < MOST_MISMATCH
 
 
 @torch.no_grad()

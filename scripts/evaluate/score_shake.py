@@ -1,0 +1,297 @@
+"""Score the default of `basis-blur deblur` on photos of a camera that shook, beside the network and the true blur.
+
+    python scripts/evaluate/score_shake.py uniform PHOTOS --json OUT.json
+    python scripts/evaluate/score_shake.py levin DIR --json OUT.json
+
+Sets; photos are sharp ones of at least 420 pixels a side, of which windows of up to 800 pixels are taken:
+
+    uniform   one simulated shake for a whole photo: kernels of 25 to 65 pixels, noise 0.003 to 0.01, gamma 2.2, 8 bits
+    roll2     the same with 512 pixels and noise 0.003, and a roll with a standard deviation of 2 pixels at the corners
+    roll5     of 5 pixels
+    near      nearly sharp: blurred photos of 33 to 46 dB
+    levin     DIR/{blurred,sharp,kernels} of Levin et al. 2009, "Understanding and evaluating blind deconvolution
+              algorithms", gamma 1
+
+Each blurred photo is restored by `Deblurrer.pretrained`, with the estimator `auto` and others that are asked for, and
+by `deblur` with the true blur. Scores are gains in PSNR over the blurred photo, dB: plain, and aligned, at the best
+shift of at most 6 pixels in steps of a quarter, since a photo does not tell where its scene lies; 20 pixels at the
+sides are left out of both. `alike` is the largest normalised correlation of the estimated and the true kernel in the
+middle of the photo. Everything is drawn from the seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from records import check_output, finite, run_script, table, write_record
+from torch import Tensor
+from tqdm import tqdm
+
+import basis_blur as bb
+from basis_blur.estimation.shake.kernels import best_shift, on_canvas
+from basis_blur.foundation.errors import InputError
+from basis_blur.metrics.psnr import psnr
+from basis_blur.photos.formats import SUFFIXES
+from basis_blur.photos.reading import read_photo
+from basis_blur.simulation.camera_shake import shake_kernels
+
+SETS = ('uniform', 'roll2', 'roll5', 'near', 'levin')
+ESTIMATORS = ('auto', 'network', 'shake')
+CROP, REACH = 20, 6  # pixels that are not scored at the sides; largest shift
+TRUE_NOISE = 0.002  # least noise of which the true blur is removed
+PLACES = 9  # a side, at which a rolling camera has a kernel of its own
+LEAST_PHOTO = 420  # pixels a side
+
+
+class Scene(NamedTuple):
+    """A blurred photo, its sharp one, and its blur."""
+
+    name: str
+    blurred: Tensor
+    sharp: Tensor
+    field: bb.BlurField
+    gamma: float
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options of the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('set', choices=SETS, help='which photos')
+    parser.add_argument('photos', type=Path, nargs='+', metavar='PHOTOS', help='sharp photos or folders; DIR of levin')
+    parser.add_argument('--number', type=int, metavar='N', help='scenes (default: 60 uniform, 8 rolling, 30 near)')
+    parser.add_argument('--estimators', nargs='+', choices=ESTIMATORS, default=['auto'], help='(default: auto)')
+    parser.add_argument('--seed', type=int, default=0, help='of the scenes (default: 0)')
+    parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Restore and score all scenes, print the table and write the record."""
+    args = build_parser().parse_args(arguments)
+    check_output(args.json, ['.json'], args.overwrite)
+    number = args.number or {'uniform': 60, 'near': 30, 'levin': 32}.get(args.set, 8)
+    scenes = levin(args.photos[0]) if args.set == 'levin' else synthetic(args.set, args.photos, args.seed)
+    deblurrers: dict[tuple[str, float], bb.Deblurrer] = {}
+    rows = []
+    for _, scene in zip(tqdm(range(number), unit='scene', disable=None), scenes, strict=False):
+        methods = {}
+        for name in args.estimators:
+            key = (name, scene.gamma)
+            if key not in deblurrers:
+                deblurrers[key] = bb.Deblurrer.pretrained(estimator=name, gamma=scene.gamma)
+            methods[name] = deblurrers[key](scene.blurred)
+        rows.append(scored(scene, methods))
+    summary = summary_of(rows, args.estimators)
+    print(table(('method', 'gain', 'aligned', 'worst', 'lose', 'alike'), [list(map(str, row)) for row in summary]))
+    if args.json is not None:
+        means = {
+            str(row[0]): dict(zip(('gain', 'aligned', 'worst', 'lose', 'alike'), row[1:], strict=True))
+            for row in summary
+        }
+        config = {'set': args.set, 'number': len(rows), 'seed': args.seed}
+        write_record(args.json, {'kind': 'score_shake', 'config': config, 'means': means, 'scenes': rows}, 'scenes')
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------- scores
+
+
+def scored(scene: Scene, methods: dict) -> dict:
+    """Return the scores of one scene: those of each method, and of the true blur."""
+    before = inner(scene.blurred), aligned_psnr(scene.blurred, scene.sharp)
+    plain = psnr(before[0], inner(scene.sharp)).item()
+    truth = bb.deblur(scene.blurred, scene.field, scene.gamma)
+    row = {'scene': scene.name, 'blurred': finite(plain)}
+    middle = torch.tensor([[side // 2 for side in scene.blurred.shape[-2:]]])
+    true_kernel = scene.field.kernels_at(middle)[0, 0]
+    for name, restored in {**{n: r.pixels for n, r in methods.items()}, 'true blur': truth}.items():
+        gain = psnr(inner(restored), inner(scene.sharp)).item() - plain
+        row[name] = {'gain': finite(gain), 'aligned': finite(aligned_psnr(restored, scene.sharp) - before[1])}
+        if name in methods:
+            estimate = methods[name].estimates[0]
+            kernel = estimate.field.kernels_at(middle)[0, 0]
+            size = max(kernel.shape[-1], true_kernel.shape[-1])
+            pair = (on_canvas(each[None], size)[0] for each in (kernel, true_kernel))
+            row[name] |= {'alike': finite(best_shift(*pair)[2]), 'source': estimate.source}
+            if hasattr(estimate, 'agreement'):
+                row[name]['agreement'] = finite(estimate.agreement)
+    return row
+
+
+def summary_of(rows: list[dict], estimators: Sequence[str]) -> list[tuple]:
+    """Return the means of each method, its worst aligned gain, and how many scenes lose more than 0.05 dB."""
+    found = []
+    for name in (*estimators, 'true blur'):
+        gains = [row[name]['aligned'] for row in rows]
+        alike = [row[name].get('alike', 1.0) for row in rows]
+        mean_gain = sum(row[name]['gain'] for row in rows) / len(rows)
+        lose = sum(gain < -0.05 for gain in gains)
+        means = (mean_gain, sum(gains) / len(gains), min(gains), lose, sum(alike) / len(alike))
+        found.append((name, *(round(value, 3) for value in means)))
+    return found
+
+
+def inner(photo: Tensor) -> Tensor:
+    """Return a photo without the pixels at its sides that are not scored."""
+    return photo[..., CROP:-CROP, CROP:-CROP]
+
+
+def aligned_psnr(photo: Tensor, sharp: Tensor) -> float:
+    """Return the PSNR at the best shift, which is found in whole pixels, and then in halves and quarters."""
+    reference = inner(sharp)
+    height, width = photo.shape[-2:]
+
+    def at(down: float, right: float) -> float:
+        top, left = int(np.floor(down)), int(np.floor(right))
+        y, x = down - top, right - left
+        moved = 0
+        for extra_y, extra_x, weight in (
+            (0, 0, (1 - y) * (1 - x)),
+            (0, 1, (1 - y) * x),
+            (1, 0, y * (1 - x)),
+            (1, 1, y * x),
+        ):
+            if weight > 0:
+                rows = slice(CROP + top + extra_y, height - CROP + top + extra_y)
+                columns = slice(CROP + left + extra_x, width - CROP + left + extra_x)
+                moved = moved + weight * photo[..., rows, columns]
+        return psnr(moved, reference).item()
+
+    steps = range(-REACH, REACH + 1)
+    best = max((at(y, x), y, x) for y in steps for x in steps)
+    for step in (0.5, 0.25):
+        near = [(best[1] + i * step, best[2] + j * step) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        best = max((at(y, x), y, x) for y, x in near)
+    return best[0]
+
+
+# --------------------------------------------------------------------------------------------------------------- sets
+
+
+def levin(folder: Path) -> Iterator[Scene]:
+    """Yield the scenes of Levin et al.; a kernel is taken the way round in which it reblurs better."""
+    for blurred_file in sorted((folder / 'blurred').glob('im*_kernel*_img.png')):
+        image, kernel_name = blurred_file.stem.split('_')[:2]
+        blurred = read_photo(blurred_file).pixels
+        sharp = read_photo(folder / 'sharp' / f'{image}.png').pixels
+        kernel = read_photo(folder / 'kernels' / f'{kernel_name}.png').pixels[0, 0]
+        kernel = kernel / kernel.sum()
+        fields = [uniform(each, blurred.shape[-2:]) for each in (kernel, kernel.flip(0, 1))]
+        errors = [-aligned_psnr(bb.BasisBlur(field)(bb.ReflectPad(field)(sharp)), blurred) for field in fields]
+        yield Scene(blurred_file.stem, blurred, sharp, fields[errors.index(min(errors))], 1.0)
+
+
+def synthetic(kind: str, places: Sequence[Path], seed: int) -> Iterator[Scene]:
+    """Yield simulated scenes without end, photo by photo."""
+    files = sorted(file for place in places for file in ([place] if place.is_file() else place.rglob('*')))
+    files = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise InputError(f'{places[0]} holds no photos, expected sharp photos of at least {LEAST_PHOTO} pixels a side.')
+    index, misses = 0, 0
+    while misses <= 4 * len(files):
+        generator = np.random.default_rng((seed, index))
+        photo = read_photo(files[index % len(files)]).pixels
+        index += 1
+        if min(photo.shape[-2:]) >= 2 * LEAST_PHOTO and generator.random() < 0.7:
+            photo = F.avg_pool2d(photo, 2)
+        found = None
+        if photo.shape[1] == 3 and min(photo.shape[-2:]) >= LEAST_PHOTO:
+            found = make(kind, photo, generator, seed, index)
+        misses = misses + 1 if found is None else 0
+        if found is not None:
+            yield found
+    raise InputError(f'no photo of {places[0]} suits; give sharp photos of at least {LEAST_PHOTO} pixels a side.')
+
+
+def make(kind: str, photo: Tensor, generator: np.random.Generator, seed: int, index: int) -> Scene | None:
+    """Return a scene of a photo, or None where the photo does not suit."""
+    size = int(generator.choice([25, 33, 33, 33, 49, 65])) if kind == 'uniform' else 33
+    border = size - 1
+    wanted = generator.integers(512, 801, 2) if kind == 'uniform' else np.array([512, 512])
+    high, wide = (int(min(side, have - border)) for side, have in zip(wanted, photo.shape[-2:], strict=True))
+    top, left = (
+        int(generator.integers(0, have - border - side + 1))
+        for have, side in zip(photo.shape[-2:], (high, wide), strict=True)
+    )
+    sharp = photo[..., top : top + high + border, left : left + wide + border]
+    noise = float(np.exp(generator.uniform(np.log(0.003), np.log(0.01)))) if kind == 'uniform' else 0.003
+    kernel = torch.from_numpy(shake_kernels(1, size, 7 + seed, index)[0])
+    if kind == 'near':
+        scale, noise = generator.uniform(0.25, 1.5), float(generator.choice([0.0005, 0.001, 0.002, 0.004]))
+        small = F.interpolate(kernel[None, None], scale_factor=scale / 5, mode='area')[0]
+        small = F.pad(small, (0, 1 - small.shape[-1] % 2) * 2)
+        kernel = on_canvas(small, 33)[0]
+    if kind.startswith('roll'):
+        field = rolling(seed + 7, index, float(kind[4:]), (high, wide), size)
+    else:
+        field = uniform(kernel, (high, wide))
+    light = bb.BasisBlur(field)(bb.to_linear(sharp)).clamp(0, 1)
+    noise_map = torch.from_numpy(generator.standard_normal(light.shape, np.float32))
+    blurred = ((bb.to_srgb(light) + noise * noise_map).clamp(0, 1) * 255).round() / 255
+    sharp = field.inside(sharp)
+    if kind == 'near' and not 33 <= psnr(blurred, sharp).item() <= 46:
+        return None
+    return Scene(f'{kind}_{index}', blurred, sharp.contiguous(), field, 2.2)
+
+
+def uniform(kernel: Tensor, size: tuple[int, int]) -> bb.BlurField:
+    """Return the field that has one kernel everywhere."""
+    return bb.BlurField(kernel[None, None], torch.ones(1, 1, *size))
+
+
+def rolling(seed: int, index: int, deviation: float, size: tuple[int, int], kernel_size: int) -> bb.BlurField:
+    """Return the field of a shake with a roll whose standard deviation at the corners is given, pixels.
+
+    Light at (y, x) from the middle moves along the path of the shake, plus the roll times (x, -y).
+    """
+    generator = np.random.default_rng((seed, index, 3))
+    steps = 800
+    smooth = np.fft.rfftfreq(steps, 1 / steps)
+    spectrum = (generator.standard_normal((3, len(smooth))) + 1j * generator.standard_normal((3, len(smooth)))) / (
+        1 + smooth**2
+    )
+    paths = np.fft.irfft(spectrum, steps)[:, : steps // 2]
+    paths -= paths.mean(1, keepdims=True)
+    reach = np.abs(paths[:2]).max()
+    shift = paths[:2] / reach * (kernel_size / 2 - 2 - 2.5 * deviation) * generator.uniform(0.5, 1)
+    half_diagonal = np.hypot(*size) / 2
+    roll = paths[2] / paths[2].std() * deviation / half_diagonal
+    rows, columns = (np.linspace(0, side - 1, PLACES) for side in size)
+    kernels = []
+    for y in rows:
+        for x in columns:
+            moved = shift + roll * np.array([[x - (size[1] - 1) / 2], [-(y - (size[0] - 1) / 2)]])
+            kernels.append(drawn(moved, kernel_size))
+    weights = [tent(side, places) for side, places in zip(size, (rows, columns), strict=True)]
+    mixing = torch.einsum('ah,bw->abhw', *weights).flatten(0, 1)[None]
+    return bb.BlurField(torch.stack(kernels)[None], mixing / mixing.sum(1, keepdim=True))
+
+
+def tent(side: int, places: np.ndarray) -> Tensor:
+    """Return the weights (places, side) by which pixels take the values of places, linearly."""
+    distance = np.abs(np.arange(side) - places[:, None]) / (places[1] - places[0])
+    return torch.from_numpy(np.clip(1 - distance, 0, 1)).float()
+
+
+def drawn(path: np.ndarray, size: int) -> Tensor:
+    """Spread the light of the points of a path (2, n), in pixels from the middle, over their four nearest pixels."""
+    place = np.clip(path + size // 2, 0, size - 1.001)
+    corner = place.astype(int)
+    part = place - corner
+    kernel = np.zeros((size, size))
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        weight = np.abs(1 - y - part[0]) * np.abs(1 - x - part[1])
+        np.add.at(kernel, (corner[0] + y, corner[1] + x), weight)
+    return torch.from_numpy(kernel / kernel.sum()).float()
+
+
+if __name__ == '__main__':
+    sys.exit(run_script(main))
