@@ -6,9 +6,9 @@
 2. trains options/train_basis_quick.yml through BasicSR, which validates with Richardson-Lucy at its end;
 3. estimates and removes the blur of two photos that were not trained on: a real one, scikit-image's blurred clock,
    and a sharp one that is blurred here by simulated camera shake, so that there is a truth to score against. It does so
-   with the networks in the box, which were trained for longer, and with the one trained here, in trained_here/.
+   with the shipped networks, which were trained for longer, and with the one trained here, in trained_here/.
 
-A second call reuses the data sets and trains anew.
+A second call reuses the data sets and trains again.
 """
 
 from __future__ import annotations

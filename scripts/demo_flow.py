@@ -8,7 +8,7 @@
    train_ufpnet_quick.yml);
 3. restores a photo that was not trained on, blurred here by simulated camera shake, so that there is a truth.
 
-A second call reuses the data sets and trains anew.
+A second call reuses the data sets and trains again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measure how far exported networks are from the networks, for docs/export.md.
 
-Untrained networks of light sizes and the one in the box, random input; prints a table in Markdown: the largest absolute
+Untrained networks of light sizes and the shipped ones, random input; prints a table in Markdown: the largest absolute
 difference over all outputs and sizes, for torch.export's own module and for onnxruntime.
 """
 
@@ -44,10 +44,10 @@ def networks() -> list[tuple[str, nn.Module, tuple[tuple[int, int] | None, ...]]
     any_size = (FIXED, None)
     return [
         ('num_feat 8', BasisKPN(num_feat=8), any_size),
-        ('in the box, 320x240', load_network('correlation_kpn'), (WINDOWS,)),
+        ('shipped, 320x240', load_network('correlation_kpn'), (WINDOWS,)),
         ('width 8, estimator_width 8, enc_blocks 1, 1, 1, 2, kernel_size 19', ufpnet, any_size),
-        ('in the box, 320x240', load_network('ufpnet'), (WINDOWS,)),
-        ('in the box', load_network('iterate_fusion'), any_size),
+        ('shipped, 320x240', load_network('ufpnet'), (WINDOWS,)),
+        ('shipped', load_network('iterate_fusion'), any_size),
         ('kernel_size 19', KernelFlow(), any_size),
     ]
 

@@ -181,7 +181,7 @@ def check_decoder(kernel_size: int, name: str, width: int) -> None:
     if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
         raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65.')
     if width < 2 or width % 2:
-        raise ValueError(f'{name} is {width}, expected an even number >= 2; the decoder in the box has 64.')
+        raise ValueError(f'{name} is {width}, expected an even number >= 2; the shipped decoder has 64.')
 
 
 def reach_of(kernel_size: int) -> int:

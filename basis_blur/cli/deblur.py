@@ -101,8 +101,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--fusion',
         metavar='FILE',
-        help='weights of the second network, an IterateFusion, or "none" (default: the one in the box, where the blur '
-        'is estimated by the other network in the box)',
+        help='weights of the second network, an IterateFusion, or "none" (default: the shipped one, where the blur '
+        'is estimated by the shipped network)',
     )
     parser.add_argument(
         '--save-kernels',
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     if args.weights is None:
         args.weights = WEIGHTS[args.method]
     tasks = plan(args.inputs, args.output)
-    # The result itself is written last; what an interrupt left of the others is made anew.
+    # The result itself is written last; what an interrupt left of the others is made again.
     check_outputs(tasks, args.save_kernels, args.overwrite or args.skip_done, args.method, files_of(args))
     if args.skip_done:
         found = len(tasks)

@@ -191,12 +191,12 @@ class KernelLmdb:
         except InputError as error:
             raise InputError(
                 f'the kernel "{key}" of {self._reader.path} cannot be used: {error} '
-                'Prepare the LMDB anew with basis-blur prep-kernels.'
+                'Prepare the LMDB again with basis-blur prep-kernels.'
             ) from error
         if self._kernel_size not in (None, kernel.shape[0]):
             raise InputError(
                 f'the kernel "{key}" of {self._reader.path} has {kernel.shape[0]} pixels a side, expected '
-                f'{self._kernel_size} as the first one; prepare the LMDB anew with kernels of one size.'
+                f'{self._kernel_size} as the first one; prepare the LMDB again with kernels of one size.'
             )
         return kernel
 
@@ -219,7 +219,7 @@ def _check(writer: LmdbWriter, recipe: KernelRecipe) -> None:
         if not _stands_for(writer.get(_key(number).encode()), drawn):
             raise InputError(
                 f'kernel {number} of {writer.partial} is not the one that is drawn now: the folder is damaged or was '
-                'begun with another version of basis-blur; delete it to begin anew.'
+                'begun with another version of basis-blur; delete it to begin again.'
             )
 
 

@@ -98,11 +98,11 @@ class LmdbWriter:
                 'choose another name or move it away.'
             ) from None
         except ValueError as error:
-            raise InputError(f'{file} is damaged ({error}); delete {folder} and prepare it anew.') from error
+            raise InputError(f'{file} is damaged ({error}); delete {folder} and prepare it again.') from error
         if not isinstance(found, dict):
             raise InputError(
                 f'{file} holds a {type(found).__name__}, expected parameters by name; delete {folder} and prepare it '
-                'anew.'
+                'again.'
             )
         if found != self.parameters:
             names = [name for name in {**found, **self.parameters} if found.get(name) != self.parameters.get(name)]
@@ -110,7 +110,7 @@ class LmdbWriter:
             state = 'finished' if folder == self.path else 'begun'
             raise InputError(
                 f'{self.path} was {state} with {", ".join(texts)}; repeat those parameters, choose another name, '
-                f'or delete {folder} to begin anew.'
+                f'or delete {folder} to begin again.'
             )
 
     def __enter__(self) -> LmdbWriter:
@@ -241,7 +241,7 @@ class LmdbReader:
                 f'{path} has no {META_FILE}; prepare the LMDB with basis-blur or with BasicSR, both write it.'
             ) from None
         except UnicodeDecodeError as error:
-            raise InputError(f'{self.path / META_FILE} is no text ({error}); prepare the LMDB anew.') from error
+            raise InputError(f'{self.path / META_FILE} is no text ({error}); prepare the LMDB again.') from error
         self.lines = text.splitlines()
         self.keys = [line.split('.')[0] for line in self.lines]
         store = _open_for_reading(self.path)
@@ -249,7 +249,7 @@ class LmdbReader:
         store.close()
         if entries != len(self.keys):
             raise InputError(
-                f'{path} holds {entries} entries, but its {META_FILE} lists {len(self.keys)}; prepare it anew.'
+                f'{path} holds {entries} entries, but its {META_FILE} lists {len(self.keys)}; prepare it again.'
             )
 
     def __len__(self) -> int:
@@ -266,7 +266,7 @@ class LmdbReader:
             self._process = os.getpid()
         value = self._store.get(key.encode())
         if value is None:
-            raise InputError(f'{self.path} has no entry "{key}", though its {META_FILE} lists it; prepare it anew.')
+            raise InputError(f'{self.path} has no entry "{key}", though its {META_FILE} lists it; prepare it again.')
         return value
 
     def open_store(self) -> Store:
@@ -282,7 +282,7 @@ class LmdbReader:
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise InputError(f'{file} is damaged ({error}); prepare the LMDB anew.') from error
+            raise InputError(f'{file} is damaged ({error}); prepare the LMDB again.') from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_store': None, '_process': None}
@@ -310,7 +310,7 @@ class _Store:
             raise self._damage(error) from error
 
     def _damage(self, error: lmdb.Error) -> InputError:
-        return InputError(f'{self._path / "data.mdb"} is damaged ({error}); prepare it anew or copy it again.')
+        return InputError(f'{self._path / "data.mdb"} is damaged ({error}); prepare it again or copy it again.')
 
     def stat(self) -> dict[str, int]:
         return self._environment.stat()
@@ -359,7 +359,7 @@ def _open_for_reading(path: Path) -> _Store:
         file.stat()
         environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False, max_spare_txns=2)
     except (FileNotFoundError, lmdb.Error) as error:
-        raise InputError(f'{path} cannot be read as an LMDB ({error}); prepare it anew or copy it again.') from error
+        raise InputError(f'{path} cannot be read as an LMDB ({error}); prepare it again or copy it again.') from error
     _check_length(environment, file)
     return _Store(environment, path)
 
@@ -370,7 +370,7 @@ def _check_length(environment: lmdb.Environment, file: Path) -> None:
     if size < needed:
         environment.close()
         raise InputError(
-            f'{file} is truncated: it has {size} bytes, expected at least {needed}; prepare it anew or copy it again.'
+            f'{file} is truncated: it has {size} bytes, expected at least {needed}; prepare it again or copy it again.'
         )
 
 

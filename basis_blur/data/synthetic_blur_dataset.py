@@ -9,7 +9,7 @@ Seeds: sample number `index` of a validation depends on (seed, index) only. A tr
 where a training of BasicSR hands it a `Draw` of (manual_seed, epoch, place in the epoch), see `sample_stream`: so the
 same `manual_seed` gives the same run, resumed or not, with any number of workers. Where another loader asks for a plain
 index it depends on (seed, torch.initial_seed(), number of samples drawn before, index): torch's seed differs between
-workers, ranks and, where workers are started anew, epochs; the count does so where they are not.
+workers, ranks and, where workers are started again, epochs; the count does so where they are not.
 
 Differs from the usual data sets of BasicSR in that it uses no global generator: its `worker_init_fn` repeats the same
 numpy seeds in every epoch.
@@ -253,7 +253,7 @@ class _LmdbPhotos:
             return [(int(shape[0]), int(shape[1])) for shape in shapes]
         except (IndexError, ValueError) as error:
             raise InputError(
-                f'{self._photos.path}: meta_info.txt has a line not of the form "name.jpg (h,w,c) 0"; prepare it anew.'
+                f'{self._photos.path}: meta_info.txt has a line not of the form "name.jpg (h,w,c) 0"; prepare it again.'
             ) from error
 
     def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -263,7 +263,7 @@ class _LmdbPhotos:
             return key, photo, np.zeros(photo.shape[:2], np.uint8)
         labels = cv2.imdecode(np.frombuffer(self._masks[key], np.uint8), cv2.IMREAD_UNCHANGED)
         if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
-            raise InputError(f'the entry "{key}" of {self._masks.path} is no gray PNG of 8 bit; prepare it anew.')
+            raise InputError(f'the entry "{key}" of {self._masks.path} is no gray PNG of 8 bit; prepare it again.')
         if labels.shape != photo.shape[:2]:
             raise InputError(
                 f'the mask "{key}" of {self._masks.path} has {_size_text(labels)} pixels, but its photo in '

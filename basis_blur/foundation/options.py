@@ -36,7 +36,7 @@ class Option:
         default: the value of an absent key; `REQUIRED` makes absence an error.
         choices: the accepted values, if only these are.
         is_path: the value names a file or folder that must exist.
-        names: what it may be instead, such as the name of a network in the box.
+        names: what it may be instead, such as the name of a shipped network.
         least, most: the range of a number, if it has one.
     """
 
@@ -102,7 +102,7 @@ def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> A
         words = span if option.least is not None and option.most is not None else f'at least {span}'
         raise OptionError(f'{where}: "{key}" is {value!r}, expected {words}.')
     if option.is_path and value is not None and value not in option.names and not _exists(value):
-        names = ''.join(f', or give "{name}", the one in the box' for name in option.names)
+        names = ''.join(f', or give "{name}", the shipped one' for name in option.names)
         raise OptionError(
             f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path{names}.'
         )

@@ -24,8 +24,9 @@ class IterateFusionModel(RestorerModel):
     """BasicSR model for an IterateFusion.
 
     Options beyond `NetworkModel`'s: `path: pretrain_blur`, weights of the frozen network that estimates the blur, a
-    file or a name, by default of the network in the box; `train: pixel_opt`, a loss of the restored against the sharp
-    photo; `train: views` of each photo in a step, and `train: view_size`, their side in pixels; `val: metrics`.
+    file or a name, by default the shipped one; `train: pixel_opt`, a loss of the restored against the sharp photo;
+    `train: views`, the number of views of each photo in a step, and `train: view_size`, their side in pixels; `val:
+    metrics`.
 
     Scores of a validation: psnr in dB, and to compare with blurred_psnr and solver_psnr, of `deblur` without the
     network.

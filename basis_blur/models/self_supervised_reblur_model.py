@@ -101,7 +101,7 @@ class SelfSupervisedReblurModel(NetworkModel):
             if self.is_train:
                 raise OptionError(
                     'path lacks the key "pretrain_flow": an untrained flow, which stays as it is, knows no kernels. '
-                    'Give "kernel_flow", the one in the box, train one with KernelFlowModel, or set "network_g: '
+                    'Give "kernel_flow", the shipped one, train one with KernelFlowModel, or set "network_g: '
                     'flow_prior: false".'
                 )
             return

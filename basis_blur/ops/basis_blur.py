@@ -382,7 +382,7 @@ def without_gradients(work: Callable) -> Callable:
 
 @functools.lru_cache(maxsize=1)
 def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that compute by themselves, and are kept: new ones would ask for all their memory anew.
+    """Threads that compute by themselves, and are kept: new ones would ask for all their memory again.
 
     A thread begins with the number of threads that torch has for all; one of its own is kept only if torch has been
     used in it before. Otherwise each has two OpenMP threads on two cores, and takes a third more processor time. To

@@ -13,7 +13,7 @@ train_dataloader = dict(
         dataroot_kernels='datasets/demo/flow_kernels.lmdb',
         patch_size=64,
         noise_std=[0.0, 0.01],
-        samples_per_epoch=100_000,  # one long epoch: each sample is drawn anew
+        samples_per_epoch=100_000,  # one long epoch: each sample is drawn again
         **_common,
     ),
 )

@@ -3,8 +3,8 @@
     python scripts/benchmark/bench_memory.py [--only NAME ...] [--size WIDTHxHEIGHT] [--json PATH]
 
 Every case is a process of its own on the CPU, with the program's defaults, on a made-up photo with structure at every
-scale; seed 0. Peak is the resident memory that the system reports for the whole process, start to end. But for the one
-in the box, networks are fresh: what they hold in memory does not depend on what they have learned. For the mixed
+scale; seed 0. Peak is the resident memory that the system reports for the whole process, start to end. But for the
+shipped one, networks are fresh: what they hold in memory does not depend on what they have learned. For the mixed
 folder, resident memory is also told after each of 12 photos, of which the last six repeat the sizes of the first six.
 """
 
@@ -35,8 +35,8 @@ LIGHT_UFPNET = {
     'width': 12, 'enc_blocks': (1, 1, 2), 'dec_blocks': (1, 1, 1), 'attention_levels': (0, 1), 'estimator_width': 16,
 }  # fmt: skip
 CASES = {
-    'network in the box': (None, ()),
-    'network in the box, kernels saved': (None, ('--save-kernels',)),
+    'shipped network': (None, ()),
+    'shipped network, kernels saved': (None, ('--save-kernels',)),
     'rl, 16 features': ('kpn16', ()),
     'rl, 16 features, group norm': ('kpn16group', ()),
     'rl, 16 features, kernels saved': ('kpn16', ('--save-kernels',)),

@@ -81,12 +81,12 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = parse_json(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise InputError(f'{path} is no JSON ({error}); write it anew.') from error
+        raise InputError(f'{path} is no JSON ({error}); write it again.') from error
     if not isinstance(record, dict) or record.get('kind') not in KINDS:
-        raise InputError(f'{path} is no record of {" or ".join(KINDS)}; write it anew, or keep it elsewhere.')
+        raise InputError(f'{path} is no record of {" or ".join(KINDS)}; write it again, or keep it elsewhere.')
     missing = {'weights', 'config', 'means'} - record.keys()
     if missing:
-        raise InputError(f'{path} has no {", ".join(sorted(missing))}; write it anew.')
+        raise InputError(f'{path} has no {", ".join(sorted(missing))}; write it again.')
     return record
 
 

@@ -2,7 +2,7 @@
 
     python scripts/faults/kill_and_resume.py [--kills 20] [--only train ...] [--json OUT.json]
 
-Each job is done once without a disturbance. Then it is begun anew in an empty folder, and again and again its whole
+Each job is done once without a disturbance. Then it is begun again in an empty folder, and again and again its whole
 process group gets SIGKILL and the same command is given again, until the command ends by itself; that is a round, and
 there are rounds until the kills are used up. Moments are drawn (--seed): most while the job is at its work, the others
 while it starts. What is checked:
@@ -282,7 +282,7 @@ def disturb(job: Job, place: Path, args: argparse.Namespace, generator: np.rando
 
 
 def _final_files(folder: Path) -> set[str]:
-    """Names of finished LMDBs, checkpoints and states; those of a run that was begun anew before its first do not
+    """Names of finished LMDBs, checkpoints and states; those of a run that was begun again before its first do not
     count, as BasicSR moves its folder away."""
     paths = [*folder.glob('*.lmdb'), *folder.glob('*/*.lmdb'), *folder.glob('experiments/run/*/*')]
     return {str(path.relative_to(folder)) for path in paths if not path.name.startswith('.')}

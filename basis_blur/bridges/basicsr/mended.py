@@ -256,7 +256,7 @@ class _Training:
 
 
 # Why build_dataloader: the original's workers repeat their random numbers in each epoch, and a resumed run begins the
-# epoch anew. Workers also leave Ctrl-C to the process that they serve, so that it can finish its step.
+# epoch again. Workers also leave Ctrl-C to the process that they serve, so that it can finish its step.
 def _build_dataloader(original: Callable) -> Callable:
     def build_dataloader(dataset, dataset_opt, num_gpu=1, dist=False, sampler=None, seed=None):
         if dataset_opt['phase'] != 'train' or sampler is None or seed is None:
@@ -322,7 +322,7 @@ def _skip_what_was_seen(stream: SampleStream, loader: Any, epoch: int, iteration
         return
     get_root_logger().warning(
         f'The training state of epoch {epoch} and iteration {iteration} does not fit epochs of {len(loader)} batches: '
-        'the data set or the batch size is another one now. The epoch begins anew.'
+        'the data set or the batch size is another one now. The epoch begins again.'
     )
 
 

@@ -3,7 +3,7 @@
     sample        {'inputs': photo (3, H, W) or kernel (K, K), 'data_samples': {name: value}}
 
 A loader needs `collate_fn=dict(type='default_collate')`, which makes one tensor of a batch, and, where its workers
-start anew with every epoch, `worker_init_fn=dict(type='basis_blur.seed_worker')`: mmengine's own gives the workers of
+start again with every epoch, `worker_init_fn=dict(type='basis_blur.seed_worker')`: mmengine's own gives the workers of
 every epoch the same random numbers. With `sampler=dict(type='InfiniteDraws')` those of a training sample are a function
 of the seed and of its place in the training alone, whatever the workers.
 
@@ -84,7 +84,7 @@ class _BackendStore:
             return self._backend.get(key.decode())
         except lmdb.Error as error:
             raise InputError(
-                f'{self._path / "data.mdb"} is damaged ({error}); prepare it anew or copy it again.'
+                f'{self._path / "data.mdb"} is damaged ({error}); prepare it again or copy it again.'
             ) from error
 
 

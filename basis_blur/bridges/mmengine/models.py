@@ -437,7 +437,7 @@ class IterateFusionModel(_BesideFrozenBlur):
 
     Args:
         net: such as dict(type='IterateFusion').
-        blur: weights of the frozen network that estimates the blur, a file or a name; by default of that in the box.
+        blur: weights of the frozen network that estimates the blur, a file or a name; by default the shipped one.
         views: of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
         view_size: their side, pixels.
         others: those of `RestorerModel`, by keyword.
