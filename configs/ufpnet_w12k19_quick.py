@@ -5,6 +5,7 @@
 _base_ = ['nafnet_w12_quick.py']
 
 model = dict(
+    type='UFPNetModel',
     net=dict(
         _delete_=True,
         type='UFPNet',
