@@ -92,7 +92,7 @@ class Structure:
             field = place + size - room
             length = number * TYPE_SIZES.get(kind, 0)
             value = field if length <= room else self._read('Q' if self.big else 'L', field)
-            if kind in TYPE_SIZES and number and value + length <= len(self.data):
+            if kind in TYPE_SIZES and value + length <= len(self.data):  # a text may be empty
                 entries.setdefault(tag, Entry(tag, kind, number, place, value, length))
             else:
                 damaged += 1
@@ -108,12 +108,16 @@ class Structure:
         return bytes(self.data[entry.value : entry.value + entry.size])
 
     def number(self, entry: Entry | None) -> int | None:
-        """Return the first number of a value, or None where there is no entry or it has another type."""
-        return None if entry is None or entry.kind not in NUMBERS else self._read(NUMBERS[entry.kind], entry.value)
+        """Return the first number of a value, or None where there is no entry, or it is empty or of another type."""
+        return (
+            None
+            if entry is None or not entry.count or entry.kind not in NUMBERS
+            else self._read(NUMBERS[entry.kind], entry.value)
+        )
 
     def set_number(self, entry: Entry | None, number: int) -> None:
         """Write the first number of a value in its place, where there is one and its type can hold the number."""
-        if entry is not None and entry.kind in NUMBERS and number < 1 << 8 * TYPE_SIZES[entry.kind]:
+        if entry is not None and entry.count and entry.kind in NUMBERS and number < 1 << 8 * TYPE_SIZES[entry.kind]:
             struct.pack_into(self.order + NUMBERS[entry.kind], self.data, entry.value, number)
 
     def _read(self, letter: str, offset: int) -> int:

@@ -271,7 +271,7 @@ def _dpi(structure: Structure, directory: Directory) -> tuple[float, float] | No
 
 def _fraction(structure: Structure, entry: Entry | None) -> float | None:
     """Return a resolution as any type of tag tells it, or None where it is no number."""
-    if entry is None:
+    if entry is None or not entry.count:
         return None
     if entry.kind in (5, 10):
         letters = {5: 'LL', 10: 'll'}[entry.kind]

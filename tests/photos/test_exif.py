@@ -179,6 +179,16 @@ def test_damaged_exif_costs_a_warning_not_the_photo(tmp_path):
                 seen.load()
 
 
+def test_an_empty_text_is_no_damage(tmp_path, recwarn):
+    block = PREFIX + b'II*\0\x08\0\0\0\x01\0' + struct.pack('<HHLL', 0x010E, 2, 0, 0) + bytes(4)
+    save_jpeg(tmp_path / 'a.jpg', block)
+    photo = read_photo(tmp_path / 'a.jpg')
+    assert photo.exif == block
+    write_samples(tmp_path / 'b.tif', np.zeros((5, 7, 3), np.uint8), photo)
+    assert read_photo(tmp_path / 'b.tif').exif is not None
+    assert not recwarn.list
+
+
 def test_exif_that_does_not_fit_in_a_jpeg_is_left_out_with_a_word(tmp_path):
     block = camera_block(tail=bytes(70_000))
     with pytest.warns(UserWarning, match='bytes of EXIF data do not fit in a JPEG and are left out'):
