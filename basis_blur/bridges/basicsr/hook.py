@@ -38,7 +38,9 @@ def _execute_and_register(execute, module):
 
 def _has_registries(module):
     """Return whether the plugin has a place in this `basicsr`; forks of versions before 1.3 have none."""
-    return any(os.path.isfile(os.path.join(folder, 'utils', 'registry.py')) for folder in module.__path__)
+    return any(
+        os.path.isfile(os.path.join(folder, 'utils', 'registry.py')) for folder in getattr(module, '__path__', ())
+    )
 
 
 def _close_torchvision_gaps():
