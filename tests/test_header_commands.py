@@ -132,7 +132,7 @@ class Workshop:
 
     def _run_named(self, name: str) -> None:
         if OPTIONS / f'{name}.yml' in FILES:
-            self.run_fileOPTIONS / f'{name}.yml'
+            self.run_file(OPTIONS / f'{name}.yml')
             return
         for command in (each for path in FILES for each in commands_of(path)[1]):
             if f'name={name}' in command:
