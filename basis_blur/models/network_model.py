@@ -27,7 +27,7 @@ import random
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
@@ -50,6 +50,7 @@ from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import atomic_path, check_is_file
 from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.metrics.psnr import mean_score
 from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.photos.pictures import write_picture
 from basis_blur.weights.checkpoints import load_network
@@ -590,16 +591,6 @@ class NetworkModel(BaseModel):
         if self.is_train:
             return folder / dataset_name / name / f'{name}_{current_iter}.png'
         return folder / dataset_name / f'{name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
-
-
-def mean_score(scores: Sequence[float]) -> float:
-    """Return the mean of a score over photos, without those that are equal to their truth to the last bit.
-
-    The PSNR of such a photo, mostly a black one, is infinite, and so would be the mean. A NaN stays: it says that a
-    photo has no score. Where all are infinite the mean is.
-    """
-    finite = [score for score in scores if score != np.inf]
-    return float(np.mean(finite)) if finite else float('inf')
 
 
 def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:

@@ -365,14 +365,6 @@ def test_scores_are_averaged_and_the_best_is_kept_over_a_resume(options, build):
     assert resumed.best_metric_results == {'held_out': {'level': {'better': 'higher', 'val': 1.5, 'iter': 10}}}
 
 
-@pytest.mark.parametrize(
-    ('scores', 'mean'), [([1.0, float('inf'), 3.0], 2.0), ([float('inf')] * 2, float('inf')), ([1.0, 2.0], 1.5)]
-)
-def test_a_photo_that_is_its_truth_does_not_make_the_mean_infinite(scores, mean):
-    assert network_model.mean_score(scores) == mean
-    assert network_model.mean_score([*scores, float('nan')]) != mean  # it says that a photo has no score
-
-
 def test_the_best_score_moves_on_from_one_that_was_no_number(options, build, caplog):
     model = build(options())
 

@@ -53,7 +53,7 @@ from basis_blur.bridges.basicsr.training_state import iteration_of, read_state, 
 from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.foundation.files import hold_lock, release_lock, remove_partials
+from basis_blur.foundation.files import hold_lock, make_folder, release_lock, remove_partials
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
 
@@ -490,7 +490,7 @@ def _lock_folder(opt: dict[str, Any], key: str) -> None:
     if folder is None or opt.get('rank', 0) != 0:
         return
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     _release_folder()
     _Training.lock = hold_lock(
         folder.with_name(f'.{folder.name}.lock'),

@@ -11,14 +11,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from basis_blur.bridges.mmengine.parallel import begin_processes, end_processes
 from basis_blur.foundation import shipped
 from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.files import hold_lock, make_folder
 
 if TYPE_CHECKING:
     from mmengine.runner._flexible_runner import FlexibleRunner
@@ -51,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not args.test:
             check_schedule(config)
         begin_processes(args.launcher)
+        lock = None if args.test else _locked(Path(config.work_dir))  # noqa: F841, as long as the training lasts
         runner = _runner_of(config)
         runner.test() if args.test else runner.train()
         end_processes()
@@ -79,6 +82,14 @@ def _config(args: argparse.Namespace) -> Config:
             raise InputError(f'--amp: optim_wrapper has the type {kind}, expected {" or ".join(kinds)}.')
         config.optim_wrapper.type = kinds[kind]
     return config
+
+
+def _locked(folder: Path) -> IO[bytes] | None:
+    """Keep other trainings from a folder, whose checkpoints would be mixed with those of this one."""
+    if not is_main_process():
+        return None
+    make_folder(folder)
+    return hold_lock(folder / '.lock', f'another process trains in {folder}; wait until it ends, or give --work-dir.')
 
 
 def check_schedule(config: Config) -> None:

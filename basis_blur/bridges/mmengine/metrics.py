@@ -22,7 +22,7 @@ from basis_blur.field.blur_field import PixelField
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import realblur_score
 from basis_blur.metrics.kernel import field_errors
-from basis_blur.metrics.psnr import psnr
+from basis_blur.metrics.psnr import mean_score, psnr
 from basis_blur.objectives.basis_objective import reblur
 from basis_blur.objectives.self_supervised_objective import scene_of
 from basis_blur.ops.camera_response import GAMMA
@@ -48,8 +48,8 @@ class MeanMetric(BaseMetric):
             self.results.append({key: float(value) for key, value in self.score(prediction).items()})
 
     def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
-        """Return the means."""
-        return {key: sum(each[key] for each in results) / len(results) for key in results[0]} if results else {}
+        """Return the means, each without the photos that it is infinite for."""
+        return {key: mean_score([each[key] for each in results]) for key in results[0]} if results else {}
 
 
 @METRICS.register_module()
