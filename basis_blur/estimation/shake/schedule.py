@@ -4,8 +4,8 @@ At a level of scale s = 2^(-l / 2) the kernel has about s K pixels. A round make
 kernel (`sparse_scene`), takes the edges that tell the kernel (`edges`), fits the kernel to them (`kernel_fit`), and
 cleans it; the weight lambda of an edge falls by a tenth each round, and goes on over levels.
 
-Costs are bounded: of a level with more than 0.7 megapixels, the square window with the most texture is taken, for one
-camera blurs all places alike, and a kernel is told as well by a part of the photo that has edges in every direction.
+Costs are bounded: of a level with more than a megapixel, the square window with the most texture is taken, for one
+camera blurs all places alike, and a kernel is told as well by a part of the photo with edges in every direction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from basis_blur.estimation.shake.kernels import centred, cleaned, odd_size, resi
 from basis_blur.estimation.shake.sparse_scene import SparseScene
 from basis_blur.restoration.noise import estimate_noise
 
-MOST_PIXELS = 700_000  # of a photo that is searched as a whole
+# A photo with at most the first number of pixels is searched as a whole; of a larger one, a window of the second.
+WHOLE, WINDOW = 1_000_000, 450_000
 LEAST_SIDES = 4  # side of a window at least, in kernels
 LEAST_WEIGHT, WEIGHT_DECAY = 1e-4, 1.1  # of lambda
 LEAST_KNOWN = 0.7  # share of the photo that clipped places must leave, or they are not minded
@@ -129,9 +130,9 @@ def best_window(light: Tensor, kernel_size: int) -> tuple[slice, slice]:
         kernel_size: K; the window has at least 4 K pixels a side.
     """
     height, width = light.shape[-2:]
-    if height * width <= MOST_PIXELS:
+    if height * width <= WHOLE:
         return slice(0, height), slice(0, width)
-    side = max(int(MOST_PIXELS**0.5), LEAST_SIDES * kernel_size)
+    side = max(int(WINDOW**0.5), LEAST_SIDES * kernel_size)
     high, wide = min(side, height), min(side, width)
     cell = 4
     coarse = F.avg_pool2d(light, cell)

@@ -122,7 +122,7 @@ def estimate_shake(
     if kernel_size is None and starts is None:
         for kernel_size in _sizes_up_to(most):
             found = _searched(light, known, None, kernel_size, progress)
-            if kernel_size >= LARGEST_SEARCHED or not _reaches_rim(found[0]):
+            if not _reaches_rim(found[0]):
                 break
     else:
         kernel_size = kernel_size or starts.shape[-1]
@@ -255,9 +255,7 @@ def _searched(
     """Return the kernel (K, K), the agreement, and what was tried."""
     starts = blobs(size, light) if starts is None else resized(starts.to(light), size)
     tried = [Tried('start', start) for start in starts]
-    last = 0
-    while size * 2 ** (-last / 2) > LARGEST_SEARCHED + 1:
-        last += 1
+    last = _level_of(size, LARGEST_SEARCHED)
     levels = levels_of(size) - last + 1
     total, done = len(VARIANTS) * levels + 1, 0
 
@@ -280,3 +278,11 @@ def _searched(
     polished = search(light, mean[None], polish, first=last, last=last, watch=tell, known=known)
     kernel = resized(polished, size)[0]
     return kernel, agreement, (*tried, Tried('polished', kernel))
+
+
+def _level_of(size: int, most: int) -> int:
+    """Return the first level, from full size, at which a kernel of `size` pixels has at most about `most`."""
+    level = 0
+    while size * 2 ** (-level / 2) > most + 1:
+        level += 1
+    return level

@@ -224,4 +224,4 @@ def test_of_a_large_photo_the_window_with_the_texture_is_searched():
     assert rows.stop >= 900
     assert columns.start <= 1200
     assert columns.stop >= 1500
-    assert (rows.stop - rows.start) * (columns.stop - columns.start) <= 700_000
+    assert (rows.stop - rows.start) * (columns.stop - columns.start) <= 500_000
