@@ -5,8 +5,8 @@
     network     objects move on their own, the camera rolled, or the search failed
     none        the photo is nearly sharp; it is left as it is
 
-What tells that one kernel explains a photo (found on synthetic shakes of whole photos, and on frames with moving
-objects, of which none is in an evaluation by which the numbers were chosen but those named in docs/shake.md):
+What tells that one kernel explains a photo. The numbers below were chosen on synthetic shakes of whole photos, on the
+photos of Levin et al., and on the GoPro frames of docs/shake.md, where objects move:
 
     excess      residual of the restored photo, blurred again, over the noise; 1 for the right kernel, 2 to 9 where
                 other places have other blurs, unless noise hides it
@@ -47,10 +47,11 @@ CHOICES = ('auto', 'network', 'shake', 'none')
 # Standard deviation of the light of a kernel, pixels. In 28 of 30 nearly sharp photos (33 to 46 dB) the search finds
 # less, and removing so small a blur makes 26 of the 30 worse.
 LEAST_EXTENT = 1.4
-# Above the first, one kernel has to be what the network sees everywhere; above the second, parts must ask for it, too.
+# Below the first, one kernel explains a photo; above the last, none does. Between them, the network has to see like
+# kernels everywhere, and parts of the photo must not ask for other kernels; the less so, the larger the excess.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
-MOST_MISMATCH = 0.005  # a pixel of extent
-LEAST_LIKENESS, HIGH_LIKENESS = 0.93, 0.965
+LEAST_LIKENESS = 0.93
+MOST_MISMATCH, MOST_MISMATCH_MIDDLE = 0.005, 0.014  # a pixel of extent; the second up to MIDDLE_EXCESS
 PROBE_SIDE, PROBES = 448, 4  # windows in which the excess is measured, pixels
 
 
@@ -176,12 +177,13 @@ def explains_all(photo: Tensor, gamma: float, found: ShakeEstimate, seen: BlurFi
         found: the kernel.
         seen: field that a network estimated, with basis kernels of places of the photo.
     """
-    excess, like = excess_of(photo, found, gamma), likeness(seen)
-    if excess < LOW_EXCESS or (excess < MIDDLE_EXCESS and like >= HIGH_LIKENESS):
+    excess = excess_of(photo, found, gamma)
+    if excess < LOW_EXCESS:
         return True
-    if excess >= HIGH_EXCESS or like < LEAST_LIKENESS:
+    if excess >= HIGH_EXCESS or likeness(seen) < LEAST_LIKENESS:
         return False
-    return (1 - consistency(gray_light(photo, gamma), found.kernel)) / spread(found.kernel) < MOST_MISMATCH
+    mismatch = (1 - consistency(gray_light(photo, gamma), found.kernel)) / spread(found.kernel)
+    return mismatch < (MOST_MISMATCH_MIDDLE if excess < MIDDLE_EXCESS else MOST_MISMATCH)
 
 
 @torch.no_grad()
