@@ -229,3 +229,17 @@ def test_other_listings_stay_as_they_are():
     assert not hasattr(data_util.scandir, '_basis_blur_wraps')
     assert data_sets.paired.paired_paths_from_folder._basis_blur_wraps is data_util.paired_paths_from_folder
     assert types.FunctionType is type(data_util.paired_paths_from_folder)
+
+
+def test_names_differ_by_a_template_or_by_the_form_of_their_accents(opt, folders):
+    for side, name in (('gt', 'u\u0308.png'), ('lq', '\u00fc_blur.png')):
+        (folders / side / 'b.png').rename(folders / side / name)
+    (folders / 'lq' / 'a.png').rename(folders / 'lq' / 'a_blur.png')
+    opt['datasets']['train']['filename_tmpl'] = '{}_blur'
+    data_check.open_data(opt, is_train=True)
+    dataset = data_check.opened(opt['datasets']['train'])
+    assert len(dataset) == 2
+    assert dataset[1]['lq'].shape == dataset[1]['gt'].shape
+    for template in ('blur', '{x}', '{1}', '{:d}'):
+        section = {**opt['datasets']['train'], 'filename_tmpl': template}
+        assert '"filename_tmpl" is' in refusal({**opt, 'datasets': {'train': section}})

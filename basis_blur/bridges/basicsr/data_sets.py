@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import basicsr.data.paired_image_dataset as paired
 import basicsr.data.single_image_dataset as single
@@ -99,20 +100,28 @@ def pairs_of_folders(folders: Sequence[str], keys: Sequence[str], filename_tmpl:
         InputError: a photo is without partner.
     """
     (first, second), (first_key, second_key) = folders, keys
-    found, wanted = photos_in(first), photos_in(second)
+    # A file system may keep a letter and its accent as one character or as two; both are the same name.
+    found = {normalize('NFC', name): name for name in photos_in(first)}
+    wanted = {normalize('NFC', name): name for name in photos_in(second)}
+    wrong_template = InputError(
+        f'"filename_tmpl" is {filename_tmpl!r}, expected the name with {{}} where that of the sharp photo stands, such '
+        'as "{}_blur".'
+    )
     try:
-        expected = {filename_tmpl.format(Path(name).stem) + Path(name).suffix: name for name in wanted}
-    except (IndexError, KeyError, ValueError) as error:
-        raise InputError(
-            f'"filename_tmpl" is {filename_tmpl!r}, expected the name with {{}} where that of the sharp photo stands, '
-            'such as "{}_blur".'
-        ) from error
+        expected = {
+            normalize('NFC', filename_tmpl.format(Path(name).stem)) + Path(name).suffix: partner
+            for name, partner in wanted.items()
+        }
+    except (IndexError, KeyError, ValueError, AttributeError) as error:
+        raise wrong_template from error
+    if len(expected) < len(wanted):
+        raise wrong_template
     missing = sorted(set(expected) - set(found))
     strange = sorted(set(found) - set(expected))
     if missing or strange:
         raise InputError(_without_partner(folders, (len(found), len(wanted)), expected, missing, strange))
     return [
-        {f'{first_key}_path': str(Path(first, name)), f'{second_key}_path': str(Path(second, partner))}
+        {f'{first_key}_path': str(Path(first, found[name])), f'{second_key}_path': str(Path(second, partner))}
         for name, partner in expected.items()
     ]
 
@@ -124,8 +133,8 @@ def _without_partner(
     here, there = f'{first} ({_counted(counts[0])})', f'{second} ({_counted(counts[1])})'
     if not missing:
         return (
-            f'{Path(first, strange[0])} has no partner in {there}, and neither have {len(strange) - 1} other photos; '
-            'add the sharp photos, or remove the blurred ones.'
+            f'{Path(first, strange[0])} has no partner in {there}{_neither(strange)}; add the sharp photos, or remove '
+            'the blurred ones.'
         )
     wanted = missing[0]
     found = f'{Path(second, expected[wanted])} has no partner "{wanted}" in {here}'
@@ -134,9 +143,13 @@ def _without_partner(
         return f'{found}, only "{same_stem[0]}"; convert one of them: the photos of a pair need the same suffix.'
     others = f', where "{strange[0]}" is without partner' if strange else ''
     return (
-        f'{found}{others}, and neither have {len(missing) - 1} other photos; give both photos of a pair the same name, '
-        'or say how the names differ, such as by filename_tmpl: "{}_blur".'
+        f'{found}{others}{_neither(missing)}; give both photos of a pair the same name, or say how the names differ, '
+        'such as by filename_tmpl: "{}_blur".'
     )
+
+
+def _neither(names: list[str]) -> str:
+    return f', and neither have {len(names) - 1} others' if len(names) > 1 else ''
 
 
 def _counted(number: int) -> str:
