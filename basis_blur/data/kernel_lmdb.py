@@ -190,12 +190,12 @@ class KernelLmdb:
             kernel = decode_kernel(self._reader[key])
         except InputError as error:
             raise InputError(
-                f'the kernel "{key}" of {self._reader.path} cannot be used: {error} '
+                f'{self._reader.path}: the kernel "{key}" cannot be used: {error} '
                 'Prepare the LMDB again with basis-blur prep-kernels.'
             ) from error
         if self._kernel_size not in (None, kernel.shape[0]):
             raise InputError(
-                f'the kernel "{key}" of {self._reader.path} has {kernel.shape[0]} pixels a side, expected '
+                f'{self._reader.path}: the kernel "{key}" has {kernel.shape[0]} pixels a side, expected '
                 f'{self._kernel_size} as the first one; prepare the LMDB again with kernels of one size.'
             )
         return kernel
