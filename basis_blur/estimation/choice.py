@@ -17,7 +17,7 @@ photos of Levin et al., and on the GoPro frames of docs/shake.md, where objects 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +44,9 @@ from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
 
 CHOICES = ('auto', 'network', 'shake', 'none')
-# Standard deviation of the light of a kernel, pixels. In 28 of 30 nearly sharp photos (33 to 46 dB) the search finds
-# less, and removing so small a blur makes 26 of the 30 worse.
-LEAST_EXTENT = 1.4
+# Standard deviation of the light of a kernel, pixels; a photo with a smaller blur is left alone. To remove it makes 26
+# of 30 nearly sharp photos (33 to 46 dB) worse. The network's kernels tell it to about a tenth from 1.5 pixels on.
+LEAST_EXTENT = 1.25
 # Below the first, one kernel explains a photo; above the last, none does. Between them, the network has to see like
 # kernels everywhere, and parts of the photo must not ask for other kernels; the less so, the larger the excess.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
@@ -67,9 +67,7 @@ class ShakeEstimator:
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate:
         """Return the blur of a photo; arguments and errors as of an `Estimator`."""
-        start = None
-        if self.net is not None and min(photo.shape[-2:]) >= 2 * self.net.hyper_parameters['kernel_size']:
-            start = network_start(self.net, photo, gamma)
+        start = None if self.net is None or not can_start(self.net, photo) else network_start(self.net, photo, gamma)
         found = estimate_shake(photo, gamma, start, progress=progress)
         if found.agreement >= FAILED:
             return found
@@ -95,20 +93,21 @@ class BestEstimator:
 
     Args:
         network: estimates a field, and starts the search.
-        shake: the search; by default it starts from the network.
     """
 
     network: NetworkEstimator
-    shake: ShakeEstimator | None = field(default=None)
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo; arguments and errors as of an `Estimator`."""
         by_network = self.network(photo, gamma, progress)
-        if min(photo.shape[-2:]) < LEAST_SIDE or any(doubt.code == 'flat' for doubt in by_network.doubts):
+        is_flat = any(doubt.code == 'flat' for doubt in by_network.doubts)
+        if is_flat or not can_start(self.network.net, photo):
             return by_network
-        search = self.shake or ShakeEstimator(self.network.net)
+        start = network_start(self.network.net, photo, gamma)
+        if spread(start[0]) < LEAST_EXTENT:
+            return left_alone(photo, spread(start[0]))
         try:
-            found = search(photo, gamma, progress)
+            found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # too small or too flat to be searched, which the network has no need of
             return by_network
         return self.chosen(photo, gamma, by_network, found)
@@ -162,6 +161,11 @@ def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:
         )
         doubts = (Doubt('sharp', words),)
     return Estimate(uniform_field(point, photo), 'none', Removal(1, strength=0.0), doubts=doubts)
+
+
+def can_start(net: nn.Module, photo: Tensor) -> bool:
+    """Tell whether a photo is large enough for a network's kernels to begin a search with."""
+    return min(photo.shape[-2:]) >= max(LEAST_SIDE, 2 * net.hyper_parameters['kernel_size'])
 
 
 def _noted(estimate: Estimate, note: str) -> Estimate:
