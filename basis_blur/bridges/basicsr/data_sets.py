@@ -199,13 +199,13 @@ def check_sizes(dataset: Dataset, where: str) -> None:
     """Compare the sizes of the photos of a PairedImageDataset, from their headers or the LMDB's list.
 
     Args:
-        dataset: any; others are passed over.
+        dataset: any; others are passed over, subclasses too.
         where: the section of the option file, for messages.
 
     Raises:
         InputError: two photos of a pair do not fit together, or are smaller than the window of a training.
     """
-    if not isinstance(dataset, paired.PairedImageDataset) or not dataset.paths:
+    if type(dataset) is not paired.PairedImageDataset or not dataset.paths:  # subclasses may read pairs in another way
         return
     scale = dataset.opt.get('scale', 1)
     window = dataset.opt['gt_size'] // scale if dataset.opt['phase'] == 'train' else 1
