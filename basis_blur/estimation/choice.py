@@ -114,11 +114,8 @@ class BestEstimator:
 
     def chosen(self, photo: Tensor, gamma: float, by_network: Estimate, found: ShakeEstimate) -> Estimate:
         """Return one of two estimates of a photo, or that it is left alone; arguments as of a call."""
-        extent = spread(found.kernel)
-        if found.agreement < FAILED:
+        if found.agreement < FAILED or spread(found.kernel) < LEAST_EXTENT:  # a search that fails often ends at a point
             return _noted(by_network, 'the search for one camera shake failed; the blur is that of the network.')
-        if extent < LEAST_EXTENT:
-            return left_alone(photo, extent)
         if not explains_all(photo, gamma, found, by_network.field):
             return _noted(by_network, 'places of the photo have different blurs; they are those of the network.')
         return found
