@@ -78,6 +78,24 @@ def complaint(capsys):
     return capsys.readouterr().err
 
 
+# ---------------------------------------------------------------------------------------------------------- estimator
+
+
+def test_no_estimator_leaves_the_photo_as_it_is(tmp_path):
+    levels = save_photo(tmp_path / 'a.png')
+    assert main(['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--estimator', 'none']) == 0
+    torch.testing.assert_close(read_photo(tmp_path / 'b.png').pixels.float(), levels)
+
+
+def test_an_estimator_means_nothing_beside_a_known_blur(tmp_path, capsys):
+    save_photo(tmp_path / 'a.png')
+    field = save_field(tmp_path / 'field.npz')
+    arguments = ['-o', str(tmp_path / 'b.png'), '--kernels', field, '--estimator', 'shake']
+    assert main(['deblur', str(tmp_path / 'a.png'), *arguments]) == 2
+    assert '--estimator means nothing with --kernels' in complaint(capsys)
+    assert files_in(tmp_path) == ['a.png', 'field.npz']
+
+
 # ----------------------------------------------------------------------------------------- the weights in the package
 
 

@@ -326,6 +326,14 @@ def test_photos_are_restored_as_printed_if_that_is_asked_for(tester, weights):
         torch.testing.assert_close(found, torch.lerp(photo, printed, strength), rtol=1e-4, atol=1e-5)
 
 
+def test_the_estimator_is_an_option(tester):
+    photo = torch.rand(1, 3, 40, 40)
+    assert torch.equal(tester(estimator='none').restore(photo).photo, photo)
+    assert tester(estimator='network').restore(photo).estimates[0].source == 'network'
+    with pytest.raises(OptionError, match='estimator'):
+        tester(estimator='best')
+
+
 def test_restoring_is_no_training(options):
     with pytest.raises(OptionError, match='BasisBlurModel'):
         NonUniformRLModel(options(network_g=NETWORK))

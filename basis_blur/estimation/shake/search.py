@@ -35,7 +35,7 @@ from basis_blur.estimation.shake.schedule import Variant, best_window, levels_of
 from basis_blur.field.blur_field import BlurField, CompactField, pack
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.camera_response import GAMMA, to_linear
-from basis_blur.ops.photo import check_photo
+from basis_blur.ops.photo import check_photo, in_full_precision
 from basis_blur.ops.windows import WHOLE_PIXELS
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, Removal, contrast_of, tv_weight_for
@@ -116,6 +116,7 @@ def estimate_shake(
         InputError: the photo is too small, or flat, so that there is nothing to see its blur by.
     """
     light = gray_light(photo, gamma)
+    photo = in_full_precision(photo)
     known = unclipped(photo) if leave_out_clipped else None
     most = min(photo.shape[-2:]) // 2
     starts = _kernels_of(start)

@@ -103,6 +103,12 @@ def test_the_same_photo_gives_the_same_kernel_with_one_thread_and_two(photo, fou
     assert best_shift(found.kernel, one.kernel)[2] > 0.999
 
 
+def test_a_photo_of_half_precision_has_the_kernel_in_single_precision(photo, found):
+    half = estimate_shake(photo.half(), kernel_size=17)
+    assert half.field.kernels.dtype == torch.float32
+    assert best_shift(half.kernel, found.kernel)[2] > 0.97
+
+
 def test_a_start_is_refined(photo):
     field = bb.BlurField(arc()[None, None], torch.ones(1, 1, *photo.shape[-2:]))
     found = estimate_shake(photo, start=field)
