@@ -332,7 +332,9 @@ class Deblurrer:
         wanted = self.settings
         is_wanted = removal.fusion and wanted.iterations is None if wanted.fusion is None else wanted.fusion
         if is_wanted and self.fusion is not None:
-            return self.fusion.iterations, 1.0 if wanted.strength is None else wanted.strength, self.fusion
+            # The network decides how far to go; but a photo that the estimate leaves alone stays as it is.
+            whole = 1.0 if removal.strength else 0.0
+            return self.fusion.iterations, whole if wanted.strength is None else wanted.strength, self.fusion
         iterations = removal.iterations if wanted.iterations is None else wanted.iterations
         return (iterations,), removal.strength if wanted.strength is None else wanted.strength, None
 
@@ -393,8 +395,10 @@ def _refined(photo: Tensor, estimate: Estimate, gamma: float, steps: int, progre
 def joined(fields: Sequence[BlurField]) -> BlurField:
     """Return one field of photos of one size; smaller kernels, and fewer of them, are filled up with zeros.
 
+    It has the settings for removal of its parts where they agree.
+
     Args:
-        fields: of photos of the same size.
+        fields: fields of photos of the same size.
     """
     if len(fields) == 1:
         return fields[0]
@@ -406,4 +410,5 @@ def joined(fields: Sequence[BlurField]) -> BlurField:
         padded = F.pad(field.kernels, [border] * 4)
         kernels.append(torch.cat([padded, *[padded[:, :1]] * missing], 1))
         mixing.append(F.pad(field.mixing, [0, 0, 0, 0, 0, missing]))
-    return BlurField.unchecked(torch.cat(kernels), torch.cat(mixing))
+    removal = fields[0].removal if len({field.removal for field in fields}) == 1 else None
+    return BlurField.unchecked(torch.cat(kernels), torch.cat(mixing), removal=removal)

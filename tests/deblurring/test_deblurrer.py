@@ -177,6 +177,12 @@ def test_the_estimate_says_whether_iterates_are_fused_unless_the_settings_do(
     torch.testing.assert_close(deblurrer(photo).photo, (0.4 if is_fused else 0.0) * photo)
 
 
+def test_a_photo_that_is_to_be_left_alone_is_also_by_a_fusion(fusion):
+    deblurrer = Deblurrer(estimator_of(Removal(1, strength=0.0)), DeblurSettings(fusion=True), fusion)
+    photo = torch.rand(1, 3, 20, 24)
+    assert torch.equal(deblurrer(photo).photo, photo)
+
+
 def test_doubts_are_about_the_photo_that_is_returned(fusion):
     judged = []
 
@@ -238,6 +244,8 @@ def test_fields_of_several_sizes_are_joined_to_one_of_the_same_blur():
     bb.BlurField(both.kernels, both.mixing)  # raises unless it is one
     torch.testing.assert_close(both[1].kernels_at(points), wide.kernels_at(points))
     torch.testing.assert_close(both[0].kernels_at(points)[..., 2:-2, 2:-2], small.kernels_at(points))
+    estimated = small.with_removal(ESTIMATED_BLUR)
+    assert [joined([estimated, other]).removal for other in (estimated, small)] == [ESTIMATED_BLUR, None]
 
 
 def test_what_is_beside_the_pixels_of_a_file_is_written_too(tmp_path):
