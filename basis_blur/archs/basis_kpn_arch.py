@@ -34,8 +34,8 @@ from basis_blur.field.removal import Removal
 
 SIZE_MULTIPLE = 32  # five poolings
 GROUPS = 8
-SLOPE = 0.01  # of the activation, for negative values
-LAST_GAIN = 0.1  # of the last convolutions when fresh
+SLOPE = 0.01  # slope of the activation for negative values
+LAST_GAIN = 0.1  # gain of the last convolutions when fresh
 
 
 class BasisKPN(nn.Module):

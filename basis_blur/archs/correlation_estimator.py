@@ -16,7 +16,7 @@ from basis_blur.ops.camera_response import GAMMA, to_linear
 
 HIDDEN = 512
 LOGIT_SCALE = 0.25  # brings logits, which go down to -20, to the size that a linear layer wants
-FIRST_GAIN = 0.1  # of the last layers when fresh, where the softmax is nearly linear
+FIRST_GAIN = 0.1  # gain of the last layers when fresh; there the softmax is nearly linear
 
 
 class CorrelationEstimator(nn.Module):

@@ -41,7 +41,7 @@ WHITE = 0.95
 FLAT = 0.1
 CONTRAST_PIXELS = 16
 LARGEST_GRADIENT = 5.0  # in standard deviations, in the fourth-order correlation
-LEAST_POWER = 1e-4  # of the mean power, in the logarithm
+LEAST_POWER = 1e-4  # lower bound of the power in its logarithm, as a share of the mean power
 CEPSTRUM_SCALE = 0.3
 
 

@@ -28,7 +28,7 @@ COLOURS = 3
 CELL = 4  # pixels a side that become channels
 SIZE_MULTIPLE = 2 * CELL
 SLOPE = 0.01
-FIRST_STEP = 0.6  # of a fresh network, from the photo to the mean of its iterates
+FIRST_STEP = 0.6  # step that a fresh network takes from the photo to the mean of its iterates
 DIFFERENCES = 4.0  # factor by which the differences of the inputs are about 1
 IMAGE_SCALE = 0.1  # size of the image that the network adds where its own numbers are about 1
 

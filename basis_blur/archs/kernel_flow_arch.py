@@ -28,9 +28,9 @@ from basis_blur.archs.network_facts import CODE, FLOW, KERNELS, NetworkFacts
 
 LEVELS = 720  # steps that a normalised pixel is thought to have; uniform noise of one step makes it continuous [L21]
 ALPHA = 1e-6  # keeps the logit finite at 0 and 1
-MOMENTUM = 0.9  # of the running statistics, on the old value
+MOMENTUM = 0.9  # share of the old value in the running statistics
 EPSILON = 1e-5  # added to variances
-LAST_GAIN = 0.1  # of the last layers when fresh, so that a fresh flow is nearly the identity
+LAST_GAIN = 0.1  # gain of the last layers when fresh, so that a fresh flow is nearly the identity
 
 
 class KernelFlow(nn.Module):

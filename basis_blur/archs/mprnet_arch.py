@@ -32,7 +32,7 @@ from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 
 SIZE_MULTIPLE = 8  # halved for the quarters, and twice in the U-Nets
 LEVELS = 3
-REDUCTION = 4  # of the channels within a channel attention
+REDUCTION = 4  # factor by which a channel attention reduces its channels
 
 
 class ImagesByStage(NamedTuple):

@@ -42,10 +42,10 @@ left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'rl-c21', 'ufpnet')
-# Of a method, unless told.
+# Shipped weights that each method takes by default.
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
-LARGEST_COUNT = 100_000  # of steps, or pixels of a tile
+LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted
 
 
 def add_parser(subparsers) -> None:

@@ -21,7 +21,7 @@ from basis_blur.foundation.files import LONGEST_NAME, real_path
 from basis_blur.photos.folders import list_photos
 from basis_blur.photos.formats import READ_SUFFIXES, check_suffix, result_suffix
 
-MARK = '_deblurred'  # of results that lie beside their photos
+MARK = '_deblurred'  # end of the names of results that lie beside their photos
 
 
 class Task(NamedTuple):

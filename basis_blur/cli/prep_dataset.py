@@ -19,7 +19,7 @@ Whatever is missing, additional, cut off or of another size is listed, and nothi
 complete."""
 
 COMMAND = 'prep-dataset'
-MOST_LINES = 50  # of complaints
+MOST_LINES = 50  # number of lines of complaints that are printed
 
 
 def add_parser(subparsers) -> None:

@@ -40,7 +40,7 @@ PHOTOS_PER_COMMIT = 100
 SECONDS_PER_COMMIT = 1.0
 PNG_LEVEL = 1
 PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
-ORIENTATION_TAG = 0x0112  # of EXIF; above 4 the sides change places
+ORIENTATION_TAG = 0x0112  # tag of EXIF; above a value of 4 the sides change places
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.ops.windows import WHOLE_PIXELS
 
 EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("correlation_kpn")'
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear light with the sRGB primaries, ITU-R BT.709
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # weights of the colours in linear light with the sRGB primaries, ITU-R BT.709
 
 
 def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int | None = None) -> BlurField:

@@ -27,8 +27,8 @@ from basis_blur.restoration.settings import ITERATIONS
 
 STEPS = 30
 STEPS_PER_RESTORATION = 10
-LEARNING_RATE = 0.05  # of the logarithms of kernels and mixing
-CODE_LEARNING_RATE = 0.02  # of codes, whose standard deviation is 1
+LEARNING_RATE = 0.05  # learning rate of the logarithms of kernels and mixing
+CODE_LEARNING_RATE = 0.02  # learning rate of codes, whose standard deviation is 1
 LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
 RESTORATION_ITERATIONS = 6  # while the field still changes
 

@@ -26,16 +26,17 @@ from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of
 
-RIM = 0.45  # of a kernel's side; farther from the middle, across or down, is its rim
-RIM_LIGHT = 0.02  # of a kernel; more in its rim means that the blur goes on outside
-# Of a kernel estimated at half size, outside the frame of those at full size. In 8 photos with noise of 0.01 it was
-# 0.01 to 0.13 where nothing was blurred, and about the true share where 0.18 to 0.44 of the light was there.
+RIM = 0.45  # distance of the rim of a kernel from its middle, across or down, as a share of its side
+RIM_LIGHT = 0.02  # share of the light of a kernel; more in its rim means that the blur goes on outside
+# Share of the light of a kernel of half size that lies outside the frame of those of full size; with more, the blur is
+# larger than the kernels. In 8 photos with noise of 0.01 it was 0.01 to 0.13 where nothing was blurred, and about the
+# true share where 0.18 to 0.44 of the light was there.
 OUTSIDE_LIGHT = 0.15
-LARGE_SHARE = 0.1  # of the photo
-GRID = 48  # pixels of the photo that are asked for their kernels, in each direction
-# What noise of 1 makes of `contrast_of`: two differences of means of 4 x 4 pixels in three colours.
+LARGE_SHARE = 0.1  # share of the photo from which on its blur counts as large
+GRID = 48  # number of pixels, in each direction, whose kernels are looked at
+# Value of `contrast_of` for noise of 1: two differences of means of 4 x 4 pixels in three colours.
 NOISE_CONTRAST = math.sqrt(2 * 3 * 2) / 4
-FLAT_RATIO = 1.5  # of the contrast over that of noise
+FLAT_RATIO = 1.5  # least contrast of a photo, as a multiple of that of its noise
 RESIDUAL_RATIO = 3  # over the noise
 # sRGB-like, root mean square. The few iterations for an estimated blur leave something at edges: of 200 scenes of
 # training photos (256 pixels, up to three objects, noise, JPEG), restored with their own estimates, 9 % leave more than
@@ -43,7 +44,7 @@ RESIDUAL_RATIO = 3  # over the noise
 # photo, half leave more than 0.04.
 LEAST_RESIDUAL, LEAST_RESIDUAL_ESTIMATED = 0.025, 0.04
 SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
-UNKNOWN_LIGHT = 0.01  # of a pixel, from places that may be clipped
+UNKNOWN_LIGHT = 0.01  # share of the light of a pixel that comes from places that may be clipped
 
 
 def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Doubt]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.kernel_loss import check_fields
 
-LEAST_SHARE = 1e-8  # of the light, in a pixel of a kernel
+LEAST_SHARE = 1e-8  # lower bound of the share of the light in a pixel of a kernel
 
 
 class KernelDivergenceLoss(nn.Module):

@@ -34,8 +34,8 @@ SSIM_SIGMA, SSIM_CROP = 1.5, 5
 # from others: between different scenes correlations up to 0.5 came out; blurred photos of GoPro and RealBlur correlate
 # above 0.9 with the sharp ones.
 LEAST_CORRELATION = 0.6
-LARGEST_LOSS = 0.01  # of correlation against the photo as it lay; the overlap is another one
-LONGEST_MOVE = 0.2  # of a corner, in diagonals of the photo
+LARGEST_LOSS = 0.01  # largest loss of correlation by the alignment; above 0, because the overlap is another one
+LONGEST_MOVE = 0.2  # longest way that a corner may move, in diagonals of the photo
 # Correlation of photos that lie on each other as they are, up to rounding. Where ECC cannot tell a step, as in photos
 # with structure in one direction only, it returns the identity to the last bit, without an error.
 SAME = 1 - 1e-6

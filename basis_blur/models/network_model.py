@@ -57,7 +57,7 @@ from basis_blur.weights.checkpoints import load_network
 from basis_blur.weights.fitting import misfits
 
 LOSSES_FILE = 'losses.jsonl'
-TENSORBOARD_PICTURES = 4  # of a data set; more would fill the event file
+TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; more would fill it
 # The averages of torch's optimisers that have the shape of their weight.
 MOMENTS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'exp_inf', 'square_avg', 'sum')
 # What torch and BasicSR raise at a state that does not fit or is damaged.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 Window = tuple[slice, slice]
 
-WHOLE_PIXELS = 1 << 23  # of larger photos, fields are compact and the blur is applied in windows
+WHOLE_PIXELS = 1 << 23  # number of pixels above which fields are compact and the blur is applied in windows
 
 
 def tile_starts(side: int, tile: int | None, overlap: int) -> list[tuple[int, int]]:

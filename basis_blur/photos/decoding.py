@@ -17,7 +17,7 @@ from PIL import Image
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.photo import no_warnings
 
-ORIENTATION = 0x0112  # of EXIF; above 4 the sides change places
+ORIENTATION = 0x0112  # tag of EXIF; above a value of 4 the sides change places
 JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
 PNG_BEGIN, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND'
 MALFORMED = (

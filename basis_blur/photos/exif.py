@@ -25,7 +25,7 @@ WIDTH, HEIGHT, PIXEL_WIDTH, PIXEL_HEIGHT = 0x0100, 0x0101, 0xA002, 0xA003
 THUMBNAIL, THUMBNAIL_LENGTH, STRIPS, STRIP_LENGTHS = 0x0201, 0x0202, 0x0111, 0x0117
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 ICC_PROFILE = 0x8773
-MOST_BYTES = 1 << 24  # of the values of a TIFF file that become a block
+MOST_BYTES = 1 << 24  # largest size of the values of a TIFF file that become a block
 # Tags of a TIFF directory that say how its pixels are stored, or hold blocks that other fields of `Photo` carry or
 # that describe the picture as it was before (thumbnails, XMP, Photoshop layers), or are a camera's calibration of raw
 # data. They are not EXIF and not copied from or to TIFF files.

@@ -14,7 +14,7 @@ from pathlib import Path
 from basis_blur.foundation.errors import InputError
 
 JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
-SUFFIXES = ('.png', *JPEG_SUFFIXES, '.tif', '.tiff')  # of what is written
+SUFFIXES = ('.png', *JPEG_SUFFIXES, '.tif', '.tiff')  # suffixes of files that are written
 HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
 RAW_SUFFIXES = (
     '.3fr', '.arw', '.cr2', '.cr3', '.crw', '.dcr', '.dng', '.erf', '.fff', '.iiq', '.kdc', '.mef', '.mos', '.mrw',

@@ -14,7 +14,7 @@ QUALITY = 95
 MOST_EXIF = 65533  # bytes, of one marker
 MOST_PROFILE = 255 * 65519  # bytes, of all markers
 MOST_DENSITY = 65535
-LONGEST_SIDE = 65500  # of libjpeg; the format has 65535
+LONGEST_SIDE = 65500  # longest side that libjpeg takes; the format has 65535
 
 
 def encode_jpeg(samples: np.ndarray, like: Photo) -> bytes:

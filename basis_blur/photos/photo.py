@@ -19,7 +19,7 @@ from torch import Tensor
 from basis_blur.foundation.errors import InputError
 
 MAX_PIXELS = 178_956_970  # as Pillow: more than this is taken for a decompression bomb
-MAX_BYTES = 16 * MAX_PIXELS  # of a file: four floats a pixel
+MAX_BYTES = 16 * MAX_PIXELS  # largest size of a file: four floats a pixel
 FULL_SCALE = {8: 255, 16: 65535}
 
 

@@ -25,8 +25,8 @@ SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000
 CELLS = 16  # kernels along the longer side of a photo, at most
 SMALLEST_CELL = 44  # pixels of the picture
 SMALLEST_RADIUS = 5  # pixels of the kernel; a sharp place stays a dot, even where all of the photo is sharp
-VISIBLE = 0.04  # of a kernel's brightest pixel; dimmer ones do not count as part of its path
-MOST_COVERED = 0.1  # of its square, by a kernel that is drawn opaque
+VISIBLE = 0.04  # share of a kernel's brightest pixel; dimmer ones do not count as part of its path
+MOST_COVERED = 0.1  # largest share of its square that a kernel covers which is drawn opaque
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 PAPER = np.array([22, 24, 28], np.uint8)

@@ -40,7 +40,7 @@ _SRGB_BYTES = struct.pack(f'>{len(SRGB)}I', *SRGB)
 RAW_PROFILES = (b'Raw profile type exif', b'Raw profile type APP1')  # texts in which ImageMagick keeps EXIF
 INCH = 0.0254  # in metres
 MOST_UNPACKED = 1 << 26  # bytes of a profile or text
-LARGEST = 2**31 - 1  # of the whole numbers in a chunk
+LARGEST = 2**31 - 1  # largest whole number in a chunk
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
 
 

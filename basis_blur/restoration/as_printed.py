@@ -43,9 +43,9 @@ from basis_blur.restoration.settings import Removal
 from basis_blur.restoration.total_variation import edge_weights, tv_gradient
 
 METHOD = 'rl-c21'  # what options and commands call it, where 'rl' is `deblur`
-REMOVAL = Removal(iterations=30)  # of [C21]
+REMOVAL = Removal(iterations=30)  # settings of [C21]
 TV_WEIGHT = 1e-3  # lambda
-STALL = 1e-6  # of the reblur loss; an iteration that improves it by less is the last
+STALL = 1e-6  # least decrease of the reblur loss; an iteration that improves it by less is the last
 SMALLEST_EDGE = 1e-6  # linear light; Eq. 14 divides by the length of the gradient, which may be 0
 SMALLEST_LIGHT = 1e-8  # divisors are raised to it
 REACH = 1e-3  # share of its blur in the overexposed scene from which on a pixel counts as reached; rounding is less

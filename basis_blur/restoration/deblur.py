@@ -29,7 +29,7 @@ from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
 from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 
-INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # of transforms of torch.func
+INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # what to use in place of torch.func
 TILE = 1024  # pixels; of the windows in which it then blurs
 
 

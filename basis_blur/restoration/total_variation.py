@@ -19,7 +19,7 @@ from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.rows import row_blocks
 
 EDGE = 0.01  # linear light
-LARGEST_CURVATURE = 8.0  # of D'D
+LARGEST_CURVATURE = 8.0  # largest eigenvalue of D'D
 
 
 def edge_weights(light: Tensor, edge: float = EDGE) -> Tensor:

@@ -49,7 +49,7 @@ from basis_blur.ops.camera_response import GAMMA
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-OPSET = 18  # of ONNX; every operation is in it, and runtimes since 2023 read it
+OPSET = 18  # version of the operators of ONNX; every operation is in it, and runtimes since 2023 read it
 LINEAR = 'linear light'
 EXAMPLE = (2, 50, 70)  # N, H, W that are traced where the size is left open
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
 
-PREFIX = 'net.'  # of the network that learns, in a stage's model
+PREFIX = 'net.'  # beginning of the keys of the network that learns, in the model of a stage
 
 
 def plain_history(hub: Mapping[str, Any]) -> dict[str, Any]:
