@@ -52,7 +52,7 @@ BLOB = 0.1  # standard deviation of a simple start, over the side of the kernel
 RIM, RIM_LIGHT = 0.42, 0.03  # more light beyond this share of the side means that the kernel is larger
 VARIANTS = (Variant(by_count=False, weight=4e-3, rounds=4), Variant(by_count=True, weight=1e-2, rounds=4))
 POLISH_ROUNDS, POLISH_ROUNDS_LARGE, POLISH_WEIGHT = 15, 6, 2e-3
-CERTAIN, FAILED = 0.82, 0.6  # agreement of variants: of good searches at least, and of failed ones at most
+CERTAIN, FAILED = 0.9, 0.75  # agreement of variants; below the second, a search has failed
 ITERATIONS = 20  # of Richardson-Lucy with such a kernel
 KERNEL_NOISE = 0.01  # what errors of the kernel are worth, as noise of the photo
 
