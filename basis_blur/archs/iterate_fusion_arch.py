@@ -25,6 +25,7 @@ from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.network_facts import FUSION, PHOTO, STACK, NetworkFacts
 
 COLOURS = 3
+SLACK = 0.02  # how far a fused photo may lie outside the range of the photo and its iterates, sRGB-like
 CELL = 4  # pixels a side that become channels
 SIZE_MULTIPLE = 2 * CELL
 SLOPE = 0.01
@@ -134,13 +135,18 @@ class IterateFusion(nn.Module):
     def fused(self, photo: Tensor, iterates: Tensor) -> Tensor:
         """Return the restored photo of a photo in colour or gray, as `photo` is.
 
+        A network may err anywhere; so each number is clipped to the range of the photo's and the iterates' at that
+        pixel, widened by `SLACK`. A hole in a bright place, which neither of them has, cannot come of it.
+
         Args:
             photo: (N, C, H, W), C = 3 or 1; sRGB-like in [0, 1]. Gray is repeated, and the colours made are averaged.
             iterates: (N, C n, H, W), one after the other.
         """
         images = (photo, *iterates.split(photo.shape[1], 1))
         found = self(torch.cat([image.to(self.intro.weight).expand(-1, COLOURS, -1, -1) for image in images], 1))
-        return (found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)).to(photo)
+        found = (found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)).to(photo)
+        stacked = torch.stack(images)
+        return found.clamp((stacked.amin(0) - SLACK).clamp_min(0), (stacked.amax(0) + SLACK).clamp_max(1))
 
 
 class _Block(nn.Module):
