@@ -32,6 +32,7 @@ from basis_blur.estimation.shake.search import (
     ShakeEstimate,
     estimate_shake,
     gray_light,
+    kernel_size_of,
     network_start,
     uniform_field,
 )
@@ -47,6 +48,7 @@ CHOICES = ('auto', 'network', 'shake', 'none')
 # Standard deviation of the light of a kernel, pixels; a photo with a smaller blur is left alone. To remove it makes 26
 # of 30 nearly sharp photos (33 to 46 dB) worse. The network's kernels tell it to about a tenth from 1.5 pixels on.
 LEAST_EXTENT = 1.25
+LEAST_SHARE = 0.75  # of the extent that the network sees; a smaller kernel is a failure of the search
 # Below the first, one kernel explains a photo; above the last, none does. Between them, the network has to see like
 # kernels everywhere, and parts of the photo must not ask for other kernels; the less so, the larger the excess.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
@@ -110,11 +112,21 @@ class BestEstimator:
             found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # too small or too flat to be searched, which the network has no need of
             return by_network
-        return self.chosen(photo, gamma, by_network, found)
+        return self.chosen(photo, gamma, by_network, found, spread(start[0]))
 
-    def chosen(self, photo: Tensor, gamma: float, by_network: Estimate, found: ShakeEstimate) -> Estimate:
-        """Return one of two estimates of a photo, or that it is left alone; arguments as of a call."""
-        if found.agreement < FAILED or spread(found.kernel) < LEAST_EXTENT:  # a search that fails often ends at a point
+    def chosen(
+        self, photo: Tensor, gamma: float, by_network: Estimate, found: ShakeEstimate, extent: float
+    ) -> Estimate:
+        """Return one of two estimates of a photo.
+
+        Args:
+            photo, gamma: arguments of a call.
+            by_network: estimate of the network.
+            found: estimate of the search.
+            extent: standard deviation of the start of the search, pixels.
+        """
+        # A search that fails often ends at a point, or at a part of the kernel.
+        if found.agreement < FAILED or spread(found.kernel) < max(LEAST_EXTENT, LEAST_SHARE * extent):
             return _noted(by_network, 'the search for one camera shake failed; the blur is that of the network.')
         if not explains_all(photo, gamma, found, by_network.field):
             return _noted(by_network, 'places of the photo have different blurs; they are those of the network.')
@@ -150,7 +162,7 @@ def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:
     """
     point = photo.new_zeros(3, 3)
     point[1, 1] = 1
-    doubts = ()
+    doubts: tuple[Doubt, ...] = ()
     if extent is not None:
         words = (
             f'the photo is nearly sharp, its blur has a standard deviation of {extent:.1f} pixels; it is left as it '
@@ -162,7 +174,7 @@ def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:
 
 def can_start(net: nn.Module, photo: Tensor) -> bool:
     """Tell whether a photo is large enough for a network's kernels to begin a search with."""
-    return min(photo.shape[-2:]) >= max(LEAST_SIDE, 2 * net.hyper_parameters['kernel_size'])
+    return min(photo.shape[-2:]) >= max(LEAST_SIDE, 2 * kernel_size_of(net))
 
 
 def _noted(estimate: Estimate, note: str) -> Estimate:

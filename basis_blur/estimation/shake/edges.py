@@ -35,6 +35,7 @@ def telling_edges(scene: Tensor, weights: Tensor, kernel_size: int, noise: float
     """
     edges = torch.cat(differences(scene), 1)
     height = edges.square().sum(1, keepdim=True).sqrt_()
+    least: Tensor | float
     if noise is None:
         least = _by_count(edges, height, weights, kernel_size) / DECAY**number
     else:

@@ -90,7 +90,7 @@ def search(
         photo = whole[(..., *window)]
         periodic = extended(photo, 2 * of_level)
         scenes = SparseScene(periodic)
-        ramp = inner_ramp(photo.shape[-2:], of_level, periodic)
+        ramp = inner_ramp((photo.shape[-2], photo.shape[-1]), of_level, periodic)
         if known is not None:
             ramp = ramp * _reachless(reduced(known, scale, 2 * of_level)[(..., *window)], of_level, ramp)
         photo_edges = torch.cat(differences(periodic), 1) * ramp

@@ -15,7 +15,7 @@ which they have 129 pixels, and enlarged.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,7 @@ class ShakeEstimate(Estimate):
         tried: kernels on the way, the starts first.
     """
 
-    kernel: Tensor | None = None
+    kernel: Tensor = field(default_factory=lambda: torch.ones(1, 1))
     agreement: float = 0.0
     tried: tuple[Tried, ...] = ()
 
@@ -126,7 +126,9 @@ def estimate_shake(
             if not _reaches_rim(found[0]):
                 break
     else:
-        kernel_size = kernel_size or starts.shape[-1]
+        if kernel_size is None:
+            assert starts is not None  # or the sizes would have been tried
+            kernel_size = starts.shape[-1]
         found = _searched(light, known, starts, _largest_odd(min(kernel_size, most)), progress)
     kernel, agreement, tried = found
     return ShakeEstimate(
@@ -169,13 +171,13 @@ def network_start(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
     from basis_blur.estimation.by_network import estimate_blur
 
     light = to_linear(photo, gamma)
-    least = net.hyper_parameters['kernel_size']
+    least = kernel_size_of(net)
 
     def seen_at(q: int) -> Tensor:
         small = light if q == 1 else F.avg_pool2d(light, q)
         small = small[(..., *best_window(small.mean(1, keepdim=True), least))]
-        field = estimate_blur(net, small.clamp(0, 1), gamma=1.0)
-        return field.kernels[0].mean(0, keepdim=True).to(photo)
+        seen = estimate_blur(net, small.clamp(0, 1), gamma=1.0)
+        return seen.kernels[0].mean(0, keepdim=True).to(photo)
 
     for q, reach in REACHES:
         if min(photo.shape[-2:]) // q < 2 * least or min(photo.shape[-2:]) < 2 * SIZE_OF[q]:
@@ -189,6 +191,11 @@ def network_start(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
             odd = F.pad(larger, (0, 1 - larger.shape[-1] % 2) * 2)
             return centred(normalised(on_canvas(odd, SIZE_OF[q])))
     return centred(cleaned(seen_at(1), FAINT_START, SMALL_START))
+
+
+def kernel_size_of(net: nn.Module) -> int:
+    """Return the side of the kernels that a network estimates, pixels."""
+    return int(net.hyper_parameters['kernel_size'])  # type: ignore[index, arg-type]
 
 
 def unclipped(photo: Tensor) -> Tensor:

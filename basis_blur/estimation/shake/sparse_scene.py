@@ -40,7 +40,7 @@ class SparseScene:
             kernels: (M, K, K); M is N, or N is 1.
             weight: lambda, of an edge; squared linear light.
         """
-        size = self.photos.shape[-2:]
+        size = (self.photos.shape[-2], self.photos.shape[-1])
         kernel = spectrum_of(kernels, size)
         known, kernel_power = kernel.conj() * self.spectrum, kernel.abs().square_()
         scene = self.photos
