@@ -14,6 +14,7 @@ A network that is shown them tells by looking: that deconvolution leaves artifac
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -145,8 +146,18 @@ class IterateFusion(nn.Module):
         images = (photo, *iterates.split(photo.shape[1], 1))
         found = self(torch.cat([image.to(self.intro.weight).expand(-1, COLOURS, -1, -1) for image in images], 1))
         found = (found if photo.shape[1] == COLOURS else found.mean(1, keepdim=True)).to(photo)
-        stacked = torch.stack(images)
-        return found.clamp((stacked.amin(0) - SLACK).clamp_min(0), (stacked.amax(0) + SLACK).clamp_max(1))
+        return clipped_to_range(found, images)
+
+
+def clipped_to_range(fused: Tensor, images: Sequence[Tensor]) -> Tensor:
+    """Return a photo clipped to the smallest and the largest number of some images at each pixel, widened by `SLACK`.
+
+    Args:
+        fused: (N, C, H, W); sRGB-like.
+        images: of the same shape each.
+    """
+    stacked = torch.stack(tuple(images))
+    return fused.clamp((stacked.amin(0) - SLACK).clamp_min(0), (stacked.amax(0) + SLACK).clamp_max(1))
 
 
 class _Block(nn.Module):

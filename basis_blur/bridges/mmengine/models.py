@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from basis_blur import losses
 from basis_blur.archs import ARCHS
+from basis_blur.archs.iterate_fusion_arch import COLOURS, clipped_to_range
 from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.deblurring.restoring import restore
@@ -455,7 +456,8 @@ class IterateFusionModel(_BesideFrozenBlur):
         self.view_size = view_size
 
     def compute(self, inputs: Tensor) -> Tensor:
-        return self.net(self.shown(inputs))
+        stack = self.shown(inputs)
+        return clipped_to_range(self.net(stack), stack.split(COLOURS, 1))
 
     def shown(self, inputs: Tensor) -> Tensor:
         """Return what the network is shown of the photos."""
