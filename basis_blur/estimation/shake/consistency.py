@@ -13,7 +13,7 @@ from torch import Tensor
 from basis_blur.estimation.shake.extension import differences, extended, inner_ramp
 from basis_blur.estimation.shake.kernel_fit import fit_kernels
 from basis_blur.estimation.shake.kernels import best_shift, cleaned
-from basis_blur.estimation.shake.schedule import FAINT, SMALL, best_window
+from basis_blur.estimation.shake.schedule import FAINT, LEAST_NOISE, SMALL, best_window
 from basis_blur.estimation.shake.sparse_scene import SparseScene
 from basis_blur.restoration.noise import estimate_noise
 
@@ -41,7 +41,7 @@ def consistency(light: Tensor, kernel: Tensor) -> float:
     parts = PARTS if min(height, width) * 2 / (PARTS + 1) > LEAST_PARTS * size else PARTS - 1
     periodic = extended(light, 2 * size)
     scene = SparseScene(periodic).find(kernel[None], WEIGHT)
-    noise = max(estimate_noise(light).item(), 5e-4)
+    noise = max(estimate_noise(light).item(), LEAST_NOISE)
     found, seen = (torch.cat(differences(each), 1)[..., :height, :width] for each in (scene, periodic))
     rows, columns = (_pieces(side, parts) for side in (height, width))
     places = [(slice(*row), slice(*column)) for row in rows for column in columns]

@@ -7,18 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-
-def fast_size(least: int) -> int:
-    """Return the smallest number >= least without prime factors beyond 5, which FFTs are fast for."""
-    size = max(1, least)
-    while True:
-        rest = size
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return size
-        size += 1
+from basis_blur.ops.basis_blur import fast_fft_size
 
 
 def extended(photo: Tensor, border: int) -> Tensor:
@@ -33,7 +22,7 @@ def extended(photo: Tensor, border: int) -> Tensor:
     """
     for dim in (-2, -1):
         side = photo.shape[dim]
-        added = fast_size(side + border) - side
+        added = fast_fft_size(side + border) - side
         step = torch.arange(1, added + 1, device=photo.device)
         after = photo.index_select(dim, _mirrored(side - 1 + step, side))
         before = photo.index_select(dim, _mirrored(step - added - 1, side))

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.estimation.shake.extension import fast_size
+from basis_blur.ops.basis_blur import fast_fft_size
 
 RIDGE = 0.05  # gamma
 STEPS = 60
@@ -52,7 +52,7 @@ class Normal:
 
     def __init__(self, own: Tensor, scale: Tensor):
         self.size = (own.shape[-1] + 1) // 2
-        self.period = fast_size(3 * self.size - 2)
+        self.period = fast_fft_size(3 * self.size - 2)
         room = self.period - own.shape[-1]
         canvas = F.pad(own / scale, (0, room, 0, room)).roll((1 - self.size, 1 - self.size), (-2, -1))
         self.spectrum = torch.fft.rfft2(canvas).real

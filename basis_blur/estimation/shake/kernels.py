@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.estimation.shake.extension import fast_size
+from basis_blur.ops.basis_blur import fast_fft_size
 
 
 def normalised(kernels: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def best_shift(kernel: Tensor, target: Tensor) -> tuple[int, int, float]:
     Args:
         kernel, target: (K, K), of one size.
     """
-    size = fast_size(2 * kernel.shape[-1])
+    size = fast_fft_size(2 * kernel.shape[-1])
     spectrum = torch.fft.rfft2(target, s=(size, size)) * torch.fft.rfft2(kernel, s=(size, size)).conj()
     correlation = torch.fft.irfft2(spectrum, s=(size, size))
     best = int(correlation.flatten().argmax())

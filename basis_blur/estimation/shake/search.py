@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.estimation.estimate import Estimate, Progress
 from basis_blur.estimation.shake.kernels import (
     aligned_mean,
@@ -168,8 +169,6 @@ def network_start(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
     """
-    from basis_blur.estimation.by_network import estimate_blur
-
     light = to_linear(photo, gamma)
     least = kernel_size_of(net)
 

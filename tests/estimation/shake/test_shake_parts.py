@@ -12,7 +12,6 @@ from basis_blur.estimation.shake.extension import (
     differences,
     divergence,
     extended,
-    fast_size,
     inner_ramp,
     spectrum_of,
 )
@@ -30,6 +29,7 @@ from basis_blur.estimation.shake.kernels import (
 )
 from basis_blur.estimation.shake.schedule import best_window, levels_of
 from basis_blur.estimation.shake.sparse_scene import SparseScene
+from basis_blur.ops.basis_blur import fast_fft_size
 
 
 def hook(size=9):
@@ -43,7 +43,7 @@ def hook(size=9):
 
 @pytest.mark.parametrize(('least', 'expected'), [(1, 1), (7, 8), (11, 12), (13, 15), (121, 125), (128, 128)])
 def test_fast_sizes_have_no_prime_factor_beyond_five(least, expected):
-    assert fast_size(least) == expected
+    assert fast_fft_size(least) == expected
 
 
 def test_an_extended_photo_holds_the_photo_and_has_no_jump():
