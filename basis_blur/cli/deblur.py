@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basis_blur.cli import estimation
-from basis_blur.cli.plan import Task, check_outputs, plan
+from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
 from basis_blur.foundation.errors import InputError, sentence_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from basis_blur.deblurring.deblurrer import Deblurrer
+    from basis_blur.deblurring.deblurrer import Deblurred, Deblurrer
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
     from basis_blur.photos.photo import Photo
 
@@ -110,6 +110,12 @@ def add_parser(subparsers) -> None:
         help='also write NAME_kernels.npz, the blur field, and NAME_kernels.png, the kernels drawn over the photo '
         '(with ufpnet: NAME_kernels.png, and NAME_sigma.png, the uncertainty of each pixel)',
     )
+    parser.add_argument(
+        '--compare',
+        action='store_true',
+        help='also write NAME_compare.jpg, the photo before and after beside each other, and NAME_compare.html, a page '
+        'with a slider between them, the kernels over the photo and the warnings',
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that are already there')
     existing.add_argument(
@@ -152,12 +158,11 @@ def run(args: argparse.Namespace) -> int:
         args.weights = WEIGHTS[args.method]
     tasks = plan(args.inputs, args.output)
     # The result itself is written last; what an interrupt left of the others is made again.
-    check_outputs(tasks, args.save_kernels, args.overwrite or args.skip_done, args.method, files_of(args))
+    wanted = Wanted(args.save_kernels, args.compare, args.method)
+    check_outputs(tasks, wanted, args.overwrite or args.skip_done, files_of(args))
     if args.skip_done:
         found = len(tasks)
-        tasks = [
-            task for task in tasks if not all(path.exists() for path in task.outputs(args.save_kernels, args.method))
-        ]
+        tasks = [task for task in tasks if not all(path.exists() for path in task.outputs(wanted))]
         print(f'{found - len(tasks)} of {found} results are there and are left as they are.')
 
     from tqdm import tqdm
@@ -166,10 +171,10 @@ def run(args: argparse.Namespace) -> int:
     with estimation.plain_warnings(COMMAND):
         if args.method != 'ufpnet':
             deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
-            method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, save_kernels=args.save_kernels)
+            method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, wanted=wanted)
         else:
             deblurrer = estimation.network_deblurrer(args, refine=args.refine or 0, tile=args.tile)
-            method = functools.partial(by_network, deblurrer=deblurrer, save_kernels=args.save_kernels)
+            method = functools.partial(by_network, deblurrer=deblurrer, wanted=wanted)
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
             try:
                 line = deblur_photo(task, method)
@@ -244,32 +249,41 @@ def removal_of(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, save_kernels: bool) -> Tensor:
-    """Return the sharp photo; say what is to be said of it, and write the blur field if it is wanted."""
-    from basis_blur.photos.pictures import draw_kernel_grid, write_picture
-
+def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, wanted: Wanted) -> Tensor:
+    """Return the sharp photo; say what is to be said of it, and write what is wanted beside it."""
     with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
         result = deblurrer(photo, progress=progress)
     tell_notes(task.photo, result.notes)
     estimation.tell_doubts(task.photo, result.doubts)
-    if save_kernels:
+    if wanted.kernels:
         result.field.save(task.kernels)
-        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
+    write_beside(task, photo, result, wanted)
     return result.pixels
 
 
-def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, save_kernels: bool) -> Tensor:
-    """Return the photo as a UFPNet restores it; write its kernels and their uncertainty if they are wanted."""
-    from basis_blur.photos.pictures import draw_kernel_grid, draw_sigma, write_picture
+def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wanted) -> Tensor:
+    """Return the photo as a UFPNet restores it; write what is wanted beside it."""
+    from basis_blur.photos.pictures import draw_sigma, write_picture
 
+    keep_kernels = wanted.kernels or (wanted.comparisons and deblurrer.has_kernels)
     with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
-        result = deblurrer(photo, keep_kernels=save_kernels, progress=progress)
+        result = deblurrer(photo, keep_kernels=keep_kernels, progress=progress)
     tell_notes(task.photo, result.notes)
-    if save_kernels:
-        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
-        if hasattr(result.field, 'sigma'):
-            write_picture(task.sigma_picture, draw_sigma(result.field.sigma))
+    if wanted.kernels and hasattr(result.field, 'sigma'):
+        write_picture(task.sigma_picture, draw_sigma(result.field.sigma))
+    write_beside(task, photo, result, wanted)
     return result.pixels
+
+
+def write_beside(task: Task, photo: Photo, result: Deblurred, wanted: Wanted) -> None:
+    """Write the pictures of a photo that are wanted."""
+    from basis_blur.photos.pictures import draw_kernel_grid, write_picture
+
+    if wanted.kernels:
+        write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
+    if wanted.comparisons:
+        for path in task.comparisons:
+            result.save_comparison(path, title=task.photo.name)
 
 
 def tell_notes(path: Path, notes: Iterable[str]) -> None:

@@ -24,6 +24,20 @@ from basis_blur.photos.formats import READ_SUFFIXES, check_suffix, result_suffix
 MARK = '_deblurred'  # end of the names of results that lie beside their photos
 
 
+class Wanted(NamedTuple):
+    """What is written for each photo.
+
+    Args:
+        kernels: whether the blur field and its picture are written too.
+        comparisons: whether the photo before and after is, as a picture and as a page.
+        method: by which the blur is removed.
+    """
+
+    kernels: bool = False
+    comparisons: bool = False
+    method: str = 'rl'
+
+
 class Task(NamedTuple):
     """One photo: where it is, where the result goes, and where its kernels go if they are wanted."""
 
@@ -45,10 +59,20 @@ class Task(NamedTuple):
         """The uncertainty of each pixel."""
         return self.result.with_name(f'{self.result.stem}_sigma.png')
 
-    def outputs(self, save_kernels: bool, method: str = 'rl') -> list[Path]:
+    @property
+    def comparisons(self) -> list[Path]:
+        """The photo before and after: as a picture, and as a page with a slider."""
+        return [self.result.with_name(f'{self.result.stem}_compare{suffix}') for suffix in ('.jpg', '.html')]
+
+    def outputs(self, wanted: Wanted) -> list[Path]:
         """All files that will be written."""
-        extra = [self.kernel_picture, self.sigma_picture] if method == 'ufpnet' else [self.kernels, self.kernel_picture]
-        return [self.result, *(extra if save_kernels else [])]
+        of_network = wanted.method == 'ufpnet'
+        fields = [self.kernel_picture, self.sigma_picture] if of_network else [self.kernels, self.kernel_picture]
+        return [
+            self.result,
+            *(fields if wanted.kernels else []),
+            *(self.comparisons if wanted.comparisons else []),
+        ]
 
 
 def plan(sources: Sequence[Path], output: Path | None) -> list[Task]:
@@ -129,16 +153,13 @@ def _named(photo: Path, place: Path, mark: str) -> Path:
     return place / f'{photo.stem}{mark}{result_suffix(photo.suffix)}'
 
 
-def check_outputs(
-    tasks: Iterable[Task], save_kernels: bool, overwrite: bool, method: str = 'rl', needed: Iterable[Path] = ()
-) -> None:
+def check_outputs(tasks: Iterable[Task], wanted: Wanted, overwrite: bool = False, needed: Iterable[Path] = ()) -> None:
     """Find out before hours of work what would prevent its results from being written.
 
     Args:
         tasks: what is to be done.
-        save_kernels: whether the kernels are written too.
+        wanted: what is written for each photo.
         overwrite: whether results that are there may be replaced.
-        method: by which blur is removed.
         needed: other files that must not be replaced, such as weights and the log.
 
     Raises:
@@ -146,7 +167,7 @@ def check_outputs(
             long, or one exists and may not be replaced.
         OSError: the folder cannot be written to.
     """
-    outputs = [path for task in tasks for path in task.outputs(save_kernels, method)]
+    outputs = [path for task in tasks for path in task.outputs(wanted)]
     photos, others = {real_path(task.photo) for task in tasks}, {real_path(path) for path in needed}
     seen = set()
     for path in outputs:

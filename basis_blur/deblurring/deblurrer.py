@@ -23,11 +23,12 @@ How a blur is removed depends on where it comes from, so an estimate brings its 
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +55,9 @@ from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.settings import Removal, check_strength, step_towards
 from basis_blur.weights.checkpoints import load_fusion, load_network
+
+if TYPE_CHECKING:
+    from basis_blur.photos.comparison import Comparison
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
 
@@ -169,6 +173,37 @@ class Deblurred:
         if len(self.pixels) != 1:
             raise ValueError(f'there are {len(self.pixels)} photos, expected one; write them one by one.')
         write_photo(path, self.pixels, like=self.given.photo)
+
+    def save_comparison(self, path: str | os.PathLike, title: str = '') -> None:
+        """Write the photo before and after, to be looked at, whole or not at all.
+
+        Args:
+            path: ends in .html for a page with a slider, with the blur drawn over the photo and the doubts in words; in
+                .png or .jpg for a picture of both photos beside each other.
+            title: of the page, such as the name of the photo.
+
+        Raises:
+            InputError: the suffix is another.
+            ValueError: there are several photos.
+            OSError: the file cannot be written.
+        """
+        self._comparison(title).save(path)
+
+    def _comparison(self, title: str) -> Comparison:
+        from basis_blur.photos.comparison import comparison_of  # here, because it loads OpenCV and Pillow
+
+        if len(self.pixels) != 1:
+            raise ValueError(f'there are {len(self.pixels)} photos, expected one; compare them one by one.')
+        doubts = [str(doubt) for doubt in self.doubts]
+        photo = dataclasses.replace(self.given.photo, pixels=self.given.pixels)
+        return comparison_of(photo, self.pixels, self.field, title=title, doubts=doubts, notes=self.notes)
+
+    def _repr_html_(self) -> str | None:
+        """Show the comparison of one photo in a notebook."""
+        if len(self.pixels) != 1:
+            return None
+        page = html.escape(self._comparison('').page())
+        return f'<iframe srcdoc="{page}" style="width:100%; height:720px; border:0" title="before and after"></iframe>'
 
 
 @dataclass(frozen=True, eq=False)

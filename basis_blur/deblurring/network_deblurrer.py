@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from basis_blur.archs.network_facts import facts_of
 from basis_blur.deblurring.deblurrer import Deblurred, check_refine, said_of
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
@@ -86,6 +87,11 @@ class NetworkDeblurrer:
         chosen = RestoringSettings(**settings)
         net = load_network(DEFAULT_WEIGHTS if weights is None else weights, device, expect='UFPNet')
         return cls(net, chosen)
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether the network estimates kernels, so that a result can have them."""
+        return facts_of(self.net).kernel_size is not None
 
     @torch.no_grad()
     def __call__(

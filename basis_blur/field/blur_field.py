@@ -10,6 +10,7 @@ Convention: `kernels` are convolution kernels (point spread functions): light at
 
 from __future__ import annotations
 
+import base64
 import copy
 import importlib
 import math
@@ -33,7 +34,9 @@ from basis_blur.foundation.files import atomic_path, check_is_file
 if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur
 
-DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'  # stands floors above, and is loaded when it is asked for
+# These stand floors above, and are loaded when they are asked for.
+DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'
+PICTURES = 'basis_blur.photos.pictures'
 SUM_TOLERANCE = 1e-3
 FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
 # Bytes that the arrays of a file may have, packed out. Hundreds of kernels have a hundredth of this; 25 coefficients
@@ -238,6 +241,18 @@ class BlurField:
         number, basis, size, _ = self.kernels.shape
         height, width = self.image_size
         return f'BlurField({number} x {height}x{width} pixels, {basis} kernels of {size}x{size})'
+
+    def _repr_png_(self) -> bytes:
+        """Show the kernels of the first photo in a notebook, each at its place, as a PNG file."""
+        return importlib.import_module(PICTURES).png_of_field(self)
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook, under a line of text."""
+        picture = base64.b64encode(self._repr_png_()).decode()
+        return (
+            f'<div><code>{self!r}</code><br>'
+            f'<img src="data:image/png;base64,{picture}" alt="its kernels" style="max-width:100%"></div>'
+        )
 
 
 class CompactField(BlurField):

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.photo import Photo
+from basis_blur.photos.png import encode_png
 from basis_blur.photos.writing import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
@@ -88,8 +90,20 @@ def draw_kernel_grids(
     }
 
 
+def png_of_field(field: BlurField | PixelField, side: int = SHORTEST_PICTURE) -> bytes:
+    """Return the kernels of the first photo of a field, each at its place, on dark paper, as a PNG file.
+
+    Args:
+        field: of one photo or several.
+        side: the longer side of the picture, at most, in pixels.
+    """
+    one = field[0]
+    picture = draw_kernel_grid(torch.zeros(1, 1, 1).expand(1, *one.image_size), one)
+    return encode_png(resized_picture(picture, 1, side), Photo(torch.empty(0)))
+
+
 def _kernel_grids(photo: Tensor, fields: Sequence[BlurField | PixelField], cells: int) -> list[np.ndarray]:
-    pixels = _to_rgb(photo)
+    pixels = rgb_levels(photo)
     height, width = pixels.shape[:2]
     for field in fields:
         _check_single(field)
@@ -223,7 +237,7 @@ def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
     Raises:
         ValueError: there is none, or they differ in size.
     """
-    pictures = {name: _to_rgb(photo) for name, photo in photos.items()}
+    pictures = {name: rgb_levels(photo) for name, photo in photos.items()}
     sizes = {picture.shape[:2] for picture in pictures.values()}
     if len(sizes) != 1:
         raise ValueError(f'the photos have the sizes {sorted(sizes)}, expected one size.')
@@ -253,7 +267,12 @@ def _check_single(field: BlurField | PixelField) -> None:
         raise ValueError(f'the field is of {len(field)} photos, expected one; index it, as in field[0].')
 
 
-def _to_rgb(photo: Tensor) -> np.ndarray:
+def rgb_levels(photo: Tensor) -> np.ndarray:
+    """Return a photo (3 or 1, H, W), or with N = 1, sRGB-like in [0, 1], as a picture (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the shape is another.
+    """
     if photo.ndim == 4 and photo.shape[0] == 1:
         photo = photo[0]
     if photo.ndim != 3 or photo.shape[0] not in (1, 3):
@@ -265,11 +284,18 @@ def _to_rgb(photo: Tensor) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- kernel grid
 
 
-def _picture_scale(height: int, width: int) -> float:
+def _picture_scale(height: int, width: int, shortest: int = SHORTEST_PICTURE, longest: int = LONGEST_PICTURE) -> float:
     longer = max(height, width)
-    if longer > LONGEST_PICTURE:
-        return LONGEST_PICTURE / longer
-    return float(min(8, -(-SHORTEST_PICTURE // longer)))
+    if longer > longest:
+        return longest / longer
+    return float(min(8, -(-shortest // longer)))
+
+
+def resized_picture(picture: np.ndarray, shortest: int, longest: int) -> np.ndarray:
+    """Return a picture (H, W, 3) magnified by a whole number or shrunk, so that its longer side lies between two."""
+    height, width = picture.shape[:2]
+    scale = _picture_scale(height, width, shortest, longest)
+    return picture if scale == 1 else _resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -212,6 +212,20 @@ def test_a_saved_estimate_is_removed_as_an_estimate_is(tmp_path, negatives, weig
     torch.testing.assert_close(read_photo(tmp_path / 'c.png').pixels, half_way, rtol=0, atol=0.51 / 255)
 
 
+def test_a_comparison_is_written_beside_the_result_with_what_is_doubted(tmp_path, negatives, weights):
+    save_photo(tmp_path / 'a.png', channels=1)
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights, '--compare']
+    assert main(arguments) == 0
+    assert files_in(tmp_path) == ['a.png', 'b.png', 'b_compare.html', 'b_compare.jpg']
+    page = (tmp_path / 'b_compare.html').read_text()
+    assert '<title>a.png</title>' in page
+    assert 'the photo is flat or mostly noise' in page
+    assert 'drawn over the photo' in page
+    assert main(arguments) == 2  # they are there
+    assert main([*arguments, '--skip-done']) == 0
+    assert len(negatives) == 1
+
+
 @pytest.fixture
 def fusion_weights(tmp_path):
     """A fresh IterateFusion: 0.6 of the way from the photo to the mean of its iterates."""

@@ -50,6 +50,17 @@ def test_kernels_and_their_uncertainty_are_drawn(tmp_path, photo, weights):
     assert {path.name for path in result.parent.iterdir()} == {'sharp.png', 'sharp_kernels.png', 'sharp_sigma.png'}
 
 
+@pytest.mark.parametrize('kernel_attention', [True, False])
+def test_a_comparison_shows_kernels_where_there_are_any(tmp_path, photo, kernel_attention):
+    path = str(tmp_path / 'net.safetensors')
+    save_network(ARCHS['UFPNet'](**TINY, kernel_attention=kernel_attention).float(), path)
+    result = tmp_path / 'out' / 'sharp.png'
+    call = ['deblur', str(photo), '-o', str(result), '--method', 'ufpnet', '--weights', path, '--compare']
+    assert main(call) == 0
+    assert {each.name for each in result.parent.iterdir()} == {'sharp.png', 'sharp_compare.jpg', 'sharp_compare.html'}
+    assert ('drawn over the photo' in (result.parent / 'sharp_compare.html').read_text()) == kernel_attention
+
+
 @pytest.mark.parametrize('method', ['rl', 'ufpnet'])
 def test_refining_says_whether_it_helped(tmp_path, photo, weights, method, capsys):
     if method == 'rl':

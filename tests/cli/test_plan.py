@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from basis_blur.cli.plan import Task, check_outputs, plan
+from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
 from basis_blur.foundation.errors import InputError
 
 
@@ -120,19 +120,19 @@ def test_no_file_is_written_over_another_that_is_needed(here, sources, output, o
     if words is None:  # shots/a.jpg would replace a.jpg, which was not given: --overwrite is asked for
         words = 'already exists; add --overwrite'
     with pytest.raises(InputError, match=words):
-        check_outputs(tasks, False, False, **options)
+        check_outputs(tasks, Wanted(), **options)
 
 
 def test_the_results_of_an_earlier_run_are_never_read_and_written_at_once(here):
     (here / 'a_deblurred.jpg').touch()
     tasks = plan([Path('a.jpg'), Path('a_deblurred.jpg')], None)
     with pytest.raises(InputError, match=r'a_deblurred\.jpg would replace a photo that is to be read'):
-        check_outputs(tasks, False, overwrite=True)
+        check_outputs(tasks, Wanted(), overwrite=True)
 
 
 def test_a_name_that_becomes_too_long_is_refused_before_the_work(here):
     task = Task(Path('a.jpg'), Path('out') / f'{"é" * 122}.jpg')  # 248 bytes
-    check_outputs([task], False, False)
+    check_outputs([task], Wanted())
     with pytest.raises(InputError, match='has a name of 256 bytes, expected at most 255'):
-        check_outputs([task], True, False)
+        check_outputs([task], Wanted(kernels=True))
     assert 'out' not in os.listdir(here)

@@ -313,6 +313,17 @@ def test_a_photo_that_cannot_be_used_is_named(tmp_path):
 def test_several_photos_are_not_written_to_one_file(tmp_path):
     with pytest.raises(ValueError, match='2 photos, expected one'):
         Deblurrer(estimator_of())(torch.rand(2, 3, 20, 24)).save(tmp_path / 'a.png')
+    with pytest.raises(ValueError, match='2 photos, expected one'):
+        Deblurrer(estimator_of())(torch.rand(2, 3, 20, 24)).save_comparison(tmp_path / 'a.html')
+
+
+def test_a_result_shows_itself_in_notebooks_before_and_after():
+    deblurrer = Deblurrer(estimator_of())
+    page = deblurrer(torch.rand(1, 3, 20, 24))._repr_html_()
+    assert page.startswith('<iframe srcdoc="&lt;!DOCTYPE html')
+    assert page.count('&lt;img') == 3
+    assert '<' not in page[1:].split('</iframe>')[0]
+    assert deblurrer(torch.rand(2, 3, 20, 24))._repr_html_() is None
 
 
 @pytest.mark.parametrize(

@@ -148,3 +148,10 @@ def test_a_file_whose_arrays_are_too_large_is_refused_before_they_are_unpacked(t
     monkeypatch.setattr(zipfile.ZipFile, 'open', lambda *_: pytest.fail('it was unpacked'))
     with pytest.raises(InputError, match=f'its array "{name}" takes 0 MB, more than 0 MB'):
         BlurField.load(tmp_path / 'f.npz')
+
+
+def test_a_field_draws_itself_in_notebooks():
+    field = make_field()
+    assert field._repr_png_().startswith(b'\x89PNG')
+    assert repr(field) in field._repr_html_()
+    assert 'data:image/png;base64,' in field._repr_html_()
