@@ -20,7 +20,7 @@ import skimage
 import torch
 from PIL import Image
 
-from basis_blur.bridges.basicsr.option_check import read_option_file
+from basis_blur.bridges.basicsr.option_file import read_option_file
 from basis_blur.cli.main import build_parser, main
 from basis_blur.data import benchmark_sets
 

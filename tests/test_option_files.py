@@ -12,7 +12,8 @@ import basis_blur.plugin  # noqa: F401 (registers what the files name)
 
 from basicsr.utils.options import ordered_yaml  # isort: skip
 from basis_blur.archs import ARCHS  # isort: skip
-from basis_blur.bridges.basicsr.option_check import OUR_LINE, check_options, read_option_file  # isort: skip
+from basis_blur.bridges.basicsr.option_check import check_options  # isort: skip
+from basis_blur.bridges.basicsr.option_file import OUR_LINE, read_option_file  # isort: skip
 from basis_blur.foundation.options import OptionError  # isort: skip
 
 FILES = sorted((Path(__file__).parents[1] / 'options').glob('*.yml'))

@@ -10,7 +10,6 @@ import argparse
 import os
 import shlex
 import sys
-from typing import Any
 
 from basis_blur.foundation.errors import InputError
 
@@ -83,14 +82,14 @@ def command_to_go_on(args: argparse.Namespace) -> str:
     return shlex.join([*words, *(['--force_yml', *args.force_yml] if args.force_yml else [])])
 
 
-def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
-    """Register basis_blur in BasicSR and return the options after checking them.
+def check_option_file(args: argparse.Namespace, is_train: bool) -> None:
+    """Register basis_blur in BasicSR, and hand it the options of the file after checking them.
 
     Raises:
         InputError, OSError: see `presence.check`, `read_option_file` and `check_options`.
     """
     from basis_blur.bridges.basicsr import presence
-    from basis_blur.bridges.basicsr.option_check import apply_overrides, check_options, read_option_file
+    from basis_blur.bridges.basicsr.option_file import apply_overrides, convert_number_texts, read_option_file
     from basis_blur.foundation import shipped
 
     presence.check()
@@ -101,11 +100,11 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> dict[str, Any
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)
     import basis_blur.plugin  # noqa: F401  Here, because a broken file is told sooner without BasicSR's seconds.
-    from basis_blur.bridges.basicsr.mended import read_without_tags
+    from basis_blur.bridges.basicsr.mended import hand_over
+    from basis_blur.bridges.basicsr.option_check import check_options
 
-    check_options(opt, is_train)
-    read_without_tags()
-    return opt
+    convert_number_texts(opt)
+    hand_over(check_options(opt, is_train))
 
 
 def set_basicsr_arguments(args: argparse.Namespace, more: list[str]) -> None:

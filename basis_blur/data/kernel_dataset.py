@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from basis_blur.data.kernel_lmdb import KernelLmdb
 from basis_blur.data.lmdb_store import LmdbReader
-from basis_blur.data.synthetic_blur_dataset import BASICSR_KEYS
+from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.options import Option, OptionError, read_options
 
 PEAK_QUANTILE = 0.9
@@ -30,9 +30,7 @@ class KernelDataset(Dataset):
     `sample_stream`, and any other loader in each worker and epoch.
 
     Args:
-        opt: a section of an option file. `dataroot`: LMDB of prep-kernels, `io_backend`: {type: lmdb};
-            `hold_out`: how many kernels at the end of the LMDB are kept for validation; in validation 0 takes all;
-            `use_hflip`, `use_rot` (training only).
+        opt: a section of an option file; `OPTIONS` describes what it may hold.
 
     Raises:
         OptionError: an option is unknown or has a wrong value.
@@ -40,19 +38,22 @@ class KernelDataset(Dataset):
     """
 
     OPTIONS: ClassVar[dict[str, Option]] = {
-        'dataroot': Option((str,), is_path=True),
-        'io_backend': Option((dict,), {'type': 'lmdb'}),
-        'hold_out': Option((int,), 0),
-        'use_hflip': Option((bool,), True),
-        'use_rot': Option((bool,), True),
-    }
+        'dataroot': Option((str,), is_path=True, meaning='LMDB of kernels, made by "basis-blur prep-kernels".'),
+        'io_backend': Option((dict,), {'type': 'lmdb'}, meaning='{type: lmdb}, the only form.'),
+        'hold_out': Option(
+            (int,), 0,
+            meaning='Number of kernels at the end of the LMDB that are kept for validation; 0 validates on all.',
+        ),
+        'use_hflip': Option((bool,), True, meaning='Whether a training mirrors kernels at random.'),
+        'use_rot': Option((bool,), True, meaning='Whether a training turns kernels at random.'),
+    }  # fmt: skip
     READER: ClassVar[type[LmdbReader]] = LmdbReader  # of LMDBs
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
         phase = opt.get('phase', 'train')
         where = f'datasets: {phase}'
-        self.opt = {**opt, **read_options(opt, self.OPTIONS, where, BASICSR_KEYS)}
+        self.opt = {**opt, **read_options(opt, self.OPTIONS, where, DATASET)}
         self.is_train = phase == 'train'
         if self.opt['io_backend'].get('type') != 'lmdb':
             raise OptionError(

@@ -33,6 +33,7 @@ from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.data.photo_lmdb import PhotoSource, list_photos
 from basis_blur.data.sample_stream import Draw
 from basis_blur.data.segmentation import FORMS, open_annotations
+from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import Option, OptionError, read_options
 from basis_blur.ops.camera_response import GAMMA
@@ -40,11 +41,6 @@ from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
 from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots
 
-# What BasicSR itself reads in a data set's section.
-BASICSR_KEYS = (
-    'name', 'type', 'phase', 'scale', 'num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio',
-    'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers',
-)  # fmt: skip
 # The chance that a kernel drawn on the fly for an object is motion along a line or arc, not camera shake.
 MOTION_SHARE = 0.5
 LAMP_RADIUS = (1.0, 5.0)  # pixels, of a light source
@@ -55,20 +51,7 @@ class SyntheticBlurDataset(Dataset):
     """Synthetic blurred photos with their true blur.
 
     Args:
-        opt: a section of an option file. `dataroot_gt`: photo folder, or photos.lmdb with `io_backend: {type: lmdb}`;
-            `dataroot_masks`, `mask_format`: see `segmentation`, or masks.lmdb; `dataroot_kernels`: LMDB of
-            prep-kernels, ~ draws kernels on the fly; `patch_size` (pixels of lq), `kernel_size` (K);
-            `max_objects`, `min_object_pixels` (within the window); `gamma`; `illumination`, `noise_std`: ranges of
-            the factor on the HSV value and of the noise in linear light; `use_hflip`, `use_rot` (training only);
-            `synthesis`: worker or device; `seed`; `samples_per_epoch` (~: one per photo; else a random photo each).
-            Not in [C21]: `resize`, range of the factor by which a photo is scaled before its window is cut, equally
-            likely by its logarithm, so that a network does not take soft photos for blurred ones; `still_share`, the
-            chance that the camera or an object did not move, and its kernel is a point; `jpeg_quality`, range of the
-            quality, 1 to 100, with which lq is compressed as a camera would (~: not; in the worker only);
-            `clean_share`, the chance that a photo is left without noise and compression. Choices of other generators:
-            `photons`, range of the number of photons of white light in a pixel, whose noise is added (~: none);
-            `light_sources`, the number of lamps at most, discs far brighter than white (`LAMP_LIGHT`); `divide_masks:
-            false` takes the blurred masks as Alg. 1 prints them, see `scene_blur`.
+        opt: a section of an option file; `OPTIONS` describes what it may hold.
 
     Photos smaller than the window are enlarged to it, with a warning.
 
@@ -78,31 +61,79 @@ class SyntheticBlurDataset(Dataset):
     """
 
     OPTIONS: ClassVar[dict[str, Option]] = {
-        'dataroot_gt': Option((str,), is_path=True),
-        'dataroot_masks': Option((str, NoneType), None, is_path=True),
-        'mask_format': Option((str, NoneType), None, choices=FORMS),
-        'dataroot_kernels': Option((str, NoneType), None, is_path=True),
-        'io_backend': Option((dict,), {'type': 'disk'}),
-        'kernel_size': Option((int,), 33),
-        'patch_size': Option((int,), 256),
-        'max_objects': Option((int,), MAX_OBJECTS),
-        'min_object_pixels': Option((int,), MIN_OBJECT_PIXELS),
-        'gamma': Option((float,), GAMMA),
-        'illumination': Option((list,), [0.5, 1.5]),
-        'noise_std': Option((list,), [0.0, 0.0]),
-        'resize': Option((list,), [1.0, 1.0]),
-        'still_share': Option((float,), 0.0),
-        'jpeg_quality': Option((list, NoneType), None),
-        'clean_share': Option((float,), 0.0),
-        'photons': Option((list, NoneType), None),
-        'light_sources': Option((int,), 0),
-        'divide_masks': Option((bool,), True),
-        'use_hflip': Option((bool,), True),
-        'use_rot': Option((bool,), True),
-        'synthesis': Option((str,), 'worker', choices=('worker', 'device')),
-        'seed': Option((int, NoneType), None),
-        'samples_per_epoch': Option((int, NoneType), None),
-    }
+        'dataroot_gt': Option(
+            (str,), is_path=True, meaning='Sharp photos, a folder, or photos.lmdb of "basis-blur prep-lmdb".',
+        ),
+        'dataroot_masks': Option(
+            (str, NoneType), None, is_path=True,
+            meaning='Object masks, a folder, a file of COCO, or masks.lmdb; ~ takes each photo for a single object.',
+        ),
+        'mask_format': Option(
+            (str, NoneType), None, choices=FORMS, meaning='Format of the masks; an LMDB holds label maps, ~.',
+        ),
+        'dataroot_kernels': Option(
+            (str, NoneType), None, is_path=True,
+            meaning='LMDB of kernels, made by "basis-blur prep-kernels"; ~ draws new kernels for each sample.',
+        ),
+        'io_backend': Option((dict,), {'type': 'disk'}, meaning='{type: disk} for folders or {type: lmdb}.'),
+        'kernel_size': Option((int,), 33, least=5, odd=True, meaning='K, the side of the kernels, pixels.'),
+        'patch_size': Option((int,), 256, least=1, meaning='Side of the blurred photo, pixels.'),
+        'max_objects': Option(
+            (int,), MAX_OBJECTS, least=0, most=255, meaning='Largest number of objects that move on their own.',
+        ),
+        'min_object_pixels': Option(
+            (int,), MIN_OBJECT_PIXELS, least=1,
+            meaning='Number of pixels within the window below which an object moves with the background.',
+        ),
+        'gamma': Option((float,), GAMMA, above=0, meaning='Exponent of the photos, light = photo ** gamma.'),
+        'illumination': Option(
+            (list,), (0.5, 1.5), above=0, is_range=True, meaning='Range of the factor on the light of a scene.',
+        ),
+        'noise_std': Option(
+            (list,), (0.0, 0.0), least=0, is_range=True,
+            meaning='Range of the standard deviation of the noise, in linear light.',
+        ),
+        'resize': Option(
+            (list,), (1.0, 1.0), above=0, is_range=True,
+            meaning='Range of the factor by which a photo is scaled before its window is cut, equally likely by its '
+            'logarithm, so that a network does not take soft photos for blurred ones. [C21] has no such thing.',
+        ),
+        'still_share': Option(
+            (float,), 0.0, least=0, most=1,
+            meaning='Chance that the camera or an object did not move. [C21] has no such thing.',
+        ),
+        'jpeg_quality': Option(
+            (list, NoneType), None, least=1, most=100, is_range=True,
+            meaning='Range of the quality with which the blurred photo is compressed as a camera would; ~: it is not. '
+            'Needs "synthesis: worker". [C21] has no such thing.',
+        ),
+        'clean_share': Option(
+            (float,), 0.0, least=0, most=1,
+            meaning='Chance that a photo is left without noise and compression. [C21] has no such thing.',
+        ),
+        'photons': Option(
+            (list, NoneType), None, least=1, is_range=True,
+            meaning='Range of the number of photons of white light in a pixel, whose noise is added; ~ for none.',
+        ),
+        'light_sources': Option(
+            (int,), 0, least=0, meaning='Largest number of lamps, discs far brighter than white, that are added.',
+        ),
+        'divide_masks': Option(
+            (bool,), True,
+            meaning='Whether blurred masks are divided by their sum; false is Alg. 1 of [C21] as printed.',
+        ),
+        'use_hflip': Option((bool,), True, meaning='Whether a training mirrors windows at random.'),
+        'use_rot': Option((bool,), True, meaning='Whether a training turns windows at random.'),
+        'synthesis': Option(
+            (str,), 'worker', choices=('worker', 'device'),
+            meaning="Where scenes are blurred: by the loader's processes, or in batch on the device that trains.",
+        ),
+        'seed': Option((int, NoneType), None, least=0, meaning='Seed of the samples; ~ is 0.'),
+        'samples_per_epoch': Option(
+            (int, NoneType), None, least=1,
+            meaning='Number of samples of an epoch, each of a random photo; ~ takes each photo once.',
+        ),
+    }  # fmt: skip
     READER: ClassVar[type[LmdbReader]] = LmdbReader  # of LMDBs
 
     def __init__(self, opt: Mapping[str, Any]):
@@ -362,50 +393,7 @@ def _open_kernels(opt: Mapping[str, Any], where: str, reader: type[LmdbReader]) 
 
 
 def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
-    values = read_options(opt, SyntheticBlurDataset.OPTIONS, where, BASICSR_KEYS)
-    least = {
-        'patch_size': 1,
-        'kernel_size': 5,
-        'max_objects': 0,
-        'min_object_pixels': 1,
-        'samples_per_epoch': 1,
-        'seed': 0,
-        'light_sources': 0,
-    }
-    for key, smallest in least.items():
-        if values[key] is not None and values[key] < smallest:
-            raise OptionError(f'{where}: "{key}" is {values[key]}, expected at least {smallest}.')
-    if values['kernel_size'] % 2 == 0:
-        raise OptionError(f'{where}: "kernel_size" is {values["kernel_size"]}, expected an odd number.')
-    if values['gamma'] <= 0:
-        raise OptionError(f'{where}: "gamma" is {values["gamma"]}, expected > 0.')
-    if values['max_objects'] > 255:
-        raise OptionError(f'{where}: "max_objects" is {values["max_objects"]}, expected at most 255.')
-    for key in ('still_share', 'clean_share'):
-        if not 0 <= values[key] <= 1:
-            raise OptionError(f'{where}: "{key}" is {values[key]}, expected a chance from 0 to 1.')
-    if values['jpeg_quality'] is not None:
-        values['jpeg_quality'] = _read_range(values['jpeg_quality'], 'jpeg_quality', 1, where, 100)
-        if values['synthesis'] == 'device':
-            raise OptionError(f'{where}: "jpeg_quality" needs synthesis: worker; leave one of the two out.')
-    if values['photons'] is not None:
-        values['photons'] = _read_range(values['photons'], 'photons', 1, where)
-    for key, lowest in (('illumination', np.nextafter(0, 1)), ('noise_std', 0), ('resize', np.nextafter(0, 1))):
-        values[key] = _read_range(values[key], key, lowest, where)
+    values = read_options(opt, SyntheticBlurDataset.OPTIONS, where, DATASET)
+    if values['jpeg_quality'] is not None and values['synthesis'] == 'device':
+        raise OptionError(f'{where}: "jpeg_quality" needs synthesis: worker; leave one of the two out.')
     return values
-
-
-def _read_range(
-    value: Sequence[Any], key: str, lowest: float, where: str, highest: float = np.inf
-) -> tuple[float, float]:
-    try:
-        low, high = map(float, value)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not lowest <= low <= high <= highest or high == np.inf:
-        least = '0 <' if 0 < lowest < 1 else f'{lowest} <='
-        most = '' if highest == np.inf else f' <= {highest}'
-        raise OptionError(
-            f'{where}: "{key}" is {value!r}, expected two numbers [low, high] with {least} low <= high{most}.'
-        )
-    return low, high

@@ -1,13 +1,17 @@
-"""Check a section of an option file against the options that are known, before anything is built from it.
+"""Describe the options of an option file, and check a section against the descriptions before anything is built.
 
 BasicSR hands options around as plain dictionaries and reads them with `.get`, so a misspelt key silently
-means the default. Here every component declares what it knows, and a section is read once, by `read_options`.
+means the default. Here every component describes each of its options once, as an `Option`: a network or a loss by its
+annotated arguments and their lines in its docstring, a data set by its attribute `OPTIONS`, a model by `OPTIONS`, a
+dict from the name of a section to its options. The check, the models, the reference page and the JSON schema for
+editors are made from these descriptions.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +41,14 @@ class Option:
         choices: the accepted values, if only these are.
         is_path: the value names a file or folder that must exist.
         names: what it may be instead, such as the name of a shipped network.
-        least, most: the range of a number, if it has one.
+        least, most: the range of a number, if it has one; with `is_range`, of both numbers.
+        above: the number that the value must exceed, if there is one.
+        odd: whether the number must be odd.
+        is_range: the value is a list [low, high] of two numbers, which is returned as a tuple.
+        holds: the kind of component that a group of lines describes by its `type`: 'arch', 'loss', 'optimiser',
+            'scheduler', or 'metrics' for a group of such groups.
+        group: the options of a group of lines, if they are known.
+        meaning: one sentence or two for the reference page and for editors.
     """
 
     kinds: tuple[type, ...]
@@ -47,6 +58,28 @@ class Option:
     names: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+    above: float | None = None
+    odd: bool = False
+    is_range: bool = False
+    holds: str = ''
+    group: Mapping[str, Option] | None = None
+    meaning: str = ''
+
+
+class CheckedOptions(dict):
+    """The options of a run as BasicSR hands them around, which have been checked.
+
+    Args:
+        options: all of them.
+        sections: the values of each section, by its name ('' is the top level), with the defaults filled in.
+    """
+
+    def __init__(self, options: Mapping[str, Any], sections: Mapping[str, Mapping[str, Any]]):
+        super().__init__(options)
+        self.sections = sections
+
+    def __reduce__(self):
+        return type(self), (dict(self), self.sections)
 
 
 def component_name(section: Mapping[str, Any]) -> str | None:
@@ -85,27 +118,29 @@ def read_options(
 def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> Any:
     if key not in section:
         if option.default is REQUIRED:
-            raise OptionError(f'{where} lacks the key "{key}" ({_kinds_text(option)}); add a line "{key}: ...".')
+            raise OptionError(f'{where} lacks the key "{key}" ({kinds_text(option)}); add a line "{key}: ...".')
         return option.default
     value = _as_kind(section[key], option.kinds)
     if value is _MISFIT:
         raise OptionError(
-            f'{where}: "{key}" is {section[key]!r} ({type(section[key]).__name__}), expected {_kinds_text(option)}.'
+            f'{where}: "{key}" is {section[key]!r} ({type(section[key]).__name__}), expected {kinds_text(option)}.'
         )
     if option.choices and value is not None and value not in option.choices:
         raise OptionError(
             f'{where}: "{key}" is {value!r}, expected one of {", ".join(map(repr, option.choices))}.'
             f'{did_you_mean(value, option.choices)}'
         )
+    if option.is_range and value is not None:
+        value = _read_range(value, option, f'{where}: "{key}"')
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_within(value, option):
-        span = ' to '.join(f'{limit:,}' for limit in (option.least, option.most) if limit is not None)
-        words = span if option.least is not None and option.most is not None else f'at least {span}'
-        raise OptionError(f'{where}: "{key}" is {value!r}, expected {words}.')
+        raise OptionError(f'{where}: "{key}" is {value!r}, expected {range_text(option)}.')
     if option.is_path and value is not None and value not in option.names and not _exists(value):
         names = ''.join(f', or give "{name}", the shipped one' for name in option.names)
         raise OptionError(
             f'{where}: "{key}" names {value}, which does not exist (looked from {Path.cwd()}); correct the path{names}.'
         )
+    if option.group is not None and value is not None:
+        return read_options(value, option.group, f'{where}: {key}')
     return value
 
 
@@ -117,7 +152,37 @@ def _exists(path: str) -> bool:
 
 
 def _is_within(value: float, option: Option) -> bool:
-    return (option.least is None or value >= option.least) and (option.most is None or value <= option.most)
+    return (
+        (option.least is None or value >= option.least)
+        and (option.most is None or value <= option.most)
+        and (option.above is None or value > option.above)
+        and not (option.odd and value % 2 == 0)
+    )
+
+
+def _read_range(value: Any, option: Option, what: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not (low <= high < math.inf and _is_within(low, option) and _is_within(high, option)):
+        raise OptionError(f'{what} is {value!r}, expected {range_text(option)}.')
+    return low, high
+
+
+def range_text(option: Option) -> str:
+    """Return in words which numbers an option takes; nothing where it takes all."""
+    least = f'{option.least:,}' if option.least is not None else ''
+    most = f'{option.most:,}' if option.most is not None else ''
+    if option.is_range:
+        lower = f'{option.above:,} < ' if option.above is not None else f'{least} <= ' if least else ''
+        return f'two numbers [low, high] with {lower}low <= high{f" <= {most}" if most else ""}'
+    words = f'{least} to {most}' if least and most else f'at least {least}' if least else f'at most {most}' * bool(most)
+    if option.above is not None:
+        words = f'> {option.above:,}{f" and {words}" if words else ""}'
+    if option.odd:
+        words = f'an odd number{f", {words}" if words else ""}'
+    return words
 
 
 _MISFIT = object()
@@ -141,7 +206,8 @@ def _as_kind(value: Any, kinds: tuple[type, ...]) -> Any:
     return _MISFIT
 
 
-def _kinds_text(option: Option) -> str:
+def kinds_text(option: Option) -> str:
+    """Return in words which types of values an option takes, and its choices."""
     words = {
         int: 'a whole number', float: 'a number', str: 'a text', bool: 'true or false', list: 'a list',
         tuple: 'a list', dict: 'a group of lines', types.NoneType: '~ (none)',
@@ -151,7 +217,7 @@ def _kinds_text(option: Option) -> str:
 
 
 def options_of(build: Callable[..., Any]) -> dict[str, Option]:
-    """Return the options that a class or function takes, read from its annotated keyword arguments.
+    """Return the options that a class or function takes, read from its annotated keyword arguments and its docstring.
 
     Args:
         build: a network or loss class, or a function, whose parameters are all annotated;
@@ -159,12 +225,31 @@ def options_of(build: Callable[..., Any]) -> dict[str, Option]:
     """
     function = build.__init__ if inspect.isclass(build) else build
     hints = typing.get_type_hints(function)
+    meanings = meanings_of(build)
     options = {}
     for name, parameter in inspect.signature(build).parameters.items():
         kinds, choices = _kinds_of(hints[name])
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
-        options[name] = Option(kinds, default, choices)
+        options[name] = Option(kinds, default, choices, meaning=meanings.get(name, ''))
     return options
+
+
+def meanings_of(build: Callable[..., Any]) -> dict[str, str]:
+    """Return what a docstring says of each argument, from its section "Args"."""
+    _, found, rest = (inspect.getdoc(build) or '').partition('\nArgs:\n')
+    if not found:
+        return {}
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in rest.splitlines():
+        if line and not line.startswith(' '):  # the next section
+            break
+        if begun := re.match(r' {4}(\w+(?:, \w+)*): (.*)', line):
+            names = begun[1].split(', ')
+            meanings.update(dict.fromkeys(names, begun[2].strip()))
+        elif line.strip():
+            meanings.update({name: f'{meanings[name]} {line.strip()}' for name in names})
+    return meanings
 
 
 def _kinds_of(hint: Any) -> tuple[tuple[type, ...], tuple[Any, ...]]:

@@ -43,11 +43,8 @@ SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
 class BasisBlurModel(NetworkModel):
     """BasicSR model for networks that map linear light to a `BlurField`, such as BasisKPN.
 
-    Options beyond `NetworkModel`'s, in `train`: `reblur_opt`, `kernel_opt`, `divergence_opt` and `restoration_opt`,
-    the losses, at least one; `kernel_p1_iter`, the first iteration with p = 1 in the kernel loss. In `val`: `restore`,
-    to restore the photos with the estimated field too. In `path`: `pretrain_fusion`, weights of an IterateFusion with
-    which `restoration_opt` and `restore` do that, a file or a name; by default the solver alone. `val: save_img` draws
-    the estimated and the true kernels over each photo, and with `restore` also writes the restored photo.
+    A training has at least one of the four losses. `val: save_img` draws the estimated and the true kernels over each
+    photo, and with `restore` also writes the restored photo.
 
     Scores of a validation, means over the photos: reblur_psnr in dB, between the photo and the scene blurred by the
     estimated field; kernel_l1, kernel_l2, kernel_correlation of `metrics.kernel`; with `restore` also restored_psnr,
@@ -58,18 +55,37 @@ class BasisBlurModel(NetworkModel):
         **NetworkModel.OPTIONS,
         'train': {
             **NetworkModel.OPTIONS['train'],
-            'reblur_opt': Option((dict, NoneType), None),
-            'kernel_opt': Option((dict, NoneType), None),
-            'divergence_opt': Option((dict, NoneType), None),
-            'restoration_opt': Option((dict, NoneType), None),
-            'kernel_p1_iter': Option((int, NoneType), None),
+            'reblur_opt': Option(
+                (dict, NoneType), None, holds='loss',
+                meaning='ReblurLoss: the photo against the scene blurred by the estimated field.',
+            ),
+            'kernel_opt': Option(
+                (dict, NoneType), None, holds='loss', meaning='KernelLoss: the estimated field against the true one.',
+            ),
+            'divergence_opt': Option(
+                (dict, NoneType), None, holds='loss',
+                meaning='KernelDivergenceLoss: the true kernels against the estimated ones, as distributions.',
+            ),
+            'restoration_opt': Option(
+                (dict, NoneType), None, holds='loss',
+                meaning='RestorationLoss: the photo restored with the estimated field against the sharp one.',
+            ),
+            'kernel_p1_iter': Option(
+                (int, NoneType), None, least=1, meaning='First iteration with p = 1 in the kernel loss; ~ for none.',
+            ),
         },
-        'val': {**NetworkModel.OPTIONS['val'], 'restore': Option((bool,), False)},
+        'val': {
+            **NetworkModel.OPTIONS['val'],
+            'restore': Option((bool,), False, meaning='Whether the photos are restored with the estimated field too.'),
+        },
         'path': {
             **NetworkModel.OPTIONS['path'],
-            'pretrain_fusion': Option((str, NoneType), None, is_path=True, names=('iterate_fusion',)),
+            'pretrain_fusion': Option(
+                (str, NoneType), None, is_path=True, names=('iterate_fusion',),
+                meaning='Weights of an IterateFusion with which photos are restored; ~ for the solver alone.',
+            ),
         },
-    }
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)

@@ -24,15 +24,26 @@ from basis_blur.weights.checkpoints import load_network
 class BlurToDeblurModel(RestorerModel):
     """BasicSR model that trains a restoring network with the forward model of the blur.
 
-    Options beyond `RestorerModel`'s: `path: pretrain_blur`, the weights of the frozen network that estimates the blur;
-    `train: consistency_opt`, a ConsistencyLoss. `pixel_opt` may be left out.
+    Its loss is `consistency_opt`; `pixel_opt` may be left out.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
         **RestorerModel.OPTIONS,
-        'train': {**RestorerModel.OPTIONS['train'], 'consistency_opt': Option((dict, NoneType), None)},
-        'path': {**RestorerModel.OPTIONS['path'], 'pretrain_blur': Option((str, NoneType), None, is_path=True)},
-    }
+        'train': {
+            **RestorerModel.OPTIONS['train'],
+            'consistency_opt': Option(
+                (dict, NoneType), None, holds='loss',
+                meaning='ConsistencyLoss: the restored photo, blurred again, against the photo. A training needs it.',
+            ),
+        },
+        'path': {
+            **RestorerModel.OPTIONS['path'],
+            'pretrain_blur': Option(
+                (str, NoneType), None, is_path=True,
+                meaning='Weights of the frozen network that estimates the blur. A training needs them.',
+            ),
+        },
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)

@@ -23,11 +23,6 @@ from basis_blur.weights.checkpoints import load_network
 class IterateFusionModel(RestorerModel):
     """BasicSR model for an IterateFusion.
 
-    Options beyond `NetworkModel`'s: `path: pretrain_blur`, weights of the frozen network that estimates the blur, a
-    file or a name, by default the shipped one; `train: pixel_opt`, a loss of the restored against the sharp photo;
-    `train: views`, the number of views of each photo in a step, and `train: view_size`, their side in pixels; `val:
-    metrics`.
-
     Scores of a validation: psnr in dB, and to compare with blurred_psnr and solver_psnr, of `deblur` without the
     network.
     """
@@ -36,11 +31,18 @@ class IterateFusionModel(RestorerModel):
         **RestorerModel.OPTIONS,
         'train': {
             **RestorerModel.OPTIONS['train'],
-            'views': Option((int,), 4, least=1),
-            'view_size': Option((int,), 160, least=8),
+            'views': Option((int,), 4, least=1, meaning='Number of views of each photo in a step.'),
+            'view_size': Option((int,), 160, least=8, meaning='Side of a view, pixels.'),
         },
         'val': {key: option for key, option in RestorerModel.OPTIONS['val'].items() if key != 'tile'},
-        'path': {**RestorerModel.OPTIONS['path'], 'pretrain_blur': Option((str,), 'correlation_kpn')},
+        'path': {
+            **RestorerModel.OPTIONS['path'],
+            'pretrain_blur': Option(
+                (str,),
+                'correlation_kpn',
+                meaning='Weights of the frozen network that estimates the blur; a file or a name.',
+            ),
+        },
     }
 
     def __init__(self, opt: dict[str, Any]):

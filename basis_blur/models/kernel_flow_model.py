@@ -35,8 +35,6 @@ CHUNK = 1024  # kernels computed at once
 class KernelFlowModel(NetworkModel):
     """BasicSR model for `KernelFlow`.
 
-    Options beyond `NetworkModel`'s, in `train`: `nll_opt`, the loss.
-
     Scores of a validation, means over the held-out kernels: bits_per_dim, the NLL of `FlowNLLLoss`; round_trip_l1,
     the L1 distance of a kernel and decode(encode(kernel)), which is what is cut off above `normalization`;
     inverse_error, the largest |inverse(forward(x)) - x|, which is rounding. The log also compares kernels drawn from
@@ -45,7 +43,10 @@ class KernelFlowModel(NetworkModel):
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
         **NetworkModel.OPTIONS,
-        'train': {**NetworkModel.OPTIONS['train'], 'nll_opt': Option((dict,))},
+        'train': {
+            **NetworkModel.OPTIONS['train'],
+            'nll_opt': Option((dict,), holds='loss', meaning='FlowNLLLoss: minus the logarithm of the likelihood.'),
+        },
     }
 
     def __init__(self, opt: dict[str, Any]):

@@ -20,7 +20,6 @@ Checkpoint: {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ...
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 import random
@@ -37,7 +36,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.models import lr_scheduler
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
@@ -47,10 +45,11 @@ from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from basis_blur.foundation import interrupts
-from basis_blur.foundation.errors import InputError, did_you_mean
+from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path, check_is_file
-from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.foundation.options import CheckedOptions, Option, OptionError, read_options
 from basis_blur.metrics.psnr import mean_score
+from basis_blur.models.optimisation import build_optimiser, build_scheduler
 from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.photos.pictures import write_picture
 from basis_blur.weights.checkpoints import load_network
@@ -62,11 +61,6 @@ TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; 
 MOMENTS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'exp_inf', 'square_avg', 'sum')
 # What torch and BasicSR raise at a state that does not fit or is damaged.
 MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError)
-SCHEDULERS = {
-    'MultiStepLR': lr_scheduler.MultiStepRestartLR,
-    'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
-    'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR,
-}
 
 
 class NetworkModel(BaseModel):
@@ -84,18 +78,32 @@ class NetworkModel(BaseModel):
 
     # What is read here, by section; '' is the top level. `check_options` adds the keys that BasicSR itself reads.
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
-        '': {'network_g': Option((dict,))},
+        '': {'network_g': Option((dict,), holds='arch', meaning='The network: its type and hyper-parameters.')},
         'train': {
-            'optim_g': Option((dict,)),
-            'scheduler': Option((dict,)),
-            'ema_decay': Option((float,), 0.0, least=0, most=1),
-            'amp': Option((str, NoneType), None, choices=AMP_CHOICES),
-            'grad_clip_norm': Option((float, NoneType), None, least=1e-9),
+            'optim_g': Option((dict,), holds='optimiser', meaning='Optimiser of torch.optim and its arguments.'),
+            'scheduler': Option((dict,), holds='scheduler', meaning='How the learning rate changes.'),
+            'ema_decay': Option(
+                (float,), 0.0, least=0, most=1,
+                meaning='Share of its old value that the moving average of the weights keeps in a step; 0 for none.',
+            ),
+            'amp': Option(
+                (str, NoneType), None, choices=AMP_CHOICES,
+                meaning='Type of numbers in which the network computes; ~ for float32, auto for what the device is '
+                'fast in.',
+            ),
+            'grad_clip_norm': Option(
+                (float, NoneType), None, least=1e-9, meaning='Norm beyond which a gradient is shortened; ~: never.',
+            ),
         },
         'val': {},
         'path': {},
-        'logger': {'loss_log_freq': Option((int, NoneType), None)},
-    }
+        'logger': {
+            'loss_log_freq': Option(
+                (int, NoneType), None, least=1,
+                meaning='Number of iterations between two lines of losses.jsonl, with all digits; ~ for no such file.',
+            ),
+        },
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
@@ -121,8 +129,6 @@ class NetworkModel(BaseModel):
             self.train_options = self.read_section('train')
             self.ema_decay = self.train_options['ema_decay']
             self.loss_log_freq = self.read_section('logger')['loss_log_freq'] if opt.get('logger') else None
-            if self.loss_log_freq is not None and self.loss_log_freq < 1:
-                raise OptionError(f'logger: "loss_log_freq" is {self.loss_log_freq}, expected 1 or more, or ~.')
             if self.ema_decay > 0:
                 self.net_g_ema = deepcopy(net).eval().requires_grad_(False)
                 if path is not None:
@@ -153,9 +159,13 @@ class NetworkModel(BaseModel):
     def read_section(self, section: str) -> dict[str, Any]:
         """Return our options of a section, with their defaults; `check_options` has judged the other keys.
 
+        Options that have been checked as a whole are not checked again.
+
         Raises:
             OptionError: an option is missing or of the wrong type.
         """
+        if isinstance(self.opt, CheckedOptions) and section in self.opt.sections:
+            return dict(self.opt.sections[section])
         values = self.opt[section] if section else self.opt
         return read_options(values, self.OPTIONS[section], section or 'the option file', others=values)
 
@@ -208,62 +218,21 @@ class NetworkModel(BaseModel):
     def setup_optimizers(self) -> None:
         """Build the optimiser of `train: optim_g` for the parameters that learn."""
         learning = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
-        options = dict(self.train_options['optim_g'])
-        name = options.pop('type', None)
-        if 'lr' not in options:
-            raise OptionError('train: optim_g lacks the key "lr"; add the learning rate, such as "lr: 0.0001".')
-        self.optimizer_g = self.get_optimizer(name, learning, **options)
+        self.optimizer_g = build_optimiser(self.train_options['optim_g'], learning)
         self.optimizers.append(self.optimizer_g)
 
     def get_optimizer(self, optim_type: str, params: list[Tensor], lr: float, **kwargs: Any) -> torch.optim.Optimizer:
-        """Build any optimiser of torch.optim by its name.
+        """Build any optimiser of torch.optim by its name, as models of other projects ask for one.
 
         Raises:
             OptionError: there is none of this name, or it does not take these options.
         """
-        known = {
-            name: kind
-            for name, kind in vars(torch.optim).items()
-            if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
-        }
-        if optim_type not in known:
-            raise OptionError(
-                f'train: optim_g: "type" is {optim_type!r}, which is no optimiser of torch.optim.'
-                f'{did_you_mean(optim_type, known)} There are: {", ".join(sorted(known))}.'
-            )
-        if optim_type == 'LBFGS':
-            raise OptionError('train: optim_g: LBFGS evaluates a batch many times; take another, such as AdamW.')
-        taken = [name for name in inspect.signature(known[optim_type]).parameters if name != 'params']
-        for name in kwargs:
-            if name not in taken:
-                raise OptionError(
-                    f'train: optim_g has the unknown key "{name}".{did_you_mean(name, taken)} '
-                    f'{optim_type} takes {", ".join(taken)}.'
-                )
-        try:
-            return known[optim_type](params, lr=float(lr), **kwargs)
-        except (TypeError, ValueError) as error:
-            raise OptionError(f'train: optim_g: {optim_type} cannot be built: {error}') from error
+        return build_optimiser({'type': optim_type, 'lr': lr, **kwargs}, params)
 
     def setup_schedulers(self) -> None:
         """Build the learning-rate scheduler of `train: scheduler`."""
-        options = dict(self.train_options['scheduler'])
-        name = options.pop('type', None)
-        if name not in SCHEDULERS:
-            raise OptionError(
-                f'train: scheduler: "type" is {name!r}, which is no scheduler of BasicSR.'
-                f'{did_you_mean(name, SCHEDULERS)} There are: {", ".join(SCHEDULERS)}.'
-            )
-        total = int(self.opt['train']['total_iter'])
-        if name == 'CosineAnnealingRestartLR' and sum(options.get('periods', ())) < total:
-            raise OptionError(
-                f'train: scheduler: the periods {options.get("periods")} end before total_iter {total}; '
-                'make their sum at least as large.'
-            )
-        try:
-            self.schedulers.extend(SCHEDULERS[name](optimizer, **options) for optimizer in self.optimizers)
-        except (TypeError, AssertionError) as error:
-            raise OptionError(f'train: scheduler: {name} cannot be built: {error}') from error
+        section, total = self.train_options['scheduler'], int(self.opt['train']['total_iter'])
+        self.schedulers.extend(build_scheduler(section, optimizer, total) for optimizer in self.optimizers)
 
     def name_batch(self, data: Mapping[str, Any]) -> None:
         """Remember which photos a batch has, for messages."""

@@ -28,7 +28,12 @@ from basis_blur.weights.checkpoints import load_fusion
 
 RL_OPTIONS = {
     **{key: options_of(DeblurSettings)[key] for key in ('iterations', 'strength', 'tv_weight')},
-    'method': Option((str,), 'rl', choices=tuple(METHODS)),
+    'method': Option(
+        (str,),
+        'rl',
+        choices=tuple(METHODS),
+        meaning='How blur is removed; "rl-c21" is the restoration as [C21] prints it.',
+    ),
 }
 
 
@@ -37,14 +42,7 @@ class NonUniformRLModel(NetworkModel):
 
     It does what `basis-blur deblur` does with such a network.
 
-    Options in `val`: `gamma` of the photos, 1 for the Koehler set; `estimate_at`, the size of the photo that the
-    network sees, "auto", "full" or "half"; `estimator`, "network", "shake" for the search over the whole photo that
-    starts from the network, "auto" for the better for each photo, or "none"; `rl`, the `iterations`, `strength` and
-    `tv_weight` of `DeblurSettings`, which has its own defaults, and the `method`, "rl-c21" for the restoration as
-    [C21] prints it; `metrics`, BasicSR's, between the restored photo and `gt`; `save_img` writes the restored photo
-    and the kernel grid drawn over the blurred one; `kernels` writes the field as npz; `suffix` of the files' names,
-    else the name of the test. In `path`: `pretrain_fusion`, weights of an IterateFusion, a file or
-    "iterate_fusion", by which the iterates are fused.
+    `val: save_img` writes the restored photo, and the kernels drawn over the blurred one.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -52,27 +50,34 @@ class NonUniformRLModel(NetworkModel):
         'train': {},
         'val': {
             **NetworkModel.OPTIONS['val'],
-            'gamma': Option((float,), GAMMA),
-            'estimate_at': Option((str,), SIZES[0], choices=SIZES),
-            'estimator': Option((str,), 'network', choices=CHOICES),
-            'rl': Option((dict, NoneType), None),
-            'kernels': Option((bool,), False),
-            'metrics': Option((dict, NoneType), None),
+            'gamma': Option((float,), GAMMA, above=0, meaning='Exponent of the photos; 1 for the Koehler set.'),
+            'estimate_at': Option((str,), SIZES[0], choices=SIZES, meaning='Size of the photo that the network sees.'),
+            'estimator': Option(
+                (str,), 'network', choices=CHOICES,
+                meaning='What estimates the blur: the network; "shake", the search over the whole photo, which starts '
+                'from the network; "auto", the better of both for each photo; or "none", the search alone.',
+            ),
+            'rl': Option((dict, NoneType), None, group=RL_OPTIONS, meaning='Settings of the restoration.'),
+            'kernels': Option((bool,), False, meaning='Whether the blur field of each photo is written, as npz.'),
+            'metrics': Option(
+                (dict, NoneType), None, holds='metrics', meaning='Scores of the restored photo against the sharp one.',
+            ),
         },
         'path': {
             **NetworkModel.OPTIONS['path'],
-            'pretrain_fusion': Option((str, NoneType), None, is_path=True, names=('iterate_fusion',)),
+            'pretrain_fusion': Option(
+                (str, NoneType), None, is_path=True, names=('iterate_fusion',),
+                meaning='Weights of an IterateFusion, which fuses the iterates of the restoration; ~ for none.',
+            ),
         },
-    }
-
-    VAL_GROUPS: ClassVar[dict[str, dict[str, Option]]] = {'rl': RL_OPTIONS}  # groups in `val`, and what they may hold
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         if opt['is_train']:
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')
         super().__init__(opt)
         self.fusion = load_fusion(self.read_section('path')['pretrain_fusion'], self.device)
-        chosen = read_options(self.val_options['rl'] or {}, RL_OPTIONS, 'val: rl')
+        chosen = dict(self.val_options['rl'] or read_options({}, RL_OPTIONS, 'val: rl'))
         method = chosen.pop('method')
         if self.fusion is not None and chosen['iterations'] is not None:
             raise OptionError(

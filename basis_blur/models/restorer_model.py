@@ -31,9 +31,7 @@ from basis_blur.photos.pictures import draw_side_by_side
 class RestorerModel(NetworkModel):
     """BasicSR model for networks that map a blurred photo to a sharp one.
 
-    Options beyond `NetworkModel`'s, in `train`: `pixel_opt`, a loss of the restored against the sharp photo, and
-    `reblur_opt`, a ConsistencyLoss of the restored photo with the network's own kernels, at least one. In `val`:
-    `tile`, restore in tiles of this many pixels a side; `metrics`, BasicSR's.
+    A training has at least one of the two losses.
 
     Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
     in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
@@ -43,15 +41,24 @@ class RestorerModel(NetworkModel):
         **NetworkModel.OPTIONS,
         'train': {
             **NetworkModel.OPTIONS['train'],
-            'pixel_opt': Option((dict, NoneType), None),
-            'reblur_opt': Option((dict, NoneType), None),
+            'pixel_opt': Option(
+                (dict, NoneType), None, holds='loss', meaning='Loss of the restored against the sharp photo.',
+            ),
+            'reblur_opt': Option(
+                (dict, NoneType), None, holds='loss',
+                meaning="ConsistencyLoss: the restored photo, blurred by the network's own kernels, against the photo.",
+            ),
         },
         'val': {
             **NetworkModel.OPTIONS['val'],
-            'tile': Option((int, NoneType), None),
-            'metrics': Option((dict, NoneType), None),
+            'tile': Option(
+                (int, NoneType), None, meaning='Side of the tiles of a restoration, pixels; ~ for the whole photo.',
+            ),
+            'metrics': Option(
+                (dict, NoneType), None, holds='metrics', meaning='Scores of the restored photo against the sharp one.',
+            ),
         },
-    }
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)

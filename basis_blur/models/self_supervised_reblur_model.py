@@ -54,11 +54,6 @@ from basis_blur.weights.fitting import give
 class SelfSupervisedReblurModel(NetworkModel):
     """BasicSR model for networks that estimate the blur of a photo, trained by reblurring alone.
 
-    Options beyond `NetworkModel`'s. In `train`: `reblur_opt`, the loss. In `path`: `pretrain_flow`, the weights of a
-    KernelFlow, a file or "kernel_flow", the shipped one; `pretrain_decoder`, those of a CorrelationKPN, a file or
-    "correlation_kpn", with whose decoder a CorrelationEstimator begins; neither is read where the network itself has
-    weights to begin with. In `val`: `gamma` of the pixel kernels, by default that of the loss (1 in a test).
-
     Scores of a validation, means over the photos: reblur_psnr in dB and reblur_ssim, between the photo and the sharp
     one blurred with the estimate; sigma, for a LatentKernelNet; kernel_l1, kernel_l2, kernel_correlation of
     `metrics.kernel`, where the data set tells the true blur.
@@ -66,14 +61,34 @@ class SelfSupervisedReblurModel(NetworkModel):
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
         **NetworkModel.OPTIONS,
-        'train': {**NetworkModel.OPTIONS['train'], 'reblur_opt': Option((dict,))},
+        'train': {
+            **NetworkModel.OPTIONS['train'],
+            'reblur_opt': Option(
+                (dict,), holds='loss',
+                meaning='PixelReblurLoss, or ReblurLoss for networks that return a field: the photo against the sharp '
+                'one blurred with the estimate.',
+            ),
+        },
         'path': {
             **NetworkModel.OPTIONS['path'],
-            'pretrain_flow': Option((str, NoneType), None, is_path=True, names=('kernel_flow',)),
-            'pretrain_decoder': Option((str, NoneType), None, is_path=True, names=('correlation_kpn', 'basis_kpn')),
+            'pretrain_flow': Option(
+                (str, NoneType), None, is_path=True, names=('kernel_flow',),
+                meaning='Weights of the KernelFlow; not read where the network itself has weights to begin with.',
+            ),
+            'pretrain_decoder': Option(
+                (str, NoneType), None, is_path=True, names=('correlation_kpn', 'basis_kpn'),
+                meaning='Weights of a CorrelationKPN, with whose decoder a CorrelationEstimator begins; not read where '
+                'the network itself has weights to begin with.',
+            ),
         },
-        'val': {**NetworkModel.OPTIONS['val'], 'gamma': Option((float, NoneType), None)},
-    }
+        'val': {
+            **NetworkModel.OPTIONS['val'],
+            'gamma': Option(
+                (float, NoneType), None, above=0,
+                meaning='Exponent with which pixel kernels blur; ~ for that of the loss, 1 in a test.',
+            ),
+        },
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)

@@ -18,20 +18,24 @@ from basis_blur.weights.fitting import give
 class UFPNetModel(RestorerModel):
     """BasicSR model for a UFPNet.
 
-    Options beyond `RestorerModel`'s: `train: freeze_estimator`, to leave UFPNet's kernels as stage II found them:
-    trained on, by a restorer that still does little, they become dots, which satisfies the reblur loss. In `path`:
-    `pretrain_estimator`, weights of a LatentKernelNet that a new UFPNet begins with, a file or "latent_kernel_net", the
-    shipped one.
+    Why `freeze_estimator` exists: kernels that are trained on by a restorer which still does little become dots, for
+    dots satisfy the reblur loss.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
         **RestorerModel.OPTIONS,
-        'train': {**RestorerModel.OPTIONS['train'], 'freeze_estimator': Option((bool,), False)},
+        'train': {
+            **RestorerModel.OPTIONS['train'],
+            'freeze_estimator': Option((bool,), False, meaning='Whether the kernels stay as stage II found them.'),
+        },
         'path': {
             **RestorerModel.OPTIONS['path'],
-            'pretrain_estimator': Option((str, NoneType), None, is_path=True, names=('latent_kernel_net',)),
+            'pretrain_estimator': Option(
+                (str, NoneType), None, is_path=True, names=('latent_kernel_net',),
+                meaning='Weights of the LatentKernelNet that a new UFPNet begins with.',
+            ),
         },
-    }
+    }  # fmt: skip
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import basis_blur.plugin  # noqa: F401
-from basis_blur.bridges.basicsr.option_check import (
+from basis_blur.bridges.basicsr.option_check import check_options
+from basis_blur.bridges.basicsr.option_file import (
     OUR_LINE,
     apply_overrides,
-    check_options,
     convert_number_texts,
     read_option_file,
     value_of_text,

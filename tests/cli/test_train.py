@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 import basis_blur.plugin  # noqa: F401
-from basis_blur.bridges.basicsr import presence
+from basis_blur.bridges.basicsr import mended, option_check, option_file, presence
 from basis_blur.cli.main import main
+from basis_blur.foundation.options import CheckedOptions
 
 FILE = """
 plugin: !!python/name:basis_blur.plugin.loaded
@@ -87,6 +89,34 @@ def test_a_file_with_foreign_python_never_reaches_basicsr(pipelines, tmp_path, c
     assert 'is refused' in capsys.readouterr().err
     assert pipelines == []
     assert not (tmp_path / 'executed').exists()
+
+
+def test_a_file_is_read_and_checked_once(pipelines, tmp_path, monkeypatch):
+    """BasicSR parses the options, and asks where to resume: neither reads or judges the file again."""
+    import basicsr.train
+
+    counts = Counter()
+
+    def counting(name, function):
+        return lambda *given, **named: (counts.update([name]), function(*given, **named))[1]
+
+    check, read = counting('checked', option_check.check_options), counting('read', option_file.read_option_file)
+    monkeypatch.setattr(option_check, 'check_options', check)
+    monkeypatch.setattr(mended, 'check_options', check)
+    monkeypatch.setattr(option_file, 'read_option_file', read)
+    monkeypatch.setattr(mended, 'read_option_file', read)
+
+    def train(root):
+        opt, _ = basicsr.train.parse_options(root, is_train=True)
+        basicsr.train.load_resume_state(opt)
+        pipelines.append(opt)
+
+    monkeypatch.setattr(basicsr.train, 'train_pipeline', train)
+    assert main(['train', 'o.yml', '--force_yml', 'train:total_iter=1e3']) == 0
+    assert counts == {'read': 1, 'checked': 1}
+    assert isinstance(pipelines[0], CheckedOptions)
+    assert pipelines[0]['train']['total_iter'] == 1000
+    assert pipelines[0]['path']['experiments_root'] == f'{tmp_path}/experiments/a_run'
 
 
 @pytest.mark.parametrize('command', ['train', 'test'])

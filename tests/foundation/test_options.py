@@ -1,8 +1,17 @@
+import copy
 from typing import Literal
 
 import pytest
 
-from basis_blur.foundation.options import Option, OptionError, component_name, options_of, read_options
+from basis_blur.foundation.options import (
+    CheckedOptions,
+    Option,
+    OptionError,
+    component_name,
+    meanings_of,
+    options_of,
+    read_options,
+)
 
 KNOWN = {'patch_size': Option((int,)), 'lr': Option((float,), 1e-4), 'mode': Option((str,), 'a', ('a', 'b'))}
 
@@ -57,3 +66,67 @@ def test_options_are_read_from_a_signature():
 @pytest.mark.parametrize('section', [{'type': 'KernelLoss'}, {'type': 'KernelLoss_basis_blur', 'p': 1}])
 def test_both_names_of_a_component_mean_it(section):
     assert component_name(section) == 'KernelLoss'
+
+
+@pytest.mark.parametrize(
+    ('option', 'wrong', 'right', 'said'),
+    [
+        (Option((float,), above=0), 0, 0.1, 'expected > 0'),
+        (Option((float,), above=0, most=1), 1.5, 1, 'expected > 0 and at most 1'),
+        (Option((int,), least=5, odd=True), 8, 9, 'expected an odd number, at least 5'),
+        (Option((int,), least=5, odd=True), 3, 5, 'expected an odd number, at least 5'),
+        (Option((int,), most=9), 10, 9, 'expected at most 9'),
+        (Option((int,), least=0, most=9), -1, 0, 'expected 0 to 9'),
+        (Option((list,), above=0, is_range=True), [0, 1], [0.5, 1], 'with 0 < low <= high'),
+        (Option((list,), least=1, most=100, is_range=True), [1, 101], [1, 100], 'with 1 <= low <= high <= 100'),
+        (Option((list,), is_range=True), [2, 1], [1, 2], 'two numbers .low, high. with low <= high'),
+        (Option((list,), is_range=True), [1], (1, 2), 'two numbers'),
+    ],
+)
+def test_a_number_out_of_its_range_is_told_the_range(option, wrong, right, said):
+    read = read_options({'x': right}, {'x': option}, 'here')['x']
+    assert read == (tuple(right) if option.is_range else right)
+    with pytest.raises(OptionError, match=said):
+        read_options({'x': wrong}, {'x': option}, 'here')
+
+
+def test_a_group_is_read_with_its_own_options():
+    group = {'inner': Option((dict,), None, group=KNOWN)}
+    assert read_options({'inner': {'patch_size': 4}}, group, 'val')['inner'] == {
+        'patch_size': 4,
+        'lr': 1e-4,
+        'mode': 'a',
+    }
+    assert read_options({}, group, 'val') == {'inner': None}
+    with pytest.raises(OptionError, match=r'^val: inner has the unknown key "patch_sise"'):
+        read_options({'inner': {'patch_sise': 4}}, group, 'val')
+
+
+def test_meanings_are_those_of_the_docstring():
+    def build(width: int, first: int, second: int):
+        """Build.
+
+        Args:
+            width: channels of the photo,
+                3 or 1.
+            first, second: numbers: two of them.
+
+        Raises:
+            ValueError: never.
+        """
+
+    assert meanings_of(build) == {
+        'width': 'channels of the photo, 3 or 1.',
+        'first': 'numbers: two of them.',
+        'second': 'numbers: two of them.',
+    }
+
+
+def test_checked_options_stay_checked_when_they_are_copied():
+    """BasicSR gives each model a deep copy."""
+    checked = CheckedOptions({'val': {'a': 1}}, {'val': {'a': 1, 'b': 2}})
+    copied = copy.deepcopy(checked)
+    assert copied == checked
+    assert copied.sections == checked.sections
+    copied['val']['a'] = 5
+    assert checked['val'] == {'a': 1}

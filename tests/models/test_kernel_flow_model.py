@@ -8,7 +8,7 @@ import torch
 from basicsr.data import build_dataset
 from torch.utils.data import DataLoader, default_collate
 
-from basis_blur.bridges.basicsr.option_check import read_option_file
+from basis_blur.bridges.basicsr.option_file import read_option_file
 from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
 from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels
 from basis_blur.foundation.options import OptionError

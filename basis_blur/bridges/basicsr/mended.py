@@ -40,10 +40,9 @@ from torch.nn.parallel import DistributedDataParallel
 from basis_blur.bridges.basicsr import data_sets
 from basis_blur.bridges.basicsr.data_check import mended_build_dataset, open_data
 from basis_blur.bridges.basicsr.names import is_ours
-from basis_blur.bridges.basicsr.option_check import (
-    OptionLoader,
+from basis_blur.bridges.basicsr.option_check import check_options
+from basis_blur.bridges.basicsr.option_file import (
     apply_overrides,
-    check_options,
     convert_number_texts,
     read_option_file,
     value_of_text,
@@ -54,6 +53,7 @@ from basis_blur.data.sample_stream import SampleStream, SeededDataset
 from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import hold_lock, make_folder, release_lock, remove_partials
+from basis_blur.foundation.options import CheckedOptions
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
 
@@ -81,12 +81,18 @@ def apply() -> None:
         _mend_script(script)
 
 
-def read_without_tags() -> None:
-    """Have BasicSR's reader, in this process, read option files by our loader, which runs nothing that stands in them.
+def hand_over(opt: CheckedOptions) -> None:
+    """Have BasicSR's reader, in this process, take these options for what stands in the option file.
 
-    Our commands judge a file before BasicSR reads it once more; with this the two cannot read it differently.
+    Our commands have read and checked the file already; so it is read once, and by a reader that runs nothing that
+    stands in it.
     """
-    reader.ordered_yaml = lambda: (OptionLoader, yaml.SafeDumper)
+
+    class CheckedLoader(yaml.SafeLoader):
+        def get_single_data(self) -> CheckedOptions:
+            return opt
+
+    reader.ordered_yaml = lambda: (CheckedLoader, yaml.SafeDumper)
 
 
 def active() -> list[str]:
@@ -120,19 +126,24 @@ def stop(error: BaseException) -> NoReturn:
     raise SystemExit(2)
 
 
-def prepare(opt: dict[str, Any], is_train: bool) -> None:
-    """Check what BasicSR's reader returned, and its data sets, and turn number texts into numbers.
+def prepare(opt: dict[str, Any], is_train: bool) -> dict[str, Any]:
+    """Check what BasicSR's reader returned, unless that is done, and its data sets; turn number texts into numbers.
 
     Ends the process on a mistake.
+
+    Returns:
+        The options, as an object that says that they are checked.
     """
     try:
-        check_options(opt, is_train)
-        convert_number_texts(opt)
+        if not isinstance(opt, CheckedOptions):
+            convert_number_texts(opt)
+            opt = check_options(opt, is_train)
         if isinstance(opt.get('logger'), dict):
             opt['logger'].setdefault('use_tb_logger', False)  # which BasicSR reads in two ways, once without default
         open_data(opt, is_train)
     except (InputError, OSError) as error:
         stop(error)
+    return opt
 
 
 # Why parse_options: here the options are complete and no folder has been made yet. Its own errors on a broken file
@@ -149,8 +160,7 @@ def _parse_options(original: Callable) -> Callable:
         ):  # fmt: skip
             _blame_option_file(sys.argv, is_train)  # or a value of --force_yml
             raise
-        prepare(opt, is_train)
-        return opt, args
+        return prepare(opt, is_train), args
 
     return parse_options
 
