@@ -1,8 +1,12 @@
-"""basis-blur options: list the option files and configs that come with basis_blur, or print one to start from."""
+"""basis-blur options: list the option files and configs that come with basis_blur, or print one to start from.
+
+With --schema it prints the JSON schema of option files, for editors.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 
 from basis_blur.foundation import shipped
 from basis_blur.foundation.errors import InputError, did_you_mean
@@ -11,6 +15,9 @@ DESCRIPTION = """List the option files and configs that come with basis_blur, or
 
     basis-blur options                       the names, with one line each
     basis-blur options train_basis > my.yml  one to change; "basis-blur train train_basis" trains it as it is
+
+    basis-blur options --schema > s.json     a JSON schema, by which editors complete and check an option file with the
+                                             comment "# yaml-language-server: $schema=s.json"
 
 A config of mmengine is made of several files, so it is printed as one that inherits all of it."""
 TITLES = {
@@ -28,6 +35,7 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('name', metavar='NAME', nargs='?', help='the file to print (default: list all)')
+    parser.add_argument('--schema', action='store_true', help='print the JSON schema of option files')
     parser.set_defaults(run=run)
 
 
@@ -35,8 +43,16 @@ def run(args: argparse.Namespace) -> int:
     """Print the list or the file.
 
     Raises:
-        InputError: there is no file of that name.
+        InputError: there is no file of that name, or BasicSR, whose options the schema describes too, is missing.
     """
+    if args.schema:
+        if args.name is not None:
+            raise InputError(f'--schema prints one schema for all option files; leave out {args.name}.')
+        import basis_blur.plugin  # noqa: F401 (registers what the schema describes)
+        from basis_blur.bridges.basicsr.option_reference import schema
+
+        print(json.dumps(schema(), indent=1))
+        return 0
     found = {kind: shipped.files(kind) for kind in TITLES}
     if args.name is not None:
         print(_text_of(args.name, found), end='')

@@ -92,7 +92,7 @@ class NetworkModel(BaseModel):
                 'fast in.',
             ),
             'grad_clip_norm': Option(
-                (float, NoneType), None, least=1e-9, meaning='Norm beyond which a gradient is shortened; ~: never.',
+                (float, NoneType), None, above=0, meaning='Norm beyond which a gradient is shortened; ~: never.',
             ),
         },
         'val': {},
