@@ -25,7 +25,6 @@ import pickle
 import random
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
@@ -51,16 +50,15 @@ from basis_blur.foundation.options import CheckedOptions, Option, OptionError, r
 from basis_blur.metrics.psnr import mean_score
 from basis_blur.models.optimisation import build_optimiser, build_scheduler
 from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
+from basis_blur.models.state_check import check_form, check_optimizer, check_scaler, check_scheduler
 from basis_blur.photos.pictures import write_picture
 from basis_blur.weights.checkpoints import load_network
 from basis_blur.weights.fitting import misfits
 
 LOSSES_FILE = 'losses.jsonl'
 TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; more would fill it
-# The averages of torch's optimisers that have the shape of their weight.
-MOMENTS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'exp_inf', 'square_avg', 'sum')
 # What torch and BasicSR raise at a state that does not fit or is damaged.
-MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError)
+MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 
 
 class NetworkModel(BaseModel):
@@ -406,9 +404,11 @@ class NetworkModel(BaseModel):
         try:
             super().resume_training(resume_state)
             for each, before in zip((*self.optimizers, *self.schedulers), own, strict=True):
-                _check_form(before, each.state_dict(), type(each).__name__)
-            for optimizer in self.optimizers:
-                _check_moments(optimizer)
+                check_form(before, each.state_dict(), type(each).__name__)
+            for optimizer, before in zip(self.optimizers, own, strict=False):
+                check_optimizer(optimizer, before)
+            for scheduler in self.schedulers:
+                check_scheduler(scheduler, resume_state['iter'], int(self.opt['train']['total_iter']))
         except MISFIT as error:
             raise InputError(
                 f'the training state does not fit "train: optim_g" and "scheduler" ({error}); '
@@ -416,6 +416,7 @@ class NetworkModel(BaseModel):
             ) from error
         try:
             if self.scaler.is_enabled() and resume_state.get('scaler'):
+                check_scaler(resume_state['scaler'])
                 self.scaler.load_state_dict(resume_state['scaler'])
             if 'random' in resume_state:
                 _set_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
@@ -587,52 +588,6 @@ def _write(content: Any, path: Path) -> None:
             f'{path} could not be saved ({str(cause).splitlines()[0]}); the training stops here. Make room or correct '
             '"path", and resume from the last training state.'
         ) from error
-
-
-def _check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError if an optimiser keeps less for one weight than for another, or in another shape than the weight.
-
-    What is kept is empty before the first step, so `_check_form` does not see it.
-    """
-    keys = set().union(*(kept.keys() for kept in optimizer.state.values()))
-    for parameter, kept in optimizer.state.items():
-        if lacking := keys - kept.keys():
-            raise ValueError(f'a weight of shape {tuple(parameter.shape)} has no {min(lacking)}')
-        for key, value in kept.items():
-            is_moment = key in MOMENTS
-            if is_moment and (not isinstance(value, Tensor) or value.shape != parameter.shape):
-                found = tuple(value.shape) if isinstance(value, Tensor) else value
-                raise ValueError(f'{key} of a weight of shape {tuple(parameter.shape)} is {found}')
-            if not is_moment and not (_is_finite(value) or isinstance(value, Tensor)):
-                raise ValueError(f'{key} of a weight is {value!r}')
-
-
-def _check_form(own: Any, found: Any, where: str) -> None:
-    """Raise ValueError if a part of a state is of another kind than it was before the state was read."""
-    if isinstance(own, Mapping):
-        if not isinstance(found, Mapping):
-            raise ValueError(f'{where} is {found!r}, expected a group')
-        for key, value in own.items():
-            if key not in found:
-                raise ValueError(f'{where} lacks {key}')
-            if not isinstance(own, Counter):  # whose keys are values, such as milestones
-                _check_form(value, found[key], f'{where}: {key}')
-    elif isinstance(own, (list, tuple)):
-        if not isinstance(found, (list, tuple)) or bool(own) != bool(found):
-            raise ValueError(f'{where} is {found!r}, expected a list')
-        if len(own) != len(found) and where.endswith(('lr', 'lrs', 'params', 'param_groups', 'betas')):
-            raise ValueError(f'{where} has {len(found)} entries, expected {len(own)}')
-        for value in found:
-            _check_form(own[0], value, f'one of {where}')
-    elif _is_finite(own):
-        if not _is_finite(found):
-            raise ValueError(f'{where} is {found!r}, expected a number')
-    elif own is not None and type(own) is not type(found):
-        raise ValueError(f'{where} is {found!r}, expected {type(own).__name__}')
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < 1e300
 
 
 def _random_state(device: torch.device) -> dict[str, Any]:
