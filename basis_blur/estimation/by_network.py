@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.modes import evaluation_mode
-from basis_blur.archs.network_facts import facts_of
+from basis_blur.archs.network_facts import FIELD, facts_of
 from basis_blur.estimation.tiles import blur_of_tiles, blur_tile, first_blur_tile
 from basis_blur.field.blur_field import BlurField, CompactField, pack
 from basis_blur.field.removal import ESTIMATED_BLUR, Removal
@@ -106,8 +106,8 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = GAM
         ValueError: as `estimate_blur`.
         InputError: the photo is smaller than the enlarged kernels, or memory does not suffice for small tiles.
     """
-    check_photo(photo)
     side = 2 * kernel_size_of(net) - 1
+    check_photo(photo)
     check_larger_than_kernel(photo, side)
     light = F.avg_pool2d(to_linear(photo.detach(), gamma), 2, ceil_mode=True, count_include_pad=False)
     field = estimate_blur(net, to_srgb(light, gamma).clamp_(0, 1), gamma)
@@ -132,10 +132,10 @@ def kernel_size_of(net: nn.Module) -> int:
     if not isinstance(net, nn.Module):
         remedy = f'write load_network("{net}")' if isinstance(net, str) else EXPECTED
         raise ValueError(f'net is {kind_of(net)}, expected a network; {remedy}.')
-    size = facts_of(net).kernel_size
-    if size is None:
-        raise ValueError(f'net is {kind_of(net)}, which estimates no blur fields; {EXPECTED}.')
-    return size
+    facts = facts_of(net)
+    if facts.returns != FIELD or facts.kernel_size is None:
+        raise ValueError(f'net is {kind_of(net)}, which returns {facts.returns} and no blur fields; {EXPECTED}.')
+    return facts.kernel_size
 
 
 def checked_field(net: nn.Module, result: object) -> BlurField:
@@ -151,8 +151,9 @@ def checked_field(net: nn.Module, result: object) -> BlurField:
 
 def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
     """Return what a network sees of a photo: (N, C, H, W) linear light; arguments and errors as `estimate_blur`."""
+    side = kernel_size_of(net)  # first: of a network of the wrong kind, nothing else matters
     check_photo(photo)
-    check_larger_than_kernel(photo, kernel_size_of(net))
+    check_larger_than_kernel(photo, side)
     facts = facts_of(net)
     channels = photo.shape[1] if photo.shape[1] in facts.channels else facts.channels[0]
     return _with_channels(to_linear(photo.to(next(net.parameters())), gamma), channels)

@@ -6,6 +6,10 @@ import math
 import operator
 from typing import Any
 
+from basis_blur.foundation.errors import kind_of
+
+LONGEST = 60  # characters of a value that is written out
+
 
 def check_number(
     name: str,
@@ -41,7 +45,9 @@ def check_number(
     kind = 'a whole number' if whole else 'a finite number'
     number_alone = number is not None and not whole
     expected = ' and '.join(limits) if number_alone and limits else ' '.join([kind, ' and '.join(limits)]).strip()
-    raise ValueError(f'{name} is {value!r}, expected {expected}{f"; {remedy}" if remedy else "."}')
+    written = repr(value)
+    found = written if len(written) <= LONGEST else kind_of(value)  # such as a whole network
+    raise ValueError(f'{name} is {found}, expected {expected}{f"; {remedy}" if remedy else "."}')
 
 
 def _number_of(value: Any, whole: bool) -> float | None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from basis_blur.archs.network_facts import NetworkFacts
+from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
+from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import InputError
@@ -130,3 +131,16 @@ def test_a_photo_as_large_as_the_kernel_is_accepted_and_a_smaller_one_refused():
     estimate_blur(Listener(), torch.rand(1, 3, 5, 5))
     with pytest.raises(InputError, match=r'7x4 pixels .* at least 5'):
         estimate_blur(Listener(), torch.rand(1, 3, 4, 7))
+
+
+@pytest.mark.parametrize(
+    'look', [estimate_blur, estimate_blur_at_half_size, lambda net, photo: NetworkEstimator(net)(photo, 2.2)]
+)
+@pytest.mark.parametrize('photo', [torch.rand(1, 3, 40, 40), torch.rand(1, 3, 2, 2), 'photo.png'])
+def test_a_network_of_another_kind_is_told_before_anything_is_done(look, photo):
+    """A UFPNet has kernels too, but restores photos: it must not run first, nor the photo be blamed."""
+    net = Listener()
+    net.facts = NetworkFacts(RESTORER, PHOTO, PHOTO, kernel_size=19)
+    with pytest.raises(ValueError, match='net is a Listener, which returns photo and no blur fields; give'):
+        look(net, photo)
+    assert not hasattr(net, 'heard')

@@ -34,3 +34,8 @@ def test_an_open_end_does_not_belong_to_the_range():
     for value in (0, 1):
         with pytest.raises(ValueError, match='expected > 0 and < 1'):
             check_number('x', value, above=0, below=1)
+
+
+def test_what_is_no_number_is_told_by_its_kind():
+    with pytest.raises(ValueError, match='^gamma is a dict, expected a finite number > 0'):
+        check_number('gamma', dict.fromkeys(range(1000)), above=0)

@@ -139,9 +139,12 @@ def test_losses_refuse_it_too(build):
         (None, 'net is a NoneType, expected a network'),
         (
             IterateFusion(iterations=(1, 2), width=8, deep_width=8, blocks=1),
-            'net is a IterateFusion, which estimates no',
+            'net is a IterateFusion, which returns photo and no blur fields',
         ),
-        (NAFNet(width=4, enc_blocks=(1,), middle_blocks=1, dec_blocks=(1,)), 'net is a NAFNet, which estimates no'),
+        (
+            NAFNet(width=4, enc_blocks=(1,), middle_blocks=1, dec_blocks=(1,)),
+            'net is a NAFNet, which returns photo and no blur fields',
+        ),
     ],
 )
 def test_a_network_of_another_kind_is_named_where_a_field_is_wanted(photo, net, found):

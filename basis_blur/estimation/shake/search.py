@@ -34,7 +34,7 @@ from basis_blur.estimation.shake.kernels import (
 )
 from basis_blur.estimation.shake.schedule import Variant, best_window, levels_of, search
 from basis_blur.field.blur_field import BlurField, CompactField, pack
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, kind_of
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.ops.photo import check_photo, in_full_precision
 from basis_blur.ops.windows import WHOLE_PIXELS
@@ -226,6 +226,10 @@ def gray_light(photo: Tensor, gamma: float) -> Tensor:
 def _kernels_of(start: BlurField | Tensor | None) -> Tensor | None:
     if start is None or isinstance(start, Tensor):
         return start
+    if not isinstance(start, BlurField):
+        raise ValueError(
+            f'start is {kind_of(start)}, expected a BlurField or a kernel; give estimate_blur(net, photo).'
+        )
     weights = start.kernels_at(_grid(start.image_size).to(start.device))[0].mean(0, keepdim=True)
     return centred(cleaned(weights.float(), FAINT_START, SMALL_START))
 

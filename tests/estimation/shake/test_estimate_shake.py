@@ -201,3 +201,8 @@ def test_nothing_is_removed_by_none():
     photo = torch.rand(1, 3, 40, 40)
     assert torch.equal(bb.Deblurrer(NoEstimator())(photo).pixels, photo)
     assert spread(left_alone(photo).field.kernels[0, 0]) == 0
+
+
+def test_a_start_that_is_no_field_is_named():
+    with pytest.raises(ValueError, match='start is a Linear, expected a BlurField or a kernel'):
+        estimate_shake(torch.rand(1, 1, 128, 128), start=torch.nn.Linear(1, 1))
