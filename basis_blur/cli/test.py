@@ -33,6 +33,11 @@ def run(args: argparse.Namespace) -> int:
     check_option_file(args, is_train=False)
     from basicsr.test import test_pipeline
 
+    from basis_blur.bridges.basicsr.mended import release_folder
+
     set_basicsr_arguments(args, [])
-    test_pipeline(os.getcwd())
+    try:
+        test_pipeline(os.getcwd())
+    finally:
+        release_folder()
     return 0

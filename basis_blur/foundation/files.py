@@ -68,8 +68,18 @@ def real_path(path: str | os.PathLike) -> Path:
     """Return where a path leads when its links are followed; a loop of links leads to itself.
 
     `Path.resolve` raises a RuntimeError for a loop, up to Python 3.12.
+
+    Raises:
+        InputError: no file can have this name.
     """
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:  # a zero byte in it
+        raise _no_name(path, error) from error
+
+
+def _no_name(path: str | os.PathLike, error: ValueError) -> InputError:
+    return InputError(f'{path} cannot be the name of a file ({error}); correct it.')
 
 
 def _partial_name(final: Path) -> str:
@@ -148,7 +158,7 @@ def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> Non
     try:
         found = path.stat()
     except ValueError as error:  # a zero byte in the name
-        raise InputError(f'{path} cannot be the name of a file ({error}); correct it.') from error
+        raise _no_name(path, error) from error
     except OSError:
         return
     if not (path.is_file() or path.is_dir()):

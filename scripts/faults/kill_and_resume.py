@@ -19,8 +19,9 @@ Two trainings are made: `train` with our data set in two workers, float16 and a 
 BasicSR's PairedImageDataset, whose augmentations use Python's generator, in the training process, and a network that
 draws noise. Inputs are made here; nothing is fetched.
 
-With --signal INT or TERM the command is stopped at its work in this way, which Ctrl-C and `kill` do. Then it also
-counts as different if it does not end with 130 or 143, its last line a sentence on what is kept.
+With --signal INT, TERM or HUP the command is stopped at its work in this way, which Ctrl-C, `kill` and a terminal that
+is closed do. Then it also counts as different if it does not end with 130, 143 or 129, its last line a sentence on what
+is kept.
 """
 
 from __future__ import annotations
@@ -454,11 +455,14 @@ def main() -> int:
     parser.add_argument('--seed', metavar='S', type=int, default=0, help='of the moments (default: 0)')
     parser.add_argument('--json', metavar='OUT.json', type=Path, help='also write the counts')
     parser.add_argument(
-        '--signal', nargs='+', choices=('KILL', 'INT', 'TERM'), default=['KILL'], help='by turns (default: KILL)'
+        '--signal', nargs='+', choices=('KILL', 'INT', 'TERM', 'HUP'), default=['KILL'], help='by turns (default: KILL)'
     )
     parser.add_argument('--short', action='store_true', help='less work in each job, as for the tests')
     parser.add_argument('--forked', action='store_true', help='fork this process for each try: saves the start')
     args = parser.parse_args()
+    for name in args.signal:  # what this process ignores, as under nohup, the commands would ignore too
+        if name != 'KILL':
+            signal.signal(signal.Signals[f'SIG{name}'], signal.default_int_handler if name == 'INT' else signal.SIG_DFL)
     torch.set_num_threads(1)
     os.environ.update(ENVIRONMENT)
     counts = []

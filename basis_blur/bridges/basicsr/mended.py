@@ -120,7 +120,7 @@ def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> Non
 
 def stop(error: BaseException) -> NoReturn:
     """End the process with the sentence of a user's mistake and exit code 2; of several processes one speaks."""
-    _release_folder()
+    release_folder()
     if os.environ.get('RANK', '0') == '0':
         print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
     raise SystemExit(2)
@@ -259,7 +259,7 @@ class _Training:
     validations: ClassVar[list[Any]] = []
     tb_logger: Any = None
     model: BaseModel | None = None
-    iterations_done = 0
+    iterations_done, epoch = 0, 0  # the latter of the iteration after the former
     lock: Any = None  # of the run's folder, held as long as the process lives
     # Shared with the workers of the loaders: whether this process has come to its end.
     ends = multiprocessing.RawValue('b', 0)
@@ -350,6 +350,7 @@ def _update_learning_rate(original: Callable) -> Callable:
     def update_learning_rate(self, current_iter, warmup_iter=-1):
         resumes = _Training.model is None and _Training.resumed is not None
         _Training.model, _Training.iterations_done = self, current_iter - 1
+        _Training.epoch = _Training.stream.epoch if _Training.stream is not None else 0
         if resumes:
             _make_up_for_validations(self, current_iter - 1)
         _stop_together(self)
@@ -395,6 +396,7 @@ def saving_on_interrupts() -> Iterator[None]:
         raise
     finally:
         _let_workers_end()
+        release_folder()
 
 
 def _save_at(stop: interrupts.SafeStop) -> None:
@@ -405,7 +407,7 @@ def _save_at(stop: interrupts.SafeStop) -> None:
     if model is None or stream is None or not done:
         stop.remark = 'no iteration was done yet, so nothing is saved'
         return
-    model.save(stream.epoch, done)
+    model.save(_Training.epoch, done)  # that of the step: after the last one the loop begins one more
     stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
 
 
@@ -501,7 +503,7 @@ def _lock_folder(opt: dict[str, Any], key: str) -> None:
         return
     folder = Path(folder)
     make_folder(folder.parent)
-    _release_folder()
+    release_folder()
     _Training.lock = hold_lock(
         folder.with_name(f'.{folder.name}.lock'),
         f'another process is at work in {folder}; wait until it ends, or give this run another "name".',
@@ -509,7 +511,8 @@ def _lock_folder(opt: dict[str, Any], key: str) -> None:
 
 
 @atexit.register
-def _release_folder() -> None:
+def release_folder() -> None:
+    """Give up the lock of a run's folder, if this process holds one."""
     if _Training.lock is not None:
         release_lock(_Training.lock)
         _Training.lock = None
