@@ -21,4 +21,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-6, begin=50, by_epoch=False),
 ]
 train_cfg = dict(max_iters=2000, val_interval=500)
-default_hooks = dict(checkpoint=dict(interval=1000))
+default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=1000))

@@ -20,3 +20,4 @@ param_scheduler = dict(
     by_epoch=False,
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=883_200, val_interval=7_360)
+default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=7_360))

@@ -23,5 +23,5 @@ custom_hooks = [
     dict(type='KernelGridHook'),
 ]
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.99)))
-train_cfg = dict(max_iters=900, val_interval=450)
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=450))
+train_cfg = dict(max_iters=500, val_interval=500)
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=250))

@@ -20,3 +20,4 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(type='CosineAnnealingLR', eta_min=1e-7, by_epoch=False)
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=200_000, val_interval=20_000)
+default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=20_000))
