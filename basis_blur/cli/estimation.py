@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_WEIGHTS = 'correlation_kpn'
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
+WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
+DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
 SIZES = ('auto', 'full', 'half')
 ESTIMATORS = ('auto', 'network', 'shake', 'none')
 
@@ -42,7 +44,7 @@ def add_arguments(
         '--weights',
         metavar='W',
         default=weights,
-        help=f'network: a .safetensors or .pth file, or a name (default: {default})',
+        help=WEIGHTS_HELP.format(default),
     )
     parser.add_argument(
         '--estimate-at',
@@ -64,9 +66,7 @@ def add_arguments(
         help='light = photo ** G; 1 for photos in linear light (default: what the photo says, such as by the gAMA of a '
         'PNG; else 2.2)',
     )
-    parser.add_argument(
-        '--device', metavar='D', help='where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
-    )
+    parser.add_argument('--device', metavar='D', help=DEVICE_HELP)
 
 
 def gamma(text: str) -> float:

@@ -22,6 +22,7 @@ from basis_blur.foundation.errors import InputError, did_you_mean, sentence_of
 COMMANDS = {
     'deblur': 'estimate the blur of photos and remove it',
     'kernels': 'estimate the blur of photos and draw it over them',
+    'app': 'remove the blur of photos in the browser',
     'evaluate': 'score restored photos against their ground truth',
     'train': 'train a network from an option file, by BasicSR',
     'test': 'test a network on data sets from an option file, by BasicSR',

@@ -146,6 +146,7 @@ class Deblurred:
         doubts: reasons not to trust the sharp photos, of all photos of the batch.
         notes: sentences for a person about how they were made.
         given: the blurred photo, and what it had beside its pixels.
+        restored: the photos, one by one, that a strength of 1 would hand out, for `Deblurrer.with_strength`.
     """
 
     photo: Any
@@ -155,6 +156,7 @@ class Deblurred:
     doubts: tuple[Doubt, ...]
     notes: tuple[str, ...]
     given: Given
+    restored: tuple[Tensor, ...] = ()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the photo to a PNG, JPEG or TIFF file, whole or not at all.
@@ -310,20 +312,52 @@ class Deblurrer:
             OSError: a file cannot be read.
         """
         given = take(photo, order)
-        alpha, gamma = given.photo.alpha, given.gamma(self.settings.gamma)
+        gamma = given.gamma(self.settings.gamma)
         with said_of(photo):
-            seen = with_visible_continued(given.pixels, alpha)
-            results = [self._deblurred(one.to(self.device), gamma, progress) for one in seen.split(1)]
-        pixels = torch.cat([result.pixels for result in results]).to(given.pixels)
-        pixels = with_hidden_as_before(pixels, given.pixels, alpha)
+            seen = with_visible_continued(given.pixels, given.photo.alpha).split(1)
+            results = [self._deblurred(one.to(self.device), gamma, progress) for one in seen]
+        estimates = tuple(result.estimate for result in results)
+        return self._result(given, joined([each.field for each in estimates]), estimates, results)
+
+    @torch.no_grad()
+    def with_strength(self, result: Deblurred, strength: float | None = None) -> Deblurred:
+        """Return a result as it would be with another strength, in a fraction of the time; nothing is estimated again.
+
+        Args:
+            result: of a call of this deblurrer.
+            strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default that of the
+                settings, or else that which suits the estimate.
+
+        Raises:
+            ValueError: the strength is outside [0, 1], or the result is of another kind of deblurrer.
+        """
+        if not result.restored:
+            raise ValueError('the result does not hold the restored photos, expected one of a Deblurrer; make it anew.')
+        if strength is None:
+            strength = self.settings.strength
+        other = dataclasses.replace(self, settings=dataclasses.replace(self.settings, strength=strength))
+        given, gamma = result.given, result.given.gamma(self.settings.gamma)
+        seen = with_visible_continued(given.pixels, given.photo.alpha).split(1)
+        results = [
+            other._finished(one.to(self.device), restored, estimate, gamma)
+            for one, restored, estimate in zip(seen, result.restored, result.estimates, strict=True)
+        ]
+        return other._result(given, joined([each.field for each in result.estimates]), result.estimates, results)
+
+    def _result(
+        self, given: Given, field: BlurField, estimates: tuple[Estimate, ...], results: Sequence[_Result]
+    ) -> Deblurred:
+        pixels = results[0].pixels if len(results) == 1 else torch.cat([result.pixels for result in results])
+        pixels = with_hidden_as_before(pixels.to(given.pixels), given.pixels, given.photo.alpha)
         return Deblurred(
             photo=given.back(pixels),
             pixels=pixels,
-            field=joined([result.estimate.field for result in results]),
-            estimates=tuple(result.estimate for result in results),
+            field=field,
+            estimates=estimates,
             doubts=tuple(doubt for result in results for doubt in result.doubts),
-            notes=tuple(note for result in results for note in result.estimate.notes),
+            notes=tuple(note for estimate in estimates for note in estimate.notes),
             given=given,
+            restored=tuple(result.restored for result in results),
         )
 
     @torch.no_grad()
@@ -348,7 +382,7 @@ class Deblurrer:
         if self.settings.refine:
             check_refine(self.settings.refine, gamma)
             estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
-        kept, strength, fusion = self.steps_for(estimate.removal)
+        kept, _, fusion = self.steps_for(estimate.removal)
         iterates = self.restoration(
             photo,
             estimate.field,
@@ -359,8 +393,11 @@ class Deblurrer:
             callback=None if progress is None else lambda number: progress('removing the blur', number, kept[-1]),
         )
         restored = iterates[:, -photo.shape[1] :] if fusion is None else fuse(fusion, photo, iterates)
-        sharp = step_towards(restored, photo, strength)
-        return _Result(sharp, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
+        return self._finished(photo, restored, estimate, gamma)
+
+    def _finished(self, photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float) -> _Result:
+        sharp = step_towards(restored, photo, self.steps_for(estimate.removal)[1])
+        return _Result(sharp, restored, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
 
     def steps_for(self, removal: Removal) -> tuple[tuple[int, ...], float, IterateFusion | None]:
         """Return which iterates are kept, how far to go towards the restored photo, and the network that fuses them."""
@@ -405,9 +442,10 @@ def said_of(photo: Any) -> Iterator[None]:
 
 
 class _Result(NamedTuple):
-    """What comes of one photo."""
+    """What comes of one photo: with the strength that is wanted, and with all of it."""
 
     pixels: Tensor
+    restored: Tensor
     estimate: Estimate
     doubts: tuple[Doubt, ...]
 

@@ -183,6 +183,22 @@ def test_a_photo_that_is_to_be_left_alone_is_also_by_a_fusion(fusion):
     assert torch.equal(deblurrer(photo).photo, photo)
 
 
+def test_another_strength_of_a_result_is_as_if_it_had_been_asked_for_before(tmp_path):
+    photo = torch.rand(1, 4, 20, 24)
+    photo[:, 3, :, :10] = 0
+    write_photo(tmp_path / 'a.png', photo[:, :3], Photo(photo[:, :3], photo[:, 3:], bits=16))
+    deblurrer = Deblurrer(estimator_of(Removal(4, strength=0.5)))
+    result = deblurrer(tmp_path / 'a.png')
+    for strength in (0.0, 0.3, 1.0, None):
+        settings = dataclasses.replace(deblurrer.settings, strength=strength)
+        asked = dataclasses.replace(deblurrer, settings=settings)(tmp_path / 'a.png')
+        found = deblurrer.with_strength(result, strength)
+        assert torch.equal(found.pixels, asked.pixels)
+        assert found.doubts == asked.doubts
+    with pytest.raises(ValueError, match='does not hold the restored photos'):
+        deblurrer.with_strength(dataclasses.replace(result, restored=()))
+
+
 def test_doubts_are_about_the_photo_that_is_returned(fusion):
     judged = []
 
