@@ -224,8 +224,8 @@ def build(deblurrer: Deblurrer, folder: str | os.PathLike) -> Any:
                 )
                 file = gr.DownloadButton('Download the photo', variant='primary', elem_id='file', **off)
                 with gr.Row():
-                    blur = gr.Button('Blur (.npz)', elem_id='blur', min_width=100, **off)
-                    report = gr.Button('Page (.html)', elem_id='report', min_width=100, **off)
+                    blur = gr.Button('Blur (.npz)', elem_id='blur', min_width=60, size='md', **off)
+                    report = gr.Button('Page (.html)', elem_id='report', min_width=60, size='md', **off)
                 # Files that take time are made when they are asked for, and then fetched by a button nobody sees.
                 blur_file = gr.DownloadButton(visible='hidden', elem_id='blur-file')
                 report_file = gr.DownloadButton(visible='hidden', elem_id='report-file')
@@ -233,7 +233,7 @@ def build(deblurrer: Deblurrer, folder: str | os.PathLike) -> Any:
                 words = gr.HTML(visible=False, elem_id='words')
                 with gr.Tab('Before and after'):
                     slider = gr.ImageSlider(
-                        show_label=False, format='png', elem_id='slider', max_height=720, interactive=False,
+                        show_label=False, format='png', elem_id='slider', max_height=620, interactive=False,
                         buttons=['fullscreen'],
                     )  # fmt: skip
                 with gr.Tab('The blur over the photo', render_children=True):
