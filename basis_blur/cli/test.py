@@ -30,14 +30,15 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError, OSError: of the option file or of what it names.
     """
-    check_option_file(args, is_train=False)
+    opt = check_option_file(args, is_train=False)
     from basicsr.test import test_pipeline
 
-    from basis_blur.bridges.basicsr.mended import release_folder
+    from basis_blur.bridges.basicsr.mended import handed_over, release_folder
 
     set_basicsr_arguments(args, [])
     try:
-        test_pipeline(os.getcwd())
+        with handed_over(opt):
+            test_pipeline(os.getcwd())
     finally:
         release_folder()
     return 0

@@ -12,6 +12,7 @@ import shlex
 import sys
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.options import CheckedOptions
 
 DESCRIPTION = """Train a network from an option file, by BasicSR.
 
@@ -59,15 +60,15 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError, OSError: of the option file or of what it names.
     """
-    check_option_file(args, is_train=True)
+    opt = check_option_file(args, is_train=True)
     from basicsr.train import train_pipeline
 
-    from basis_blur.bridges.basicsr.mended import saving_on_interrupts
+    from basis_blur.bridges.basicsr.mended import handed_over, saving_on_interrupts
     from basis_blur.foundation import interrupts
 
     set_basicsr_arguments(args, ['--auto_resume'] if args.auto_resume else [])
     try:
-        with saving_on_interrupts():
+        with handed_over(opt), saving_on_interrupts():
             train_pipeline(os.getcwd())
     except interrupts.SafeStop as stop:
         command = command_to_go_on(args) if args.launcher == 'none' else 'the same command and --auto_resume'
@@ -82,8 +83,8 @@ def command_to_go_on(args: argparse.Namespace) -> str:
     return shlex.join([*words, *(['--force_yml', *args.force_yml] if args.force_yml else [])])
 
 
-def check_option_file(args: argparse.Namespace, is_train: bool) -> None:
-    """Register basis_blur in BasicSR, and hand it the options of the file after checking them.
+def check_option_file(args: argparse.Namespace, is_train: bool) -> CheckedOptions:
+    """Register basis_blur in BasicSR and return the options after checking them.
 
     Raises:
         InputError, OSError: see `presence.check`, `read_option_file` and `check_options`.
@@ -100,11 +101,10 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> None:
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)
     import basis_blur.plugin  # noqa: F401  Here, because a broken file is told sooner without BasicSR's seconds.
-    from basis_blur.bridges.basicsr.mended import hand_over
     from basis_blur.bridges.basicsr.option_check import check_options
 
     convert_number_texts(opt)
-    hand_over(check_options(opt, is_train))
+    return check_options(opt, is_train)
 
 
 def set_basicsr_arguments(args: argparse.Namespace, more: list[str]) -> None:

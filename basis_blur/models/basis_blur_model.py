@@ -9,7 +9,7 @@ The gamma of the photos is an option of the data set; the losses take theirs fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -29,15 +29,15 @@ from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.models.batch import gamma_of, tensors_of
+from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.models.validation import Validation
 from basis_blur.objectives.basis_objective import BasisObjective, reblur
+from basis_blur.objectives.sample import Sample
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.photos.pictures import draw_kernel_grids, write_picture
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion
-
-SAMPLE = ('lq', 'gt', 'kernels', 'mixing', 'weight')
 
 
 class BasisBlurModel(NetworkModel):
@@ -136,11 +136,7 @@ class BasisBlurModel(NetworkModel):
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of SyntheticBlurDataset in either form; blur it here if that has not been done."""
         self.name_batch(data)
-        self.sample = self._sample_of(data, self.gamma)
-
-    def _sample_of(self, data: Mapping[str, Any], gamma: float) -> dict[str, Tensor]:
-        tensors = tensors_of(data, self.device, gamma)
-        return {key: tensors[key] for key in SAMPLE}
+        self.sample = sample_of(data, self.device, self.gamma)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on the batch.
@@ -148,7 +144,7 @@ class BasisBlurModel(NetworkModel):
         Raises:
             InputError: a loss or the gradient is not finite.
         """
-        light = to_linear(self.sample['lq'], self.gamma)
+        light = to_linear(self.sample.lq, self.gamma)
         with self.autocast():
             field = self.net_g(light)
         self.descend(self.objective(field, self.sample, current_iter), current_iter)
@@ -156,51 +152,47 @@ class BasisBlurModel(NetworkModel):
     def lower_is_better(self, metric: str) -> bool:
         return metric in ('kernel_l1', 'kernel_l2')
 
-    def validate(
-        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> list[dict[str, float]]:
+    def validate(self, run: Validation) -> list[dict[str, float]]:
         """Score the estimated fields, and draw them over the photos beside the true ones."""
-        gamma = gamma_of(dataset.opt)
+        gamma = run.gamma
         scores = []
         with evaluation_mode(self.best_net) as net:
-            for index, data in enumerate(self.progress(samples, len(dataset))):
+            for index, data in enumerate(run.progress()):
                 self.name_batch(data)
-                sample = self._sample_of(data, gamma)
+                sample = sample_of(data, self.device, gamma)
                 with torch.no_grad(), self.autocast():
-                    field = net(to_linear(sample['lq'], gamma))
+                    field = net(to_linear(sample.lq, gamma))
                 restored = self._restored(field, sample, gamma) if self.val_options['restore'] else None
                 scores.append(self._score(field, sample, gamma, restored))
-                if self.wants_picture(index, tb_logger, save_img):
-                    self.show(index, _picture(field, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
-                if save_img and restored is not None:
-                    path = self.photo_path(index, dataset.opt['name'], current_iter)
+                if run.wants_picture(index):
+                    run.show(index, self.batch_name, _picture(field, sample))
+                if run.save_img and restored is not None:
+                    path = run.photo_path(index, self.batch_name)
                     restored_path = path.with_name(f'{path.stem}_restored.png')
                     write_picture(restored_path, tensor2img(restored, rgb2bgr=False))
         return scores
 
-    def _restored(self, field: BlurField, sample: Mapping[str, Tensor], gamma: float) -> Tensor:
+    def _restored(self, field: BlurField, sample: Sample, gamma: float) -> Tensor:
         """Return the photo as the estimated field restores it."""
         estimate = field.with_removal(removal_of(self.best_net))
-        return deblur(sample['lq'], estimate, gamma, fusion=self.fusion)
+        return deblur(sample.lq, estimate, gamma, fusion=self.fusion)
 
     def _score(
-        self, field: BlurField, sample: Mapping[str, Tensor], gamma: float, restored: Tensor | None = None
+        self, field: BlurField, sample: Sample, gamma: float, restored: Tensor | None = None
     ) -> dict[str, float]:
-        true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
-        scores = {'reblur_psnr': psnr(reblur(field, sample['gt'], gamma), sample['lq'])}
-        scores.update(field_errors(field, true_field))
+        scores = {'reblur_psnr': psnr(reblur(field, sample.gt, gamma), sample.lq)}
+        scores.update(field_errors(field, sample.true_field))
         if self.val_options['restore']:
             restored = self._restored(field, sample, gamma) if restored is None else restored
-            sharp = field.inside(sample['gt']).clamp(0, 1)
+            sharp = field.inside(sample.gt).clamp(0, 1)
             scores['restored_psnr'] = psnr(restored, sharp)
-            scores['blurred_psnr'] = psnr(sample['lq'], sharp)
+            scores['blurred_psnr'] = psnr(sample.lq, sharp)
         return {key: value.item() for key, value in scores.items()}
 
 
-def _picture(field: BlurField, sample: Mapping[str, Tensor]) -> np.ndarray:
+def _picture(field: BlurField, sample: Sample) -> np.ndarray:
     """The kernels of the estimate, left, and the true ones, right, drawn over the photo: (H, W, 3) uint8."""
-    photo = sample['lq'][0].float().cpu()
-    true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
-    fields = {'estimate': field, 'truth': true_field}
+    photo = sample.lq[0].float().cpu()
+    fields = {'estimate': field, 'truth': sample.true_field}
     grids = draw_kernel_grids(photo, {name: each[0].to('cpu', torch.float32) for name, each in fields.items()})
     return np.hstack(list(grids.values()))

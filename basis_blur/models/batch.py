@@ -1,4 +1,4 @@
-"""What the stages share in reading a batch: the gamma of its photos, and its tensors on the device, blurred."""
+"""What the stages share in reading a batch: the gamma of its photos, and their sample on the device, blurred."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from basis_blur.foundation.errors import InputError
+from basis_blur.objectives.sample import Sample
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.simulation.scene_blur import blur_scene
 
@@ -17,13 +19,23 @@ def gamma_of(dataset_options: Mapping[str, Any]) -> float:
     return float(dataset_options.get('gamma', GAMMA))
 
 
-def tensors_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> dict[str, Tensor]:
-    """Return the tensors of a batch; scenes that the data set has left to be blurred are blurred here.
+def sample_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> Sample:
+    """Return the sample of a batch; scenes that the data set has left to be blurred are blurred here.
 
     Args:
-        data: a batch of any data set.
-        device: where they shall be.
-        gamma: of the photos, for scenes that are blurred here.
+        data: a batch of any data set of photos.
+        device: where it shall be.
+        gamma: exponent of the photos, for scenes that are blurred here.
+
+    Raises:
+        InputError: the batch has no blurred photos.
     """
     tensors = {key: value.to(device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)}
-    return blur_scene(tensors, gamma) if 'sharp' in tensors else tensors
+    if 'sharp' in tensors:
+        tensors = blur_scene(tensors, gamma)
+    if 'lq' not in tensors:
+        raise InputError(
+            f'the data set returns {", ".join(tensors)}, expected blurred photos, "lq"; use PairedImageDataset or '
+            'SyntheticBlurDataset.'
+        )
+    return Sample.of(tensors)

@@ -8,7 +8,7 @@ with the weights, so a training that goes on or begins from other weights keeps 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +25,7 @@ from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, ker
 from basis_blur.metrics.kernel import kernel_l1
 from basis_blur.metrics.kernel_statistics import statistics_table
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.models.validation import Validation
 from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 
 SAMPLES = 1000  # that are drawn for the table
@@ -100,11 +101,9 @@ class KernelFlowModel(NetworkModel):
         return metric in ('bits_per_dim', 'round_trip_l1', 'inverse_error')
 
     @torch.no_grad()
-    def validate(
-        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> list[dict[str, float]]:
+    def validate(self, run: Validation) -> list[dict[str, float]]:
         """Score held-out kernels, log the statistics of kernels drawn from the flow, and draw some."""
-        kernels = torch.cat([data['kernel'] for data in self.progress(samples, len(dataset))])
+        kernels = torch.cat([data['kernel'] for data in run.progress()])
         generator = torch.Generator().manual_seed(0)  # the same noise and the same codes at each validation
         noise = torch.rand(kernels.shape, generator=generator)
         codes = torch.randn(SAMPLES, self.best_net.dims, generator=generator)
@@ -116,8 +115,8 @@ class KernelFlowModel(NetworkModel):
                 drawn = net.decode_raw(codes.to(self.device), CHUNK).view(-1, size, size).cpu()
                 noisy = net.normalization.cpu() * noise / LEVELS
                 table = statistics_table({'held out': kernels, 'held out + noise': kernels + noisy, 'samples': drawn})
-                get_root_logger().info(f'Kernels of {dataset.opt["name"]} and samples of the flow:\n{table}')
-                self._draw(drawn, kernels, dataset.opt['name'], current_iter, tb_logger, save_img)
+                get_root_logger().info(f'Kernels of {run.name} and samples of the flow:\n{table}')
+                self._draw(drawn, kernels, run)
         return scores
 
     def _score(self, net: torch.nn.Module, kernels: Tensor, noise: Tensor) -> list[dict[str, float]]:
@@ -130,15 +129,13 @@ class KernelFlowModel(NetworkModel):
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _draw(
-        self, drawn: Tensor, kernels: Tensor, name: str, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
-        if not save_img and tb_logger is None:
+    def _draw(self, drawn: Tensor, kernels: Tensor, run: Validation) -> None:
+        if not run.save_img and run.tb_logger is None:
             return
         title, data = ('training kernels', self.shown_kernels) if self.is_train else ('kernels', kernels[:SHOWN])
         light = drawn[:SHOWN].clamp(min=0)
         picture = draw_kernel_sets({title: data, 'samples of the flow': light / light.sum((1, 2), keepdim=True)})
-        if tb_logger is not None:
-            tb_logger.add_image(f'{name}/samples', picture, current_iter, dataformats='HWC')
-        if save_img:
-            write_picture(self.picture_path(f'{name}_samples', name, current_iter), picture)
+        if run.tb_logger is not None:
+            run.tb_logger.add_image(f'{run.name}/samples', picture, run.iteration, dataformats='HWC')
+        if run.save_img:
+            write_picture(run.picture_path(f'{run.name}_samples'), picture)

@@ -20,43 +20,32 @@ Checkpoint: {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ...
 
 from __future__ import annotations
 
-import json
-import pickle
-import random
-import re
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, default_collate
-from tqdm import tqdm
 
-from basis_blur.foundation import interrupts
+from basis_blur.archs.processes import distributed
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.files import atomic_path, check_is_file
 from basis_blur.foundation.options import CheckedOptions, Option, OptionError, read_options
-from basis_blur.metrics.psnr import mean_score
 from basis_blur.models.optimisation import build_optimiser, build_scheduler
 from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
+from basis_blur.models.random_state import random_state, resume_random_state, set_random_state
+from basis_blur.models.run_files import LossLog, read_weights_under, write_whole
 from basis_blur.models.state_check import check_form, check_optimizer, check_scaler, check_scheduler
-from basis_blur.photos.pictures import write_picture
-from basis_blur.weights.checkpoints import load_network
-from basis_blur.weights.fitting import misfits
+from basis_blur.models.validation import Validation, averaged
+from basis_blur.weights.fitting import misfits, those_that_fit
 
-LOSSES_FILE = 'losses.jsonl'
-TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; more would fill it
 # What torch and BasicSR raise at a state that does not fit or is damaged.
 MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 
@@ -126,7 +115,8 @@ class NetworkModel(BaseModel):
         if self.is_train:
             self.train_options = self.read_section('train')
             self.ema_decay = self.train_options['ema_decay']
-            self.loss_log_freq = self.read_section('logger')['loss_log_freq'] if opt.get('logger') else None
+            every = self.read_section('logger')['loss_log_freq'] if opt.get('logger') else None
+            self.loss_log = LossLog(opt['path'].get('log', '.'), every)
             if self.ema_decay > 0:
                 self.net_g_ema = deepcopy(net).eval().requires_grad_(False)
                 if path is not None:
@@ -170,12 +160,7 @@ class NetworkModel(BaseModel):
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move a network to the device and wrap it for distributed training, on GPUs or the CPU."""
         net = net.to(self.device)
-        if not self.opt['dist']:
-            return net
-        devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
-        return DistributedDataParallel(
-            net, device_ids=devices, find_unused_parameters=self.opt.get('find_unused_parameters', False)
-        )
+        return distributed(net, self.opt.get('find_unused_parameters', False)) if self.opt['dist'] else net
 
     @master_only
     def print_network(self, net: nn.Module) -> None:
@@ -197,8 +182,7 @@ class NetworkModel(BaseModel):
             InputError: the file is damaged, or holds another architecture.
         """
         net = self.get_bare_model(net)
-        state, key = _read_weights(load_path, param_key)
-        state = {name.removeprefix('module.'): value for name, value in state.items()}
+        state, key = read_weights_under(load_path, param_key)
         own = net.state_dict()
         complaints = misfits(own, state)
         if complaints and strict:
@@ -209,7 +193,7 @@ class NetworkModel(BaseModel):
             )
         if complaints:
             get_root_logger().warning(f'{load_path} is loaded in part: {"; ".join(complaints)}.')
-            state = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+            state = those_that_fit(own, state)
         net.load_state_dict(state, strict=strict)
         get_root_logger().info(f'{type(net).__name__} has the weights of {load_path}{f" ({key})" if key else ""}.')
 
@@ -285,7 +269,8 @@ class NetworkModel(BaseModel):
         self.log_dict = self.reduce_loss_dict({name: value.detach() for name, value in losses.items()})
         self.log_dict['grad_norm'] = norm.item()
         self.iterations_done, self.validated = current_iter, set()
-        self._keep_losses(current_iter)
+        if self.opt['rank'] == 0:
+            self.loss_log.keep(current_iter, self.log_dict)
 
     def _stop(self, finding: str, current_iter: int) -> None:
         raise InputError(
@@ -335,30 +320,7 @@ class NetworkModel(BaseModel):
         if hasattr(nets[0], 'hyper_parameters'):
             checkpoint['hyper_parameters'] = {'type': type(nets[0]).__name__, **nets[0].hyper_parameters}
         label = 'latest' if current_iter == -1 else current_iter
-        _write(checkpoint, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
-
-    @property
-    def _losses_file(self) -> Path:
-        return Path(self.opt['path']['log'], LOSSES_FILE)
-
-    @master_only
-    def _keep_losses(self, current_iter: int) -> None:
-        if self.loss_log_freq is not None and current_iter % self.loss_log_freq == 0:
-            with open(self._losses_file, 'a', encoding='utf-8') as file:
-                file.write(json.dumps({'iter': current_iter, **self.log_dict}) + '\n')
-
-    @master_only
-    def _cut_losses(self) -> None:
-        """Remove the losses of iterations that come again, and half a line that a killed process has left."""
-        if self.loss_log_freq is None or not self._losses_file.exists():
-            return
-        kept = []
-        for line in self._losses_file.read_text(encoding='utf-8').splitlines(keepends=True):
-            found = re.match(r'{"iter": (\d+),.*}\n', line)
-            if found and int(found[1]) <= self.iterations_done:
-                kept.append(line)
-        with atomic_path(self._losses_file) as partial:
-            partial.write_text(''.join(kept), encoding='utf-8')
+        write_whole(checkpoint, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Write what a resumed run needs beside the network; all processes call this, and the first writes.
@@ -369,7 +331,7 @@ class NetworkModel(BaseModel):
         if current_iter == -1:
             return
         self._saved_at = (epoch, current_iter)
-        generators = self._gathered(_random_state(self.device))
+        generators = self._gathered(random_state(self.device))
         if self.opt['rank'] != 0:
             return
         state = {
@@ -382,7 +344,7 @@ class NetworkModel(BaseModel):
             'best_metric_results': self.best_metric_results,
             'validated': None if self.validated is None else sorted(self.validated),
         }
-        _write(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
+        write_whole(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     def _gathered(self, own: Any) -> list[Any]:
         """What each process has, in their order."""
@@ -419,7 +381,7 @@ class NetworkModel(BaseModel):
                 check_scaler(resume_state['scaler'])
                 self.scaler.load_state_dict(resume_state['scaler'])
             if 'random' in resume_state:
-                _set_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
+                resume_random_state(resume_state['random'], self.device, self.opt['rank'], self.opt['world_size'])
         except MISFIT as error:
             raise InputError(
                 f'the training state is damaged in its random generators or its gradient scaler ({error}); resume '
@@ -430,20 +392,14 @@ class NetworkModel(BaseModel):
         self._saved_at = (resume_state['epoch'], resume_state['iter'])
         validated = resume_state.get('validated')
         self.validated = None if validated is None else set(validated)
-        self._cut_losses()
+        if self.opt['rank'] == 0:
+            self.loss_log.cut(self.iterations_done)
 
-    def validate(self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool):
-        """Judge `best_net` on some samples of a data set; a stage implements it.
-
-        Args:
-            samples: batches of one, as the data set's loader returns them.
-            dataset: the data set; its options are in `dataset.opt`.
-            current_iter: the iteration, or the name of the test.
-            tb_logger: a SummaryWriter, or None.
-            save_img: whether to write pictures.
+    def validate(self, run: Validation) -> list[dict[str, float]]:
+        """Judge `best_net` on the samples of a data set; a stage implements it.
 
         Returns:
-            Scores of each sample: a list of dicts of numbers, all with the same names.
+            Scores of each sample, numbers by name, all with the same names.
         """
         raise NotImplementedError
 
@@ -451,11 +407,11 @@ class NetworkModel(BaseModel):
         """Validate; BasicSR calls this. Its last call has counted one or two iterations that were not trained."""
         if self.is_train:
             current_iter = min(current_iter, int(self.opt['train']['total_iter']))
-        generators = _random_state(self.device)
+        generators = random_state(self.device)
         try:
             super().validation(dataloader, current_iter, tb_logger, save_img)
         finally:
-            _continue(generators, self.device)
+            set_random_state(generators, self.device)
         if self.validated is not None:
             self.validated.add(dataloader.dataset.opt['name'])
         if self._saved_at is not None and self._saved_at[1] == current_iter:
@@ -463,162 +419,29 @@ class NetworkModel(BaseModel):
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Validate in one process."""
-        scores = self.validate(iter(dataloader), dataloader.dataset, current_iter, tb_logger, save_img)
-        self._conclude(scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
+        run = Validation(iter(dataloader), dataloader.dataset, current_iter, tb_logger, save_img, self.opt)
+        self._conclude(self.validate(run), run)
 
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Validate in several processes, each on its share of the photos."""
         dataset = dataloader.dataset
         share = range(self.opt['rank'], len(dataset), self.opt['world_size'])
         samples = (default_collate([dataset[index]]) for index in share)
-        scores = self.validate(samples, dataset, current_iter, tb_logger, save_img)
-        self._conclude(
-            [score for part in self._gathered(scores) for score in part], dataset.opt['name'], current_iter, tb_logger
-        )
-
-    def progress(self, samples: Iterable[dict], total: int) -> Iterator[dict]:
-        """Yield the samples with a progress bar, in the first process and unless `val: pbar` is false."""
-        quiet = self.opt['rank'] != 0 or not self.opt['val'].get('pbar', True)
-        share = len(range(self.opt['rank'], total, self.opt['world_size']))
-        words = 'Validation' if self.is_train else 'Test'
-        for sample in tqdm(samples, total=share, desc=words, unit='photo', disable=quiet):
-            if not self.opt['dist']:  # processes that work together stop together, between two iterations
-                interrupts.stop_if_asked()
-            yield sample
+        run = Validation(samples, dataset, current_iter, tb_logger, save_img, self.opt)
+        self._conclude([score for part in self._gathered(self.validate(run)) for score in part], run)
 
     def lower_is_better(self, metric: str) -> bool:
         """Whether a score is an error; of those that the options name, the options say it."""
         named = ((self.opt.get('val') or {}).get('metrics') or {}).get(metric)
         return (named.get('better', 'higher') == 'lower') if named else False
 
-    def _conclude(self, scores: list[dict[str, float]], name: str, current_iter: int | str, tb_logger: Any) -> None:
+    def _conclude(self, scores: list[dict[str, float]], run: Validation) -> None:
         """Average the scores, keep the best, and log both in one line."""
         if not scores or not scores[0]:
             return
-        self.metric_results = {key: mean_score([each[key] for each in scores]) for key in scores[0]}
-        best = self.best_metric_results.setdefault(name, {})
-        words = []
-        for key, value in self.metric_results.items():
-            lower = self.lower_is_better(key)
-            record = best.get(key)
-            if record is None or not np.isfinite(record['val']):  # there was none to compare with
-                is_best = True
-            else:
-                is_best = value <= record['val'] if lower else value >= record['val']
-            if is_best and np.isfinite(value):
-                best[key] = {'better': 'lower' if lower else 'higher', 'val': value, 'iter': current_iter}
-            words.append(f'{key} {value:.4g}')
-            if not is_best:
-                words[-1] += f' (best {record["val"]:.4g} @ {record["iter"]})'
-            if infinite := sum(each[key] == np.inf for each in scores):
-                words[-1] += f' (without {infinite} photos that it is infinite for)'
-            if tb_logger is not None:
-                tb_logger.add_scalar(f'metrics/{name}/{key}', value, current_iter)
-        get_root_logger().info(f'Validation of {name}, {len(scores)} photos: {", ".join(words)}')
-
-    def wants_picture(self, index: int, tb_logger: Any, save_img: bool) -> bool:
-        """Whether the picture of a sample of a validation is looked at: by TensorBoard the first ones, on disk all."""
-        return save_img or (tb_logger is not None and index < TENSORBOARD_PICTURES)
-
-    def show(
-        self,
-        index: int,
-        picture: np.ndarray,
-        dataset_name: str,
-        current_iter: int | str,
-        tb_logger: Any,
-        save_img: bool,
-    ) -> None:
-        """Give the picture (H, W, 3) uint8 of the present batch, the `index`-th, to TensorBoard and to the disk."""
-        name = self._picture_name(index)
-        if tb_logger is not None and index < TENSORBOARD_PICTURES:
-            tb_logger.add_image(f'{dataset_name}/{name}', picture, current_iter, dataformats='HWC')
-        if save_img:
-            write_picture(self.photo_path(index, dataset_name, current_iter), picture)
-
-    def photo_path(self, index: int, dataset_name: str, current_iter: int | str) -> Path:
-        """Where the picture of the present batch goes, the `index`-th of its data set; see `picture_path`."""
-        return self.picture_path(self._picture_name(index), dataset_name, current_iter)
-
-    def _picture_name(self, index: int) -> str:
-        return f'{index:03d}_{Path(self.batch_name).stem}'
-
-    def picture_path(self, name: str, dataset_name: str, current_iter: int | str) -> Path:
-        """Where a picture goes: by data set, and in training by photo and iteration.
-
-        Differs from BasicSR in the data set's folder in training: without it, sets with equal names of photos would
-        overwrite each other's pictures.
-
-        Args:
-            name: of the photo, without suffix.
-            dataset_name: as the options name it.
-            current_iter: the iteration; in a test `val: suffix`, or the name of the test, is used.
-
-        Returns:
-            A path that ends with .png.
-        """
-        folder = Path(self.opt['path']['visualization'])
-        if self.is_train:
-            return folder / dataset_name / name / f'{name}_{current_iter}.png'
-        return folder / dataset_name / f'{name}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
-
-
-def _read_weights(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
-    """Return a state dict, and the key it was under in a BasicSR checkpoint."""
-    check_is_file(path)
-    if zipfile.is_zipfile(path):
-        try:
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
-            checkpoint = None  # load_network below says what is wrong with it
-        for key in (param_key, 'params'):
-            if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
-                return checkpoint[key], key
-    return load_network(path).state_dict(), ''
-
-
-def _write(content: Any, path: Path) -> None:
-    try:
-        with atomic_path(path) as partial, open(partial, 'wb') as file:
-            torch.save(content, file)
-    except (OSError, RuntimeError) as error:
-        # On a full disk torch's writer raises a RuntimeError about positions, over the OSError that caused it.
-        cause = error if isinstance(error, OSError) else error.__context__ or error
-        raise OSError(
-            f'{path} could not be saved ({str(cause).splitlines()[0]}); the training stops here. Make room or correct '
-            '"path", and resume from the last training state.'
-        ) from error
-
-
-def _random_state(device: torch.device) -> dict[str, Any]:
-    """The states of the generators that a training may draw from, as tensors and numbers only."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (BasicSR's augmentations draw from it)
-    return {
-        'torch': torch.get_rng_state(),
-        'cuda': torch.cuda.get_rng_state(device) if device.type == 'cuda' else None,
-        'python': random.getstate(),
-        'numpy': (name, torch.from_numpy(keys.astype(np.int64)), *rest),
-    }
-
-
-def _set_random_state(states: Any, device: torch.device, rank: int, processes: int) -> None:
-    """Continue the generators of this process; with another number of processes all but the first derive theirs."""
-    states = states if isinstance(states, list) else [states]  # once, the first process saved its own only
-    if len(states) == processes:
-        _continue(states[rank], device)
-        return
-    _continue(states[0], device)
-    if rank:
-        seed = (int(torch.randint(1 << 31, ())) + rank) % (1 << 32)
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-
-
-def _continue(state: Mapping[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(state['torch'].cpu())
-    if device.type == 'cuda' and state['cuda'] is not None:
-        torch.cuda.set_rng_state(state['cuda'].cpu(), device)
-    random.setstate(state['python'])
-    name, keys, *rest = state['numpy']
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+        best = self.best_metric_results.setdefault(run.name, {})
+        self.metric_results, words = averaged(scores, best, self.lower_is_better, run.iteration)
+        if run.tb_logger is not None:
+            for key, value in self.metric_results.items():
+                run.tb_logger.add_scalar(f'metrics/{run.name}/{key}', value, run.iteration)
+        get_root_logger().info(f'Validation of {run.name}, {len(scores)} photos: {words}')

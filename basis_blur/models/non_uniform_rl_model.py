@@ -8,7 +8,7 @@ if there is one, are sRGB-like RGB in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from basis_blur.estimation.choice import CHOICES, estimator_for
 from basis_blur.estimation.estimators import SIZES, NetworkEstimator
 from basis_blur.foundation.options import Option, OptionError, options_of, read_options
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.models.validation import Validation
 from basis_blur.ops.camera_response import GAMMA
 from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 from basis_blur.weights.checkpoints import load_fusion
@@ -94,17 +95,15 @@ class NonUniformRLModel(NetworkModel):
                 'No weights are named in "path: pretrain_network_g"; the network is untrained and its blur arbitrary.'
             )
 
-    def validate(
-        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> list[dict[str, float]]:
+    def validate(self, run: Validation) -> list[dict[str, float]]:
         """Restore every photo, write what is wanted, and score those that have a sharp one beside them."""
         scores = []
-        for data in self.progress(samples, len(dataset)):
+        for data in run.progress():
             self.name_batch(data)
             photo = data['lq'].to(self.device)
             result = self.restore(photo)
-            path = self.picture_path(Path(self.batch_name).stem, dataset.opt['name'], current_iter)
-            if save_img:
+            path = run.picture_path(Path(self.batch_name).stem)
+            if run.save_img:
                 write_picture(path, tensor2img(result.photo, rgb2bgr=False))
                 grid = draw_kernel_grid(photo[0].cpu(), result.field[0].to('cpu'))
                 write_picture(path.with_name(f'{path.stem}_kernels.png'), grid)

@@ -8,11 +8,10 @@ MPRNet) is compared scale by scale; the first is the restored photo.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any, ClassVar
 
-import torch
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
@@ -22,9 +21,10 @@ from basis_blur.deblurring.restoring import restore
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.metrics.psnr import psnr
-from basis_blur.models.batch import gamma_of, tensors_of
+from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.network_model import NetworkModel
-from basis_blur.objectives.restoration_objective import pair_in, restoration_losses
+from basis_blur.models.validation import Validation
+from basis_blur.objectives.restoration_objective import restoration_losses
 from basis_blur.photos.pictures import draw_side_by_side
 
 
@@ -83,7 +83,8 @@ class RestorerModel(NetworkModel):
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of pairs; blur it here if the data set has left that to the device."""
         self.name_batch(data)
-        self.lq, self.gt = pair_of(data, self.device, gamma_of(self.opt['datasets']['train']))
+        sample = sample_of(data, self.device, gamma_of(self.opt['datasets']['train']))
+        self.lq, self.gt = sample.lq, sample.sharp
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on the batch.
@@ -104,21 +105,17 @@ class RestorerModel(NetworkModel):
             )
         return restoration_losses(result, lq, gt, self.losses.get('pixel_opt'), self.losses.get('reblur_opt'))
 
-    def validate(
-        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> list[dict[str, float]]:
+    def validate(self, run: Validation) -> list[dict[str, float]]:
         """Restore every photo, score it if there is a sharp one, and draw it beside the blurred one."""
         scores = []
-        for index, data in enumerate(self.progress(samples, len(dataset))):
+        for index, data in enumerate(run.progress()):
             self.name_batch(data)
-            gamma = gamma_of(dataset.opt)
-            lq, gt = pair_of(data, self.device, gamma)
-            images = self.restored(lq, gamma)
-            image = images['']
-            scores.append(self._score(images, lq, gt))
-            if self.wants_picture(index, tb_logger, save_img):
-                picture = draw_side_by_side({'blurred': lq.cpu(), 'restored': image.cpu()})
-                self.show(index, picture, dataset.opt['name'], current_iter, tb_logger, save_img)
+            sample = sample_of(data, self.device, run.gamma)
+            images = self.restored(sample.lq, run.gamma)
+            scores.append(self._score(images, sample.lq, sample.sharp))
+            if run.wants_picture(index):
+                picture = draw_side_by_side({'blurred': sample.lq.cpu(), 'restored': images[''].cpu()})
+                run.show(index, self.batch_name, picture)
         return scores
 
     def restored(self, lq: Tensor, gamma: float) -> dict[str, Tensor]:
@@ -140,14 +137,3 @@ class RestorerModel(NetworkModel):
         for name, options in (self.val_options.get('metrics') or {}).items():
             scores[name] = float(calculate_metric(pair, dict(options)))
         return scores
-
-
-def pair_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> tuple[Tensor, Tensor | None]:
-    """Return the blurred and, if there is one, the sharp photo of a batch, both (N, C, H, W).
-
-    Args:
-        data: of a data set of pairs, or of SyntheticBlurDataset in either form, whose scenes lose their border.
-        device: where they shall be.
-        gamma: of the photos, for scenes that are blurred here.
-    """
-    return pair_in(tensors_of(data, device, gamma))

@@ -14,7 +14,7 @@ The flow of a LatentKernelNet is frozen. Its weights are read from `path: pretra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -36,9 +36,11 @@ from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.models.batch import gamma_of, tensors_of
+from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.network_model import NetworkModel
+from basis_blur.models.validation import Validation
 from basis_blur.objectives.basis_objective import reblur
+from basis_blur.objectives.sample import Sample
 from basis_blur.objectives.self_supervised_objective import (
     Estimate,
     estimate_of,
@@ -169,14 +171,14 @@ class SelfSupervisedReblurModel(NetworkModel):
         self.name_batch(data)
         self.sample = self._sample_of(data, self.gamma)
 
-    def _sample_of(self, data: Mapping[str, Any], gamma: float) -> dict[str, Tensor]:
-        tensors = tensors_of(data, self.device, gamma)
-        if 'lq' not in tensors or 'gt' not in tensors:
+    def _sample_of(self, data: Mapping[str, Any], gamma: float) -> Sample:
+        sample = sample_of(data, self.device, gamma)
+        if sample.gt is None:
             raise InputError(
-                f'the data set returns {", ".join(tensors)}, expected pairs: "lq" and "gt"; use PairedImageDataset or '
+                f'the data set returns {", ".join(data)}, expected pairs: "lq" and "gt"; use PairedImageDataset or '
                 'SyntheticBlurDataset.'
             )
-        return tensors
+        return sample
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on the batch.
@@ -185,7 +187,7 @@ class SelfSupervisedReblurModel(NetworkModel):
             InputError: the loss or the gradient is not finite.
         """
         with self.autocast():
-            estimate = self._estimate(self.net_g, self.sample['lq'], self.gamma)
+            estimate = self._estimate(self.net_g, self.sample.lq, self.gamma)
         self.descend({'l_reblur': self._loss_of(estimate)}, current_iter)
         if self.of_pixels:
             self.log_dict['sigma'] = estimate.sigma.detach().mean().item()
@@ -194,61 +196,54 @@ class SelfSupervisedReblurModel(NetworkModel):
         return estimate_of(net, photo, gamma, self.get_bare_model(net))
 
     def _loss_of(self, estimate: Estimate) -> Tensor:
-        return self_supervised_loss(estimate, self.sample['lq'], self.sample['gt'], self.loss, self.gamma)
+        return self_supervised_loss(estimate, self.sample.lq, self.sample.gt, self.loss, self.gamma)
 
     def lower_is_better(self, metric: str) -> bool:
         return metric in ('kernel_l1', 'kernel_l2', 'sigma')
 
-    def validate(
-        self, samples: Iterable[dict], dataset: Any, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> list[dict[str, float]]:
+    def validate(self, run: Validation) -> list[dict[str, float]]:
         """Score the estimates, and draw their kernels over the photos, beside sigma or the true kernels."""
-        gamma = gamma_of(dataset.opt)
+        gamma = run.gamma
         scores = []
         with evaluation_mode(self.best_net) as net:
-            for index, data in enumerate(self.progress(samples, len(dataset))):
+            for index, data in enumerate(run.progress()):
                 self.name_batch(data)
                 sample = self._sample_of(data, gamma)
                 with torch.no_grad(), self.autocast():
-                    estimate = self._estimate(net, sample['lq'], gamma)
+                    estimate = self._estimate(net, sample.lq, gamma)
                 scores.append(self._score(estimate, sample, gamma))
-                if self.wants_picture(index, tb_logger, save_img):
-                    self.show(index, _picture(estimate, sample), dataset.opt['name'], current_iter, tb_logger, save_img)
+                if run.wants_picture(index):
+                    run.show(index, self.batch_name, _picture(estimate, sample))
         return scores
 
     @torch.no_grad()
-    def _score(self, estimate: Estimate, sample: Mapping[str, Tensor], gamma: float) -> dict[str, float]:
+    def _score(self, estimate: Estimate, sample: Sample, gamma: float) -> dict[str, float]:
         field = _field_of(estimate)
         if self.of_pixels:
-            again = pixel_reblur(estimate.pixel_kernels, sample['gt'], self.pixel_gamma).clamp(0, 1)
+            again = pixel_reblur(estimate.pixel_kernels, sample.gt, self.pixel_gamma).clamp(0, 1)
         else:
-            again = reblur(field, scene_of(sample['gt'], field), gamma)
-        scores = {'reblur_psnr': psnr(again, sample['lq'])}
+            again = reblur(field, scene_of(sample.gt, field), gamma)
+        scores = {'reblur_psnr': psnr(again, sample.lq)}
         if self.of_pixels:
             scores['sigma'] = estimate.sigma.mean()
-        true_field = _true_field(sample)
-        if true_field is not None:
-            scores.update(field_errors(field, true_field))
+        if sample.true_field is not None:
+            scores.update(field_errors(field, sample.true_field))
         numbers = {key: value.item() for key, value in scores.items()}
-        return {**numbers, 'reblur_ssim': plain_score(again.float(), sample['lq'].float()).ssim}
+        return {**numbers, 'reblur_ssim': plain_score(again.float(), sample.lq.float()).ssim}
 
 
 def _field_of(estimate: Estimate) -> PixelField | BlurField:
     return PixelField(estimate.pixel_kernels) if isinstance(estimate, LatentKernels) else estimate
 
 
-def _true_field(sample: Mapping[str, Tensor]) -> BlurField | None:
-    return BlurField.unchecked(sample['kernels'], sample['mixing']) if 'mixing' in sample else None
-
-
 def _settings(net: nn.Module) -> str:
     return ', '.join(f'{key} {value}' for key, value in net.hyper_parameters.items())
 
 
-def _picture(estimate: Estimate, sample: Mapping[str, Tensor]) -> np.ndarray:
+def _picture(estimate: Estimate, sample: Sample) -> np.ndarray:
     """The estimated kernels over the photo, the true ones if they are known, and sigma if there is one; uint8."""
-    photo = sample['lq'][0].float().cpu()
-    fields = {'estimate': _field_of(estimate), 'truth': _true_field(sample)}
+    photo = sample.lq[0].float().cpu()
+    fields = {'estimate': _field_of(estimate), 'truth': sample.true_field}
     known = {name: field[0] for name, field in fields.items() if field is not None}
     pictures = list(draw_kernel_grids(photo, known).values())
     if isinstance(estimate, LatentKernels):

@@ -10,8 +10,6 @@ L_kernel for short trainings, L_restoration asks for the kernels that restore be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +19,7 @@ from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.reblurred import photo_through
 from basis_blur.losses.restoration_loss import RestorationLoss
+from basis_blur.objectives.sample import Sample
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import GAMMA, to_linear
 
@@ -72,13 +71,12 @@ class BasisObjective(nn.Module):
         )
         self.gamma = gamma
 
-    def forward(self, field: BlurField, sample: Mapping[str, Tensor], iteration: int = 1) -> dict[str, Tensor]:
+    def forward(self, field: BlurField, sample: Sample, iteration: int = 1) -> dict[str, Tensor]:
         """Return the losses, each one number; their sum is to be minimised.
 
         Args:
             field: the prediction for the N photos of the sample.
-            sample: as `blur_scene` returns it: lq (N, C, H, W) and gt (N, C, H+K-1, W+K-1), sRGB-like; the true
-                kernels and mixing; weight (N, 1, H, W).
+            sample: of `blur_scene`, all of it; gt is (N, C, H+K-1, W+K-1).
             iteration: of the training, counted from 1.
 
         Returns:
@@ -86,16 +84,15 @@ class BasisObjective(nn.Module):
         """
         losses = {}
         if self.reblur is not None:
-            scene = to_linear(sample['gt'], self.gamma)
-            losses['l_reblur'] = self.reblur(field, scene, sample['lq'], sample['weight'])
-        true_field = BlurField.unchecked(sample['kernels'], sample['mixing'])
+            scene = to_linear(sample.gt, self.gamma)
+            losses['l_reblur'] = self.reblur(field, scene, sample.lq, sample.weight)
         if self.kernel is not None:
             kernel = self._kernel_loss_at(iteration)
-            losses['l_kernel'] = kernel(field, true_field, sample['weight'])
+            losses['l_kernel'] = kernel(field, sample.true_field, sample.weight)
         if self.divergence is not None:
-            losses['l_divergence'] = self.divergence(field, true_field)
+            losses['l_divergence'] = self.divergence(field, sample.true_field)
         if self.restoration is not None:
-            losses['l_restoration'] = self.restoration(field, sample['lq'], sample['gt'])
+            losses['l_restoration'] = self.restoration(field, sample.lq, sample.gt)
         return losses
 
     def _kernel_loss_at(self, iteration: int) -> KernelLoss:

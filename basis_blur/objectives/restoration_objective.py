@@ -8,7 +8,6 @@ second, frozen network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -61,19 +60,6 @@ def images_of(result: Any) -> list[Tensor]:
     if hasattr(result, 'image'):
         return images_of(result.image)
     return list(result)
-
-
-def pair_in(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Return the blurred and, if there is one, the sharp photo, (N, C, H, W), without the border of a scene.
-
-    Args:
-        tensors: 'lq' (N, C, H, W) and perhaps 'gt', as large or with the same border on all sides.
-    """
-    lq, gt = tensors['lq'], tensors.get('gt')
-    if gt is not None:
-        border = (gt.shape[-1] - lq.shape[-1]) // 2
-        gt = gt[..., border : border + lq.shape[-2], border : border + lq.shape[-1]].clamp(0, 1)
-    return lq, gt
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 misfits(own, found)          what is wrong, as phrases: 'it lacks a, b', 'it has c of shape (3,) instead of (4,)'
 give(nets, found, where)     load it into equal networks, or say what is wrong; also into a part of their weights
+those_that_fit(own, found)   the part of it that a network can take
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def misfits(
     ]:
         complaints.append(f'it has {listing(mistyped)}')
     return complaints
+
+
+def those_that_fit(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a state dict that a network has too, of the same shape and kind of number."""
+    return {key: value for key, value in found.items() if key in own and not misfits({key: own[key]}, {key: value})}
 
 
 def give(

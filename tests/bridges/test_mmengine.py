@@ -625,7 +625,7 @@ def test_a_checkpoint_of_basicsr_begins_a_runner(photos, basicsr_options):
         assert torch.equal(runner.model.net.state_dict()[key], value)
     other = restoring_config(photos, 2, load_from=str(photos / 'models/net_g_7.pth'), log_level='ERROR')
     other['model']['net'] = {**NAFNET, 'width': 6}
-    with pytest.raises(InputError, match='not a checkpoint of this network'):
+    with pytest.raises(InputError, match='not a checkpoint of this network: it has net.* of shape .* instead of'):
         run(other)
 
 

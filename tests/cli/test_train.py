@@ -117,6 +117,8 @@ def test_a_file_is_read_and_checked_once(pipelines, tmp_path, monkeypatch):
     assert isinstance(pipelines[0], CheckedOptions)
     assert pipelines[0]['train']['total_iter'] == 1000
     assert pipelines[0]['path']['experiments_root'] == f'{tmp_path}/experiments/a_run'
+    (tmp_path / 'o.yml').write_text(FILE.replace('a_run', 'another'))  # what was handed over is not kept
+    assert basicsr.train.parse_options(str(tmp_path))[0]['name'] == 'another'
 
 
 @pytest.mark.parametrize('command', ['train', 'test'])

@@ -37,8 +37,8 @@ class ToyModel(NetworkModel):
             output = self.net_g(self.lq + 0.1 * torch.randn_like(self.lq))
         self.descend({'l_pix': (output.float() - self.lq).square().mean()}, current_iter)
 
-    def validate(self, samples, dataset, current_iter, tb_logger, save_img):
-        return [{'level': data['lq'].mean().item()} for data in self.progress(samples, len(dataset))]
+    def validate(self, run):
+        return [{'level': data['lq'].mean().item()} for data in run.progress()]
 
 
 if 'ToyNet' not in ARCH_REGISTRY:

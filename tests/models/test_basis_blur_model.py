@@ -20,6 +20,7 @@ from basis_blur.foundation.options import OptionError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.basis_blur_model import BasisBlurModel
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel
+from basis_blur.objectives.sample import Sample
 from basis_blur.restoration.as_printed import deblur_as_printed
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network
@@ -190,10 +191,9 @@ def test_a_validation_judges_the_average_and_changes_nothing(stage, dataset):
 
 def test_the_true_field_scores_as_perfect(stage, dataset):
     model = stage()
-    sample = {key: value[None] for key, value in dataset('val', illumination=[0.8, 0.8])[0].items() if key in (
-        'lq', 'gt', 'kernels', 'mixing', 'weight'
-    )}  # fmt: skip
-    scores = model._score(BlurField(sample['kernels'], sample['mixing']), sample, 2.2)
+    drawn = dataset('val', illumination=[0.8, 0.8])[0].items()
+    sample = Sample.of({key: value[None] for key, value in drawn if isinstance(value, torch.Tensor)})
+    scores = model._score(sample.true_field, sample, 2.2)
     assert scores['kernel_l1'] == 0
     assert scores['kernel_correlation'] == pytest.approx(1, abs=1e-4)
     assert scores['reblur_psnr'] > 45  # the camera response bends light near white a little
@@ -216,8 +216,7 @@ def test_with_a_fusion_validation_and_loss_restore_with_it(stage, dataset, tmp_p
     photo, sharp = sample['lq'], sample['gt'][..., 16:-16, 16:-16].clamp(0, 1)
     field = estimate_blur(model.best_net, photo)
     expected = psnr(deblur(photo, field, fusion=model.fusion), sharp)
-    sample = {key: sample[key] for key in ('lq', 'gt', 'kernels', 'mixing')}
-    assert model._score(field, sample, 2.2)['restored_psnr'] == pytest.approx(expected.item())
+    assert model._score(field, Sample.of(sample), 2.2)['restored_psnr'] == pytest.approx(expected.item())
     assert scores[0] != scores[1]
 
 
@@ -226,8 +225,8 @@ def test_photos_are_compared_with_what_of_the_sharp_scene_they_show(stage):
     gt = torch.rand(1, 3, 72, 72) * 1.5  # lighter than white in places, which no photo shows
     delta = torch.zeros(1, 1, 33, 33)
     delta[..., 16, 16] = 1
-    sample = {'lq': gt[..., 16:56, 16:56].clamp(0, 1), 'gt': gt, 'kernels': delta, 'mixing': torch.ones(1, 1, 40, 40)}
-    scores = model._score(BlurField(delta, sample['mixing']), sample, 2.2)
+    sample = Sample(gt[..., 16:56, 16:56].clamp(0, 1), gt, delta, torch.ones(1, 1, 40, 40))
+    scores = model._score(sample.true_field, sample, 2.2)
     assert scores['blurred_psnr'] == float('inf')
 
 

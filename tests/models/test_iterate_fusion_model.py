@@ -7,6 +7,7 @@ from basis_blur.archs import BasisKPN
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import OptionError
 from basis_blur.models.iterate_fusion_model import IterateFusionModel
+from basis_blur.models.validation import Validation
 from basis_blur.objectives.iterate_fusion import iterate_stack
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network
@@ -76,7 +77,7 @@ def test_a_validation_tells_what_the_network_adds_to_the_solver(opt, pair):
     dataset = type('Photos', (list,), {'opt': {'name': 'val'}})([0])
     model.opt['val'] = {'pbar': False}
     model.val_options = {}
-    scores = model.validate([sample], dataset, 1, None, False)[0]
+    scores = model.validate(Validation([sample], dataset, 1, None, False, model.opt))[0]
     assert scores.keys() == {'psnr', 'solver_psnr', 'blurred_psnr'}
     photo = sample['lq'].clamp(0, 1)
     field = estimate_blur(model.net_blur, photo)

@@ -11,7 +11,8 @@ import torch
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import OptionError
-from basis_blur.models import network_model
+from basis_blur.models import run_files
+from basis_blur.models.validation import Validation
 from basis_blur.weights.checkpoints import load_network
 
 
@@ -221,7 +222,7 @@ def test_a_failed_save_is_an_error_and_leaves_the_old_file(options, build, monke
     model.save(0, 5)
     files = {path: path.read_bytes() for path in Path(opt['path']['models']).parent.rglob('*.*') if path.is_file()}
     assert len(files) == 2
-    monkeypatch.setattr(network_model, 'open', FullDisk, raising=False)
+    monkeypatch.setattr(run_files, 'open', FullDisk, raising=False)
     arguments = (model.net_g, 'net_g', 5) if part == 'save_network' else (0, 5)
     with pytest.raises(OSError, match=r'5\.(pth|state) could not be saved .*No space left'):
         getattr(model, part)(*arguments)
@@ -370,9 +371,11 @@ def test_scores_are_averaged_and_the_best_is_kept_over_a_resume(options, build):
 
 def test_the_best_score_moves_on_from_one_that_was_no_number(options, build, caplog):
     model = build(options())
+    dataset = type('Photos', (), {'opt': {'name': 'v'}})()
+    run = Validation([], dataset, 1, None, False, model.opt)
 
     def best_after(*scores):
-        model._conclude([{'psnr': score} for score in scores], 'v', 1, None)
+        model._conclude([{'psnr': score} for score in scores], run)
         return model.best_metric_results['v'].get('psnr', {}).get('val')
 
     infinite, nan = float('inf'), float('nan')

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from basis_blur.models.restorer_model import RestorerModel
+from basis_blur.models.validation import Validation
 
 ESTIMATOR = {'kernel_size': 5, 'estimator_width': 2}
 NETWORKS = {
@@ -28,5 +29,6 @@ def test_it_learns_to_return_what_it_sees(options, network):
         losses.append(model.get_current_log()['l_pixel'])
     assert losses[-1] < losses[0]
     dataset = type('Pairs', (), {'opt': {'name': 'Pairs'}, '__len__': lambda self: 1})()
-    (scores,) = model.validate([{'lq': photo, 'gt': photo, 'lq_path': ['one.png']}], dataset, 1, None, False)
+    batch = {'lq': photo, 'gt': photo, 'lq_path': ['one.png']}
+    (scores,) = model.validate(Validation([batch], dataset, 1, None, False, model.opt))
     assert scores['psnr'] > 5

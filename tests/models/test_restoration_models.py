@@ -6,8 +6,9 @@ import torch
 from basis_blur.archs import BasisKPN, LatentKernelNet
 from basis_blur.foundation.options import OptionError
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel
-from basis_blur.models.restorer_model import RestorerModel, pair_of
+from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.models.ufpnet_model import UFPNetModel
+from basis_blur.models.validation import Validation
 from basis_blur.objectives.restoration_objective import images_of
 from basis_blur.weights.checkpoints import save_network
 
@@ -65,15 +66,16 @@ def test_validation_scores_the_photo_and_draws_it(options, pair, tmp_path):
     model = RestorerModel(options(train=PIXEL, val={'tile': 36}))
     photo = {'lq': pair['lq'][:1], 'gt': pair['gt'][:1], 'lq_path': ['one.png']}
     dataset = type('Pairs', (), {'opt': {'name': 'Pairs'}, '__len__': lambda self: 1})()
-    (scores,) = model.validate([photo], dataset, 7, None, True)
+    (scores,) = model.validate(Validation([photo], dataset, 7, None, True, model.opt))
     assert set(scores) == {'psnr', 'blurred_psnr'}
     assert list((tmp_path / 'visualization').rglob('*.png'))
 
 
-def test_a_scene_loses_its_border(pair):
-    lq, gt = pair_of({'lq': pair['lq'][..., 4:-4, 4:-4], 'gt': pair['gt']}, torch.device('cpu'), 2.2)
-    torch.testing.assert_close(gt, pair['gt'][..., 4:-4, 4:-4])
-    assert gt.shape == lq.shape
+def test_a_scene_loses_its_border(options, pair):
+    model = RestorerModel(options(train=PIXEL))
+    model.feed_data({'lq': pair['lq'][..., 4:-4, 4:-4], 'gt': pair['gt'], 'lq_path': pair['lq_path']})
+    torch.testing.assert_close(model.gt, pair['gt'][..., 4:-4, 4:-4])
+    assert model.gt.shape == model.lq.shape
 
 
 def test_blurring_to_deblur_trains_without_sharp_photos_and_leaves_the_blur_network(options, pair, blur_weights):

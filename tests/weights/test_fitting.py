@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.weights.fitting import give, listing, misfits
+from basis_blur.weights.fitting import give, listing, misfits, those_that_fit
 
 
 def net_of(width=2):
@@ -42,3 +42,12 @@ def test_a_part_of_the_weights_is_enough_where_that_is_asked_for():
 
 def test_a_long_list_is_cut():
     assert listing('abc', most=2) == 'a, b and 1 more'
+
+
+def test_those_that_fit_are_of_the_same_shape_and_kind():
+    own, found = net_of().state_dict(), net_of(4).state_dict()
+    found['0.weight'] = torch.ones(2, 3)
+    found['more'] = torch.ones(1)
+    assert sorted(those_that_fit(own, found)) == ['0.weight', '1.num_batches_tracked']
+    found['1.num_batches_tracked'] = torch.tensor(0.5)
+    assert sorted(those_that_fit(own, found)) == ['0.weight']

@@ -35,8 +35,8 @@ import yaml
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
-from torch.nn.parallel import DistributedDataParallel
 
+from basis_blur.archs.processes import distributed
 from basis_blur.bridges.basicsr import data_sets
 from basis_blur.bridges.basicsr.data_check import mended_build_dataset, open_data
 from basis_blur.bridges.basicsr.names import is_ours
@@ -81,8 +81,9 @@ def apply() -> None:
         _mend_script(script)
 
 
-def hand_over(opt: CheckedOptions) -> None:
-    """Have BasicSR's reader, in this process, take these options for what stands in the option file.
+@contextmanager
+def handed_over(opt: CheckedOptions) -> Iterator[None]:
+    """Have BasicSR's reader, in the block, take these options for what stands in the option file.
 
     Our commands have read and checked the file already; so it is read once, and by a reader that runs nothing that
     stands in it.
@@ -92,7 +93,12 @@ def hand_over(opt: CheckedOptions) -> None:
         def get_single_data(self) -> CheckedOptions:
             return opt
 
+    original = reader.ordered_yaml
     reader.ordered_yaml = lambda: (CheckedLoader, yaml.SafeDumper)
+    try:
+        yield
+    finally:
+        reader.ordered_yaml = original
 
 
 def active() -> list[str]:
@@ -211,7 +217,7 @@ def _model_to_device(original: Callable) -> Callable:
     def model_to_device(self, net):
         if not self.opt['dist'] or torch.cuda.is_available():
             return original(self, net)
-        return DistributedDataParallel(net, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+        return distributed(net, self.opt.get('find_unused_parameters', False))
 
     return model_to_device
 

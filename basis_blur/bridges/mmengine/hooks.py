@@ -26,6 +26,7 @@ from basis_blur.bridges.mmengine.visualizer import rgb_of
 from basis_blur.data.kernel_dataset import derive_normalization
 from basis_blur.foundation.errors import InputError
 from basis_blur.registry import HOOKS, MODELS
+from basis_blur.weights.fitting import misfits
 
 
 @MODELS.register_module()
@@ -73,10 +74,8 @@ class CheckpointFormHook(Hook):
             return
         state = from_basicsr(checkpoint)['state_dict']
         own = {key: value for key, value in _bare(runner.model).state_dict().items() if key.startswith('net.')}
-        wrong = [key for key in sorted({*own, *state}) if key not in own or key not in state]
-        wrong += [key for key in own if key in state and own[key].shape != state[key].shape]
-        if wrong:
-            raise InputError(f'load_from is not a checkpoint of this network, such as in "{wrong[0]}"; correct either.')
+        if complaints := misfits(own, state):
+            raise InputError(f'load_from is not a checkpoint of this network: {"; ".join(complaints)}; correct either.')
         checkpoint['state_dict'] = state
 
 

@@ -45,9 +45,9 @@ from basis_blur.objectives.restoration_objective import (
     FIELD_NETWORKS,
     estimated_blur,
     images_of,
-    pair_in,
     restoration_losses,
 )
+from basis_blur.objectives.sample import Sample
 from basis_blur.objectives.self_supervised_objective import (
     Estimate,
     estimate_of,
@@ -211,11 +211,11 @@ class BasisBlurModel(StageModel):
         return self.net(to_linear(inputs, self.gamma))
 
     def losses_of(self, result: BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
-        return self.objective(result, {**samples, 'lq': inputs}, _iteration())
+        return self.objective(result, _sample_of(inputs, samples), _iteration())
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
-        return _with_true_field(self.compute(inputs), samples)
+        return _with_true_field(self.compute(inputs), _sample_of(inputs, samples))
 
 
 @MODELS.register_module()
@@ -265,8 +265,8 @@ class SelfSupervisedReblurModel(StageModel):
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
         estimate = self.compute(inputs)
         if not isinstance(estimate, LatentKernels):
-            return _with_true_field(estimate, samples)
-        parts = _with_true_field(PixelField(estimate.pixel_kernels), samples)
+            return _with_true_field(estimate, _sample_of(inputs, samples))
+        parts = _with_true_field(PixelField(estimate.pixel_kernels), _sample_of(inputs, samples))
         return [{**part, 'sigma': sigma.mean()} for part, sigma in zip(parts, estimate.sigma, strict=True)]
 
 
@@ -344,15 +344,15 @@ class RestorerModel(StageModel):
             raise ValueError('neither "pixel" nor "reblur" is given; give at least one loss.')
 
     def losses_of(self, result: Any, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
-        lq, gt = pair_in({**samples, 'lq': inputs})
-        return restoration_losses(result, lq, gt, self.pixel, self.reblur)
+        sample = _sample_of(inputs, samples)
+        return restoration_losses(result, sample.lq, sample.sharp, self.pixel, self.reblur)
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
-        lq, gt = pair_in({**samples, 'lq': inputs})
+        sample = _sample_of(inputs, samples)
         with self.full_precision(inputs):
-            images = restore(self.net, lq, self.tile)
-        return _with_truth(images, gt)
+            images = restore(self.net, sample.lq, self.tile)
+        return _with_truth(images, sample.sharp)
 
 
 @MODELS.register_module()
@@ -467,19 +467,19 @@ class IterateFusionModel(_BesideFrozenBlur):
     def forward(self, inputs: Tensor, data_samples: Samples | None = None, mode: str = 'tensor') -> Any:
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode)
-        lq, gt = pair_in({**(data_samples or {}), 'lq': inputs})
-        stack, gt = random_views(self.shown(lq), gt, self.view_size, self.views)
+        sample = _sample_of(inputs, data_samples or {})
+        stack, gt = random_views(self.shown(sample.lq), sample.sharp, self.view_size, self.views)
         image = self.net(stack)
         with self.full_precision(inputs):
             return _named(self.losses_of(image, stack, {'gt': gt}))
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
-        lq, gt = pair_in({**samples, 'lq': inputs})
+        sample = _sample_of(inputs, samples)
         with self.full_precision(inputs):
-            photo = lq.clamp(0, 1)
+            photo = sample.lq.clamp(0, 1)
             images = deblur(photo, estimate_blur(self.net_blur, photo, self.gamma), self.gamma, fusion=self.net)
-        return _with_truth(images, gt)
+        return _with_truth(images, sample.sharp)
 
 
 def _named(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -518,9 +518,13 @@ def _iteration() -> int:
     return int(MessageHub.get_current_instance().get_info('iter', 0)) + 1
 
 
-def _with_true_field(field: BlurField | PixelField, samples: Samples) -> list[dict[str, Any]]:
-    true_field = BlurField.unchecked(samples['kernels'], samples['mixing']) if 'mixing' in samples else None
+def _with_true_field(field: BlurField | PixelField, sample: Sample) -> list[dict[str, Any]]:
+    true_field = sample.true_field
     return [
         {'field': field[index], **({} if true_field is None else {'true_field': true_field[index]})}
         for index in range(len(field))
     ]
+
+
+def _sample_of(inputs: Tensor, samples: Samples) -> Sample:
+    return Sample.of({**samples, 'lq': inputs})

@@ -18,6 +18,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from basis_blur.archs.processes import device_ids_of
 from basis_blur.foundation.errors import InputError
 from basis_blur.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 
@@ -48,8 +49,7 @@ class DistributedModel(MMDistributedDataParallel):
     """
 
     def __init__(self, module: nn.Module, device_ids: list[int] | None = None, **others: Any):
-        on_gpu = next(module.parameters()).device.type == 'cuda'
-        super().__init__(module=module, device_ids=device_ids if on_gpu else None, **others)
+        super().__init__(module=module, device_ids=device_ids_of(module) and device_ids, **others)
 
 
 def begin_processes(launcher: str) -> None:

@@ -1,0 +1,56 @@
+"""The random generators that a training may draw from: their states, saved and set again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Return the states of the generators, as tensors and numbers only.
+
+    Args:
+        device: on which the training computes.
+    """
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (BasicSR's augmentations draw from it)
+    return {
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state(device) if device.type == 'cuda' else None,
+        'python': random.getstate(),
+        'numpy': (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+    }
+
+
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Let the generators of this process go on from states that `random_state` returned."""
+    torch.set_rng_state(state['torch'].cpu())
+    if device.type == 'cuda' and state['cuda'] is not None:
+        torch.cuda.set_rng_state(state['cuda'].cpu(), device)
+    random.setstate(state['python'])
+    name, keys, *rest = state['numpy']
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+
+
+def resume_random_state(states: Any, device: torch.device, rank: int, processes: int) -> None:
+    """Let the generators of this process go on where a training was saved.
+
+    Args:
+        states: those of each process; of another number of processes all but the first derive theirs.
+        device: on which the training computes.
+        rank: of this process.
+        processes: number of processes.
+    """
+    states = states if isinstance(states, list) else [states]  # once, the first process saved its own only
+    if len(states) == processes:
+        set_random_state(states[rank], device)
+        return
+    set_random_state(states[0], device)
+    if rank:
+        seed = (int(torch.randint(1 << 31, ())) + rank) % (1 << 32)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002

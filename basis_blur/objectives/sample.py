@@ -1,0 +1,49 @@
+"""What a training and a validation are given of blurred photos: the photos, and what is known of their blur."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from basis_blur.field.blur_field import BlurField
+
+
+@dataclass(frozen=True)
+class Sample:
+    """N blurred photos, and what their data set knows of them.
+
+    Args:
+        lq: (N, C, H, W); the blurred photos, sRGB-like.
+        gt: (N, C, H, W), or larger by a border of the same width on all sides; the sharp ones.
+        kernels: (N, B, K, K); the true kernels.
+        mixing: (N, B, H, W); their true mixing.
+        weight: (N, 1, H, W); of each pixel in a loss.
+    """
+
+    lq: Tensor
+    gt: Tensor | None = None
+    kernels: Tensor | None = None
+    mixing: Tensor | None = None
+    weight: Tensor | None = None
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Sample:
+        """Return the sample of a batch's tensors, by name; others are passed over."""
+        return cls(tensors['lq'], *(tensors.get(key) for key in ('gt', 'kernels', 'mixing', 'weight')))
+
+    @property
+    def true_field(self) -> BlurField | None:
+        """The true blur, where the data set knows it."""
+        if self.kernels is None or self.mixing is None:
+            return None
+        return BlurField.unchecked(self.kernels, self.mixing)
+
+    @property
+    def sharp(self) -> Tensor | None:
+        """The sharp photos without the border of a scene, (N, C, H, W) in [0, 1], where there are any."""
+        if self.gt is None:
+            return None
+        (height, width), border = self.lq.shape[-2:], (self.gt.shape[-1] - self.lq.shape[-1]) // 2
+        return self.gt[..., border : border + height, border : border + width].clamp(0, 1)
