@@ -1,6 +1,6 @@
-"""Write the README's results table from the records of docs/results, or check that it is up to date.
+"""Write the results table of docs/results.md from the records of docs/results, or check that it is up to date.
 
-    python scripts/evaluate/results_table.py [--check] [--results docs/results] [--readme README.md]
+    python scripts/evaluate/results_table.py [--check] [--results docs/results] [--page docs/results.md]
 
 The table stands between the lines  <!-- results -->  and  <!-- /results -->; the text around it is left as it is.
 Records are what score_synthetic.py and score_pairs.py write with --json, in the order of their file names. The table
@@ -50,16 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the table or check it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--results', type=Path, default=ROOT / 'docs' / 'results', help='folder of records')
-    parser.add_argument('--readme', type=Path, default=ROOT / 'README.md', help='text that holds the table')
+    parser.add_argument('--page', type=Path, default=ROOT / 'docs' / 'results.md', help='text that holds the table')
     parser.add_argument('--check', action='store_true', help='change nothing; tell whether the table is up to date')
     args = parser.parse_args(arguments)
-    before = args.readme.read_text(encoding='utf-8')
-    after = with_table(before, table_of(read_records(args.results)), args.readme)
+    before = args.page.read_text(encoding='utf-8')
+    after = with_table(before, table_of(read_records(args.results)), args.page)
     if args.check and before != after:
-        print(f'the results in {args.readme} are not those of {args.results}; run {COMMAND}.', file=sys.stderr)
+        print(f'the results in {args.page} are not those of {args.results}; run {COMMAND}.', file=sys.stderr)
         return 1
     if before != after:
-        with atomic_path(args.readme) as partial:
+        with atomic_path(args.page) as partial:
             partial.write_text(after, encoding='utf-8')
     return 0
 

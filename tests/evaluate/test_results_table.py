@@ -1,4 +1,4 @@
-"""scripts/evaluate/results_table.py, and that the README has the results that are stored."""
+"""scripts/evaluate/results_table.py, and that docs/results.md has the results that are stored."""
 
 import json
 from pathlib import Path
@@ -31,20 +31,20 @@ PAIRS = {
 def folder(tmp_path):
     for name, record in (('1_synthetic', SYNTHETIC), ('2_pairs', PAIRS)):
         (tmp_path / f'{name}.json').write_text(json.dumps(record))
-    (tmp_path / 'README.md').write_text('before\n<!-- results -->\nold\n<!-- /results -->\nafter\n')
+    (tmp_path / 'page.md').write_text('before\n<!-- results -->\nold\n<!-- /results -->\nafter\n')
     return tmp_path
 
 
 def call(script, folder, *more):
-    return script('results_table').main(['--results', str(folder), '--readme', str(folder / 'README.md'), *more])
+    return script('results_table').main(['--results', str(folder), '--page', str(folder / 'page.md'), *more])
 
 
 def test_the_table_replaces_what_is_between_the_marks_and_the_check_tells(script, folder, capsys):
     assert call(script, folder, '--check') == 1
     assert 'run python scripts/evaluate/results_table.py' in capsys.readouterr().err
-    assert 'old' in (folder / 'README.md').read_text()
+    assert 'old' in (folder / 'page.md').read_text()
     assert call(script, folder) == 0
-    text = (folder / 'README.md').read_text()
+    text = (folder / 'page.md').read_text()
     assert text.startswith('before\n<!-- results -->\n')
     assert text.endswith('\n<!-- /results -->\nafter\n')
     assert 'old' not in text
@@ -61,10 +61,10 @@ def test_the_table_replaces_what_is_between_the_marks_and_the_check_tells(script
 
 @pytest.mark.parametrize('text', ['no marks', '<!-- /results --> <!-- results -->', '<!-- results --> twice ' * 2])
 def test_a_text_without_the_marks_is_left_alone(script, folder, text):
-    (folder / 'README.md').write_text(text)
+    (folder / 'page.md').write_text(text)
     with pytest.raises(InputError, match='add them'):
         call(script, folder)
-    assert (folder / 'README.md').read_text() == text
+    assert (folder / 'page.md').read_text() == text
 
 
 @pytest.mark.parametrize('content', ['{', '[]', '{"kind": "other"}', '{"kind": "pairs", "config": {}, "means": {}}'])
@@ -74,7 +74,7 @@ def test_what_is_no_record_is_named(script, folder, content):
         call(script, folder)
 
 
-def test_the_readme_shows_the_stored_results(script):
+def test_the_page_shows_the_stored_results(script):
     if not list((ROOT / 'docs' / 'results').glob('*.json')):
         pytest.skip('no results are stored in docs/results yet')
     assert script('results_table').main(['--check']) == 0
