@@ -31,8 +31,8 @@ with: 30 iterations, no second network. Photos of the Koehler set are in linear 
 IMG is a photo (PNG, JPEG, TIFF, WebP, AVIF, HEIC, camera raw; 8 or 16 bits; gray, colour, with alpha) or a folder of
 photos, whose sub-folders are not looked into. OUT is a file, or a folder in which photos keep their names; WebP and
 AVIF become PNG there, HEIC becomes JPEG, and camera raw becomes TIFF in linear light. Without OUT, results lie beside
-the photos and have "_deblurred" in their names. Bit depth, alpha, ICC profile and EXIF are kept; a photo that its EXIF
-says to turn is written upright.
+the photos and have "_deblurred" in their names. Bit depth, alpha, ICC profile, EXIF, XMP and IPTC are kept; a
+photo that its EXIF says to turn is written upright.
 
 A warning says where the result is not to be trusted: a flat photo, a blur larger than the kernels, or one that does
 not explain the photo.

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.descriptions import IPTC_RESOURCE, XMP_OF_JPEG
 from basis_blur.photos.photo import Stored, check_size, colour_error, no_warnings, sound_dpi
 
 # What Pillow raises for files that are not as they should be.
@@ -61,7 +62,19 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
         dpi = sound_dpi(*(float(each) for each in image.info.get('dpi', (None, None))))
     except (TypeError, ValueError, ZeroDivisionError):
         dpi = None
-    return Stored(samples, 8, icc, image.info.get('exif'), dpi)
+    resources = image.info.get('photoshop')
+    iptc = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
+    return Stored(
+        samples, 8, icc, image.info.get('exif'), dpi, xmp=_xmp_of(image), iptc=iptc if isinstance(iptc, bytes) else None
+    )
+
+
+def _xmp_of(image: Image.Image) -> bytes | None:
+    for name, content in getattr(image, 'applist', ()):  # the segments of a JPEG; older versions of Pillow tell no more
+        if name == 'APP1' and content.startswith(XMP_OF_JPEG):
+            return content.removeprefix(XMP_OF_JPEG)
+    found = image.info.get('xmp')
+    return found if isinstance(found, bytes) and found else None
 
 
 def samples_of(path: Path, image: Image.Image, icc: bytes | None = None) -> np.ndarray:

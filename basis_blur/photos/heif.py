@@ -46,5 +46,6 @@ def decode_heif(path: Path, data: bytes) -> Stored:
         16 if depth else 8,
         photo.info.get('icc_profile') or None,
         photo.info.get('exif') or None,
+        xmp=photo.info.get('xmp') or None,
         upright=True,
     )

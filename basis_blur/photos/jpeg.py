@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
+from basis_blur.photos.descriptions import RESOURCES_OF_JPEG, XMP_OF_JPEG, resources_with
 from basis_blur.photos.photo import Photo
 
 QUALITY = 95
@@ -20,7 +23,8 @@ LONGEST_SIDE = 65500  # longest side that libjpeg takes; the format has 65535
 def encode_jpeg(samples: np.ndarray, like: Photo) -> bytes:
     """Encode samples with what `like` holds beside its pixels, without subsampling of colour.
 
-    EXIF or a profile that do not fit into a JPEG are left out, with a warning, and so is a resolution, without one.
+    EXIF, XMP, IPTC or a profile that do not fit into a JPEG are left out, with a warning, and so is a resolution,
+    without one.
 
     Args:
         samples: (H, W, 1 or 3) uint8.
@@ -46,4 +50,22 @@ def encode_jpeg(samples: np.ndarray, like: Photo) -> bytes:
     encoded = io.BytesIO()
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     image.save(encoded, 'JPEG', quality=QUALITY, subsampling=0, optimize=True, **extras)
-    return encoded.getvalue()
+    segments = [
+        (0xE1, 'XMP', XMP_OF_JPEG, like.xmp),
+        (0xED, 'IPTC data', RESOURCES_OF_JPEG, None if like.iptc is None else resources_with(like.iptc)),
+    ]
+    return _with_segments(encoded.getvalue(), segments)
+
+
+def _with_segments(encoded: bytes, segments: Sequence[tuple[int, str, bytes, bytes | None]]) -> bytes:
+    """Return a JPEG with more segments, by marker, name, first bytes and content, after those of JFIF and EXIF."""
+    place = 2
+    while encoded[place : place + 2] in (b'\xff\xe0', b'\xff\xe1'):
+        place += 2 + int.from_bytes(encoded[place + 2 : place + 4], 'big')
+    written = b''
+    for marker, what, begin, content in segments:
+        if content is not None and len(begin + content) > MOST_EXIF:
+            warnings.warn(f'{len(content)} bytes of {what} do not fit in a JPEG and are left out', stacklevel=5)
+        elif content is not None:
+            written += struct.pack('>BBH', 0xFF, marker, 2 + len(begin + content)) + begin + content
+    return encoded[:place] + written + encoded[place:]

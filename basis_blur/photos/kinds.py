@@ -3,7 +3,7 @@
     given = take(photo);   given.pixels  (N, C, H, W), sRGB-like in [0, 1];   given.back(pixels)  the kind of `photo`
 
     kind                                    what comes back
-    path of a PNG, JPEG or TIFF file        `photos.photo.Photo`, with alpha, depth, ICC profile and EXIF of the file
+    path of a PNG, JPEG or TIFF file        `photos.photo.Photo`, with alpha, depth, ICC profile, EXIF, XMP, IPTC
     Photo                                   the same
     PIL image                               PIL image; modes 1 and P become gray and colour
     numpy (H, W), (H, W, 1, 3 or 4)         the same dtype and shape; 8 and 16 bits are rounded; channel 4 is alpha
@@ -197,6 +197,7 @@ def _image(image: Image) -> Given:
         'icc_profile': image.info.get('icc_profile'),
         'exif': _exif_of(image),
         'dpi': image.info.get('dpi'),
+        'xmp': image.info['xmp'] if isinstance(image.info.get('xmp'), bytes) else None,
     }
     beside = {name: value for name, value in beside.items() if value}
 
@@ -210,5 +211,5 @@ def _image(image: Image) -> Given:
         made.info.update(beside)
         return made
 
-    photo = Photo(pixels, alpha, 8 * samples.itemsize, beside.get('icc_profile'), beside.get('exif'), beside.get('dpi'))
-    return Given(pixels, back, photo)
+    told = {'icc': beside.get('icc_profile'), **{name: beside.get(name) for name in ('exif', 'dpi', 'xmp')}}
+    return Given(pixels, back, Photo(pixels, alpha, 8 * samples.itemsize, **told))

@@ -37,6 +37,8 @@ class Photo:
         gamma: light = pixels ** gamma, as the file itself says; None where it does not say it by one number.
         colour_chunks: name and content of the chunks by which a PNG tells its colours beside a profile: gAMA, cHRM,
             sRGB, cICP and those of HDR.
+        xmp: the XMP packet, orientation 1, or None.
+        iptc: the IPTC records, or None.
     """
 
     pixels: Tensor
@@ -47,6 +49,8 @@ class Photo:
     dpi: tuple[float, float] | None = None
     gamma: float | None = None
     colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    xmp: bytes | None = None
+    iptc: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Stored:
         bits: per sample: 8, 16, or 32 for float.
         icc: as in `Photo`, as are `dpi`, `gamma` and `colour_chunks`.
         exif: the EXIF block as it stands in the file, with or without the letters "Exif", or None.
+        xmp: the XMP packet as it stands in the file, or None.
+        iptc: the IPTC records, or None.
         upright: the decoder has turned the samples; what EXIF says of the orientation is done.
     """
 
@@ -68,6 +74,8 @@ class Stored:
     dpi: tuple[float, float] | None = None
     gamma: float | None = None
     colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    xmp: bytes | None = None
+    iptc: bytes | None = None
     upright: bool = False
 
 

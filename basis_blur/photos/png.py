@@ -10,6 +10,7 @@ with a profile or text above 1 MB, forgets the chunks of colours, and compares 2
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy as np
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.by_pillow import open_with_pillow, samples_of
+from basis_blur.photos.descriptions import XMP_OF_PNG
 from basis_blur.photos.exif import PREFIX
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, sound_dpi
 
@@ -78,6 +80,7 @@ def decode_png(path: Path, data: bytes) -> Stored:
         sound_dpi(across * INCH, down * INCH) if unit == 1 else None,
         _gamma(first) if icc is None else None,
         tuple((name, first[name]) for name, length in COLOUR_CHUNKS.items() if len(first.get(name, b'')) == length),
+        _xmp(chunks),
     )
 
 
@@ -182,6 +185,16 @@ def _exif_in_text(chunks: list[tuple[bytes, bytes]]) -> bytes | None:
     return None
 
 
+def _xmp(chunks: list[tuple[bytes, bytes]]) -> bytes | None:
+    for name, content in chunks:
+        keyword, _, rest = content.partition(b'\0')
+        if name != b'iTXt' or keyword != XMP_OF_PNG or len(rest) < 2:
+            continue
+        text = rest[2:].split(b'\0', 2)[-1]  # after its language and translated keyword
+        return (_unpacked(text) if rest[0] else text) or None
+    return None
+
+
 def tell_other_colours(chunks: Iterable[tuple[bytes, bytes]]) -> bool:
     """Tell whether chunks of colours, where there is no profile, tell of other colours than those of sRGB."""
     told = dict(chunks)
@@ -216,6 +229,10 @@ def encode_png(samples: np.ndarray, like: Photo) -> bytes:
         chunks.append((b'pHYs', struct.pack('>IIB', *density, 1)))
     if like.exif is not None:
         chunks.append((b'eXIf', like.exif.removeprefix(PREFIX)))
+    if like.xmp is not None:
+        chunks.append((b'iTXt', XMP_OF_PNG + bytes(5) + like.xmp))
+    if like.iptc is not None:
+        warnings.warn(f'{len(like.iptc)} bytes of IPTC data have no place in a PNG and are left out', stacklevel=4)
     chunks += [(b'IDAT', _packed_pixels(samples)), (b'IEND', b'')]
     return SIGNATURE + b''.join(_encoded(name, content) for name, content in chunks)
 

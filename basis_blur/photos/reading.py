@@ -1,7 +1,7 @@
 """Photo files to tensors; `formats` lists what is read: 8 bit, 16 bit and float; gray, colour, alpha, palette.
 
-What a file holds beside its pixels travels with them: alpha, bit depth, ICC profile, EXIF, resolution, and the colours
-that PNG tells by chunks.
+What a file holds beside its pixels travels with them: alpha, bit depth, ICC profile, EXIF, XMP, IPTC, resolution, and
+the colours that PNG tells by chunks.
 
     photo = read_photo('in.tif');  write_photo('out.tif', restored, like=photo)
 """
@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError, features
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
 from basis_blur.photos.by_pillow import decode_with_pillow
+from basis_blur.photos.descriptions import upright_xmp
 from basis_blur.photos.exif import UPRIGHT, orientation_of, upright_block
 from basis_blur.photos.formats import format_of
 from basis_blur.photos.heif import decode_heif
@@ -62,6 +63,8 @@ def read_photo(path: str | os.PathLike) -> Photo:
         dpi=stored.dpi[::-1] if stored.dpi and turned else stored.dpi,
         gamma=gamma_of_profile(stored.icc) if stored.gamma is None else stored.gamma,
         colour_chunks=stored.colour_chunks,
+        xmp=upright_xmp(path, stored.xmp),
+        iptc=stored.iptc,
     )
 
 

@@ -28,6 +28,7 @@ from PIL import TiffImagePlugin
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.by_pillow import CMYK_WORDS, MALFORMED, open_with_pillow, samples_of
+from basis_blur.photos.descriptions import iptc_of_resources, iptc_of_tag
 from basis_blur.photos.exif import (
     ICC_PROFILE,
     ORIENTATION,
@@ -50,6 +51,7 @@ RAW_COLOURS = (32803, 34892)
     254, 255, 256, 257, 258, 259, 262, 266, 273, 277
 )  # fmt: skip
 STRIP_ROWS, STRIP_BYTES, PLANES, PREDICTOR, SUB_DIRECTORIES, EXTRA, SAMPLE_FORMAT = 278, 279, 284, 317, 330, 338, 339
+XMP, IPTC, RESOURCES = 700, 33723, 34377  # the last are Photoshop's
 DNG_VERSION = 50706
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 UNSPECIFIED, PREMULTIPLIED, ALPHA = 0, 1, 2  # kinds of a sample beyond the colours
@@ -156,7 +158,10 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
             'save it without compression, or by LZW or deflate.'
         )
     block = block_of_tiff(data, page.directory.place)
-    return Stored(samples, depth, icc, block, _dpi(structure, page.directory)), words
+    texts = {tag: structure.bytes_of(entries[tag]) for tag in (XMP, IPTC, RESOURCES) if tag in entries}
+    iptc = iptc_of_tag(texts.get(IPTC, b'')) or iptc_of_resources(texts.get(RESOURCES, b''))
+    dpi = _dpi(structure, page.directory)
+    return Stored(samples, depth, icc, block, dpi, xmp=texts.get(XMP) or None, iptc=iptc), words
 
 
 @contextmanager
@@ -465,6 +470,9 @@ def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
         fields[RESOLUTION_UNIT] = _field(order, 'H', 2)
     if like.icc is not None:
         fields[ICC_PROFILE] = 7, len(like.icc), like.icc
+    for tag, kind, text in ((XMP, 1, like.xmp), (IPTC, 7, like.iptc)):
+        if text is not None:
+            fields[tag] = kind, len(text), text
     start = len(block)
     after = start + 2 + 12 * (len(fields) + len(entries)) + 4
     # Values of more than 4 bytes follow the directory, and the pixels follow those.
