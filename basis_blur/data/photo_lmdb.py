@@ -30,6 +30,7 @@ from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
+from basis_blur.photos.decoding import beyond_first_page
 from basis_blur.photos.formats import JPEG_SUFFIXES
 from basis_blur.photos.photo import MAX_BYTES, no_warnings
 
@@ -323,6 +324,8 @@ def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
         raise InputError(
             f'{path} cannot be read as a photo ({error}); replace it, or leave it out with --skip-bad.'
         ) from error
+    if kind == 'TIFF' and (photo := beyond_first_page(content, path)) is not None:
+        return _encode_png(photo), '.png', photo.shape[:2], 3, PNG_LEVEL
     if mode in ('CMYK', 'LAB', 'F', 'I') and kind != 'PNG':
         raise InputError(
             f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, '

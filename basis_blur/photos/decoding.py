@@ -1,7 +1,8 @@
 """Photos as trainings take them: 8 bits, three channels, upright; their sizes from their headers alone.
 
 `reading` keeps all that a photo file says. Here OpenCV decodes, because a training reads millions of photos, and what
-OpenCV passes over in silence is refused: a JPEG that is cut off would be half gray.
+OpenCV passes over in silence is refused: a JPEG that is cut off would be half gray. OpenCV takes the first page of a
+TIFF; where that is a thumbnail, `reading` decodes the photo.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import numpy as np
 from PIL import Image
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.formats import TIFF_BEGINS
 from basis_blur.photos.photo import no_warnings
+from basis_blur.photos.reading import photo_of
+from basis_blur.photos.tiff import photo_is_first
 
 ORIENTATION = 0x0112  # tag of EXIF; above a value of 4 the sides change places
 JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
@@ -36,8 +40,11 @@ def photo_size(path: str | os.PathLike) -> tuple[int, int]:
         with no_warnings(), Image.open(path) as picture:
             width, height = picture.size
             turned = _orientation(picture) > 4
+            is_tiff = picture.format == 'TIFF'
     except MALFORMED as error:
         raise InputError(f'{path} cannot be read as a photo ({error}); replace or remove it.') from error
+    if is_tiff and (photo := beyond_first_page(Path(path).read_bytes(), path)) is not None:
+        return photo.shape[:2]
     return (width, height) if turned else (height, width)
 
 
@@ -61,6 +68,8 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
     """
     if is_cut_off(content):
         raise InputError(f'{source} is cut off after {len(content)} bytes; replace or remove it.')
+    if content.startswith(TIFF_BEGINS) and (photo := beyond_first_page(content, source)) is not None:
+        return photo
     try:
         photo = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
@@ -70,6 +79,16 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
     if photo is None:
         raise InputError(f'{source} cannot be read as a photo; replace or remove it.')
     return photo
+
+
+def beyond_first_page(content: bytes, source: str | os.PathLike) -> np.ndarray | None:
+    """Return the photo of a TIFF whose first page is another picture, as `decode_photo` does; None of other files."""
+    path = Path(source)
+    if photo_is_first(path, content):
+        return None
+    pixels = photo_of(path, content).pixels[0]
+    samples = np.rint(pixels.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    return np.ascontiguousarray(samples[..., ::-1] if samples.shape[2] == 3 else samples.repeat(3, 2))
 
 
 def is_cut_off(content: bytes) -> bool:

@@ -47,7 +47,12 @@ def read_photo(path: str | os.PathLike) -> Photo:
         OSError: the file cannot be read, such as for lack of permission.
     """
     path = Path(path)
-    stored = _decode(path, _read_bytes(path))
+    return photo_of(path, _read_bytes(path))
+
+
+def photo_of(path: Path, data: bytes) -> Photo:
+    """Return the photo of a file's content; the path is for messages, and the errors are those of `read_photo`."""
+    stored = _decode(path, data)
     orientation = 1 if stored.upright else orientation_of(stored.exif)
     samples, turned = _turn_upright(stored.samples, orientation), UPRIGHT[orientation][0]
     height, width, channels = samples.shape

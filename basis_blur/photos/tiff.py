@@ -102,6 +102,21 @@ def is_camera_raw(data: bytes) -> bool:
     )
 
 
+def photo_is_first(path: Path, data: bytes) -> bool:
+    """Tell whether the photo of a TIFF file is its first page; true of what cannot be told.
+
+    Raises:
+        InputError: it has several photos, or none.
+    """
+    try:
+        structure = Structure(data)
+        return _photo_page(path, structure).directory.place == structure.first
+    except InputError:
+        raise
+    except (ValueError, struct.error):
+        return True  # a decoder has to judge
+
+
 def decode_tiff(path: Path, data: bytes) -> Stored:
     """Decode the photo of a TIFF file.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
@@ -304,3 +305,12 @@ def test_files_that_are_no_photos_are_listed_but_for_annotations(tmp_path):
     assert list_photos(PhotoSource(tmp_path)) == ['a.jpg', 'b.jfif']
     assert list_others(PhotoSource(tmp_path)) == ['._a.jpg', 'a.json', 'sub/notes.md']
     assert list_others(PhotoSource(tmp_path, tmp_path, 'labels')) == ['._a.jpg', 'sub/notes.md']
+
+
+def test_the_photo_of_a_tiff_is_taken_and_not_its_thumbnail(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    with tifffile.TiffWriter(tmp_path / 'photos/a.tif') as file:
+        file.write(picture(0)[::4, ::4], photometric='rgb', subfiletype=1)
+        file.write(picture(1)[..., ::-1], photometric='rgb')
+    prepare_photos(PhotoSource(tmp_path / 'photos'), tmp_path / 'out')
+    np.testing.assert_array_equal(decode(LmdbReader(tmp_path / 'out/photos.lmdb')['a']), picture(1))

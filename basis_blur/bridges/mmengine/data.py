@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lmdb
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from basis_blur.data import kernel_dataset, synthetic_blur_dataset
 from basis_blur.data.lmdb_store import LmdbReader, Store
 from basis_blur.data.sample_stream import Draw, seeded_by
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.decoding import decode_photo
 from basis_blur.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, TRANSFORMS
 
 PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
@@ -284,10 +284,7 @@ def _photos_in(root: str, backend_args: dict | None) -> dict[str, str]:
 
 def _read_photo(place: Mapping[str, Any]) -> np.ndarray:
     content = get(place['path'], backend_args=place['backend_args'])
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if pixels is None:
-        raise InputError(f'{place["path"]} cannot be read as a photo; replace or remove it.')
-    return pixels[..., ::-1]
+    return decode_photo(bytes(content or b''), str(place['path']))[..., ::-1]
 
 
 def _to_tensor(photo: np.ndarray) -> Tensor:
