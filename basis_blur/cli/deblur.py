@@ -31,14 +31,14 @@ with: 30 iterations, no second network. Photos of the Koehler set are in linear 
 IMG is a photo (PNG, JPEG, TIFF, WebP, AVIF, HEIC, camera raw; 8 or 16 bits; gray, colour, with alpha) or a folder of
 photos, whose sub-folders are not looked into. OUT is a file, or a folder in which photos keep their names; WebP and
 AVIF become PNG there, HEIC becomes JPEG, and camera raw becomes TIFF in linear light. Without OUT, results lie beside
-the photos and have "_deblurred" in their names. Bit depth, alpha, ICC profile, EXIF, XMP and IPTC are kept; a
-photo that its EXIF says to turn is written upright.
+the photos and have "_deblurred" in their names. Bit depth, alpha, ICC profile, EXIF, XMP and IPTC are kept; a photo
+that its EXIF says to turn is written upright.
 
 A warning says where the result is not to be trusted: a flat photo, a blur larger than the kernels, or one that does
 not explain the photo.
 
-In a folder, a photo that cannot be used is reported and the others are done; the exit code is then 2. What an interrupt
-left undone is done by the same command with --skip-done."""
+In a folder, a photo that cannot be read or written is reported and the others are done; the exit code is then 2. What
+an interrupt left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'rl-c21', 'ufpnet')
@@ -147,11 +147,11 @@ def _strength(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; return 0, or 2 if some photos of a folder could not be used.
+    """Run the command; return 0, or 2 if some photos of a folder could not be read or written.
 
     Raises:
         InputError: what was asked for makes no sense, or the only photo cannot be used.
-        OSError: a file does not exist, cannot be read, or cannot be written.
+        OSError: a file does not exist or cannot be read, or the only photo cannot be written.
     """
     check_method(args)
     if args.weights is None:
@@ -178,7 +178,9 @@ def run(args: argparse.Namespace) -> int:
         for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
             try:
                 line = deblur_photo(task, method)
-            except InputError as error:
+            except BrokenPipeError:  # nobody reads what is printed any more
+                raise
+            except (InputError, OSError) as error:  # the latter of writing it, such as a name that is too long
                 if len(args.inputs) == 1 and not args.inputs[0].is_dir():
                     raise
                 failures += 1
@@ -186,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 tqdm.write(line)
     if failures:
-        print(f'basis-blur {COMMAND}: {failures} of {len(tasks)} photos could not be used.', file=sys.stderr)
+        print(f'basis-blur {COMMAND}: {failures} of {len(tasks)} photos could not be deblurred.', file=sys.stderr)
     return 2 if failures else 0
 
 
@@ -299,5 +301,5 @@ def _read(path: Path) -> Photo:
 
     try:
         return read_photo(path)
-    except OSError as error:  # such as lack of permission; a reason to skip this photo, where one on writing is not
+    except OSError as error:  # such as lack of permission
         raise InputError(sentence_of(error)) from error

@@ -1,6 +1,7 @@
 """basis-blur deblur: which file becomes which, what is kept, and what is refused before work begins."""
 
 import dataclasses
+import errno
 import os
 import re
 import socket
@@ -353,7 +354,27 @@ def test_several_photos_go_to_one_folder_and_a_bad_one_does_not_stop_the_others(
     command = ['deblur', *photos, '-o', tmp_path / 'out', '--weights', weights, '--gamma', '2.2']
     assert main([str(each) for each in command]) == 2
     assert files_in(tmp_path / 'out') == ['a.png', 'c.png']
-    assert '1 of 3 photos could not be used' in complaint(capsys)
+    assert '1 of 3 photos could not be deblurred' in complaint(capsys)
+
+
+def test_a_photo_that_cannot_be_written_does_not_keep_the_others_from_being_done(
+    tmp_path, negatives, weights, capsys, monkeypatch
+):
+    def write(path, pixels, like):
+        if path.name == 'b.png':
+            raise OSError(errno.EFBIG, 'File too large', str(path))
+        write_photo(path, pixels, like)
+
+    monkeypatch.setattr('basis_blur.photos.writing.write_photo', write)
+    for name in 'abc':
+        save_photo(tmp_path / 'in' / f'{name}.png')
+    assert main(['deblur', str(tmp_path / 'in'), '-o', str(tmp_path / 'out'), '--weights', weights]) == 2
+    assert files_in(tmp_path / 'out') == ['a.png', 'c.png']
+    said = capsys.readouterr().err
+    assert f'basis-blur deblur: {tmp_path}/out/b.png: File too large.' in said
+    assert said.endswith('1 of 3 photos could not be deblurred.\n')
+    assert main(['deblur', str(tmp_path / 'in/b.png'), '-o', str(tmp_path / 'out'), '--weights', weights]) == 2
+    assert capsys.readouterr().err.endswith(f': {tmp_path}/out/b.png: File too large.\n')
 
 
 def test_without_an_output_the_result_lies_beside_the_photo(tmp_path, negatives, weights):
@@ -389,7 +410,7 @@ def test_a_bad_photo_in_a_folder_does_not_keep_the_others_from_being_done(tmp_pa
     said = complaint(capsys)
     assert re.search(r'a\.png is damaged', said)
     assert re.search(r'b\.png: the photo is 48x20 pixels .* expected at least 33', said)
-    assert said.endswith('2 of 3 photos could not be used.\n')
+    assert said.endswith('2 of 3 photos could not be deblurred.\n')
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
