@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import basis_blur.plugin  # noqa: F401
+from basis_blur.bridges.basicsr import in_use
 from basis_blur.bridges.basicsr import mended as compatibility
 from basis_blur.foundation import files, interrupts
 from basis_blur.foundation.errors import InputError
@@ -415,3 +416,45 @@ def test_the_loop_of_basicsr_makes_all_iterations_and_begins_one_epoch_too_many_
         made = min(iterations, made + (first if epoch == epochs_before else batches)) if made < iterations else made
     assert made == max(iterations, done)
     assert superfluous <= 1 + (done >= iterations)
+
+
+@pytest.fixture
+def by_hook(monkeypatch):
+    """A process in which the start-up hook alone has loaded the plugin."""
+    monkeypatch.setitem(sys.modules, '_basis_blur_hook', types.SimpleNamespace(LOADED_PLUGIN=True))
+    monkeypatch.setattr(in_use._Use, 'asked', None)
+
+
+FOREIGN = {
+    'model_type': 'SRModel',
+    'network_g': {'type': 'RRDBNet'},
+    'datasets': {'train': {'type': 'PairedImageDataset'}},
+}
+
+
+@pytest.mark.parametrize(
+    ('change', 'ours'),
+    [
+        ({}, False),
+        ({'plugin': 'basis_blur.plugin.loaded'}, True),
+        ({'model_type': 'BasisBlurModel'}, True),
+        ({'datasets': {'val': {'type': 'KernelDataset'}}}, True),
+        ({'train': {'pixel_opt': {'type': 'PSNRLoss_basis_blur'}}}, True),
+        ({'name': 'BasisKPN'}, False),
+    ],
+)
+def test_options_ask_for_us_by_the_line_or_a_component(change, ours):
+    assert in_use.asks_for_us({**FOREIGN, **change}) == ours
+
+
+def test_what_is_mended_is_not_in_force_for_other_projects(by_hook, script, run_options, capsys, tmp_path):
+    compatibility.apply()
+    assert not in_use.in_force()
+    assert script.load_resume_state({**run_options, 'model_type': 'SRModell'}) == 'the original'
+    sys.excepthook(OSError, OSError('a disk'), None)
+    assert capsys.readouterr().err == 'OSError: a disk\n'
+    for text, ours in (('model_type: BasisBlurModel', True), ('model_type: SRModel', False), ('[', False),
+                       ('[ # basis_blur', True), ('model_type: !!python/name:os.system', False)):  # fmt: skip
+        (tmp_path / 'options.yml').write_text(text)
+        in_use.decide_by_command_line(['train.py', '-opt', str(tmp_path / 'options.yml')])
+        assert in_use.in_force() == ours

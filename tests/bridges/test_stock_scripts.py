@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from basis_blur.bridges import torchvision_shim
 from basis_blur.bridges.basicsr import hook as basicsr_hook
@@ -44,6 +45,28 @@ train:
   optim_g: {type: AdamW, lr: 1e-4}
   scheduler: {type: MultiStepLR, milestones: [100], gamma: 0.5}
   reblur_opt: {type: ReblurLoss}
+logger: {print_freq: 1, save_checkpoint_freq: 2, use_tb_logger: false}
+"""
+# A training of another project: nothing in it is of basis_blur. Of five photos in batches of four, BasicSR counts two
+# batches an epoch, so it makes four of these six iterations.
+FOREIGN = """
+name: foreign
+model_type: SRModel
+scale: 1
+num_gpu: 0
+manual_seed: 0
+datasets:
+  train:
+    {name: pairs, type: PairedImageDataset, dataroot_gt: pairs, dataroot_lq: pairs, io_backend: {type: disk},
+     gt_size: 32, use_hflip: true, use_rot: true, num_worker_per_gpu: 0, batch_size_per_gpu: 4}
+network_g: {type: SRVGGNetCompact, num_feat: 4, num_conv: 1, upscale: 1}
+path: {pretrain_network_g: ~, resume_state: ~, strict_load_g: true}
+train:
+  total_iter: 6
+  ema_decay: 0
+  optim_g: {type: Adam, lr: !!float 1e-3}
+  scheduler: {type: MultiStepLR, milestones: [100], gamma: 0.5}
+  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
 logger: {print_freq: 1, save_checkpoint_freq: 2, use_tb_logger: false}
 """
 # Where the git master differs from 1.4.2, in what this plugin touches.
@@ -109,6 +132,23 @@ def environment(tree, way):
 def run(tree, way, *command):
     """Run a command in the tree with the plugin loaded by 'hook' only or by the 'line' of the option file only."""
     return subprocess.run(command, cwd=tree, env=environment(tree, way), capture_output=True, text=True, check=False)
+
+
+def test_a_training_of_another_project_runs_as_without_us(tree):
+    (tree / 'foreign.yml').write_text(FOREIGN)
+    (tree / 'pairs').mkdir()
+    for index in range(5):
+        shutil.copy(tree / f'photos/{index % 4}.png', tree / f'pairs/{index}.png')
+    found = {}
+    for way in ('line', 'hook'):  # of which the first is without us, since the file has no line
+        done = run(tree, way, *TRAIN, 'foreign.yml', '--force_yml', f'name={way}')
+        assert done.returncode == 0, done.stderr
+        said = done.stdout + done.stderr
+        weights = torch.load(tree / f'experiments/{way}/models/net_g_latest.pth', weights_only=True)
+        found[way] = re.findall(r'iter: +\d|l_pix: \S+', said), str(weights['params']), 'full batches' in said
+        assert (tree / f'experiments/{way}/training_states/4.state').is_file()
+    assert found['hook'] == found['line']
+    assert len([word for word in found['hook'][0] if 'l_pix' in word]) == 4
 
 
 TRAIN = (sys.executable, 'basicsr/train.py', '-opt')

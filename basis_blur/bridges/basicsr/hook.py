@@ -49,10 +49,15 @@ def _close_torchvision_gaps():
     torchvision_shim.install()
 
 
+LOADED_PLUGIN = False  # whether this hook, and not the program itself, has asked for the plugin
+
+
 def _register():
+    global LOADED_PLUGIN
     # A module of the plugin that imports basicsr itself is not complete yet; it registers when it is, see `presence`.
     own = [module for name, module in sys.modules.items() if name.startswith('basis_blur.bridges.basicsr.')]
     if not any(getattr(getattr(module, '__spec__', None), '_initializing', False) for module in own):
+        LOADED_PLUGIN = 'basis_blur.plugin' not in sys.modules
         import basis_blur.plugin  # noqa: F401
 
 

@@ -1,5 +1,8 @@
 """Mend what BasicSR lacks on this machine, and have its options checked before a run leaves any trace.
 
+What is mended is in force for trainings and tests that ask for basis_blur, see `in_use`; for all others BasicSR does
+what it does without this package.
+
 BasicSR's own modules are changed at the few places below, each where the comment says why, and only attributes that
 BasicSR looks up by name at run time. It works the same for basicsr 1.4.2 and for the git master, whichever way the
 plugin was loaded:
@@ -37,7 +40,7 @@ from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from basis_blur.archs.processes import distributed
-from basis_blur.bridges.basicsr import data_sets
+from basis_blur.bridges.basicsr import data_sets, in_use
 from basis_blur.bridges.basicsr.data_check import mended_build_dataset, open_data
 from basis_blur.bridges.basicsr.names import is_ours
 from basis_blur.bridges.basicsr.option_check import check_options
@@ -63,7 +66,6 @@ def apply() -> None:
     changes = (
         (dist_util, 'init_dist', _init_dist),
         (reader, 'init_dist', _init_dist),
-        (reader, 'parse_options', _parse_options),
         (BaseModel, 'model_to_device', _model_to_device),
         (BaseModel, 'update_learning_rate', _update_learning_rate),
         (prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors),
@@ -74,8 +76,9 @@ def apply() -> None:
         raise RuntimeError(f'this BasicSR lacks {", ".join(lacking)}; 1.3.4.9 to 1.4.2 and the git master are known.')
     for change in changes:
         _replace(*change)
+    _mend_parse_options(reader)
     if hasattr(reader, '_postprocess_yml_value'):
-        reader._postprocess_yml_value = value_of_text
+        _replace(reader, '_postprocess_yml_value', lambda original: value_of_text)
     data_sets.mend(_replace)
     for script in (basicsr.train, basicsr.test, sys.modules.get('__main__')):
         _mend_script(script)
@@ -94,6 +97,7 @@ def handed_over(opt: CheckedOptions) -> Iterator[None]:
             return opt
 
     original = reader.ordered_yaml
+    in_use.decide(True)
     reader.ordered_yaml = lambda: (CheckedLoader, yaml.SafeDumper)
     try:
         yield
@@ -102,7 +106,7 @@ def handed_over(opt: CheckedOptions) -> Iterator[None]:
 
 
 def active() -> list[str]:
-    """Return a sentence about each change that is in force in this process."""
+    """Return a sentence about each change that was made in this process, for trainings and tests that ask for us."""
     sentences = {
         'options are checked before a run': reader.parse_options,
         'resuming works without a GPU and from any folder': basicsr.train.load_resume_state,
@@ -116,12 +120,18 @@ def active() -> list[str]:
 
 
 def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None:
-    """Put `make(original)` in the place of `owner.name`, unless it is there."""
+    """Put `make(original)`, where it is in force, in the place of `owner.name`, unless it is there."""
     original = getattr(owner, name)
-    if not hasattr(original, OURS):
-        replacement = functools.wraps(original)(make(original))
-        setattr(replacement, OURS, original)
-        setattr(owner, name, replacement)
+    if hasattr(original, OURS):
+        return
+    mended = make(original)
+
+    @functools.wraps(original)
+    def replacement(*args, **kwargs):
+        return (mended if in_use.in_force() else original)(*args, **kwargs)
+
+    setattr(replacement, OURS, original)
+    setattr(owner, name, replacement)
 
 
 def stop(error: BaseException) -> NoReturn:
@@ -152,11 +162,27 @@ def prepare(opt: dict[str, Any], is_train: bool) -> dict[str, Any]:
     return opt
 
 
+def _mend_parse_options(owner: Any) -> None:
+    """Have the options that `owner.parse_options` reads tell whether what is mended is in force, and checked if so."""
+    if hasattr(owner.parse_options, OURS):
+        return
+    original = owner.parse_options
+    mended = _parse_options(original)
+
+    @functools.wraps(original)
+    def parse_options(*args, **kwargs):
+        _mend_script(sys.modules.get('__main__'))  # a script that has come to its end of imports since `apply`
+        in_use.decide_by_command_line(sys.argv)
+        return (mended if in_use.in_force() else original)(*args, **kwargs)
+
+    setattr(parse_options, OURS, original)
+    owner.parse_options = parse_options
+
+
 # Why parse_options: here the options are complete and no folder has been made yet. Its own errors on a broken file
 # (KeyError: 'num_gpu') tell nothing, so the file is read once more, by a reader that does.
 def _parse_options(original: Callable) -> Callable:
     def parse_options(root_path, is_train=True):
-        _mend_script(sys.modules.get('__main__'))  # a script that has come to its end of imports since `apply`
         try:
             opt, args = original(root_path, is_train=is_train)
         except InputError as error:  # of a value of --force_yml
@@ -463,7 +489,7 @@ def _mend_script(script: types.ModuleType | None) -> None:
     ):
         return
     if hasattr(script, 'parse_options'):
-        _replace(script, 'parse_options', _parse_options)
+        _mend_parse_options(script)
     if hasattr(script, 'load_resume_state'):
         _replace(script, 'load_resume_state', _check_and_load_state)
     if hasattr(script, 'load_resume_state') and hasattr(script, 'build_dataloader'):  # which test.py has too
