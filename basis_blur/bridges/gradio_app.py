@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from basis_blur.deblurring.deblurrer import Deblurred, Deblurrer
-    from basis_blur.estimation.estimate import Progress
 
 HOST, PORT = '127.0.0.1', 7860
 LONGEST_SHOWN = 3000  # pixels of the longer side of what is shown; files have all pixels
@@ -79,7 +78,7 @@ class Session:
         path: str | os.PathLike,
         strength: float | None = None,
         gamma: float | None = None,
-        progress: Progress | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> View:
         """Remove the blur of a photo, and return what there is to see.
 
@@ -87,7 +86,7 @@ class Session:
             path: of the photo; its name is that of the results.
             strength: in [0, 1]; None for what suits the estimate, as for the command without --strength.
             gamma: exponent of the photo; None for what the photo says, as for the command without --gamma.
-            progress: as of a call of the deblurrer.
+            progress: called while the work goes on with the share of it that is done and a line that says what is.
 
         Raises:
             InputError: the photo cannot be used.
@@ -96,7 +95,7 @@ class Session:
         path = Path(path)
         settings = dataclasses.replace(self.deblurrer.settings, strength=strength, gamma=gamma)
         deblurrer = dataclasses.replace(self.deblurrer, settings=settings)
-        result = self._again(path, deblurrer) or deblurrer(path, progress=progress)
+        result = self._again(path, deblurrer) or _told(deblurrer, path, progress)
         self._path, self._made = path, (deblurrer, result)
         file = self.folder / f'{path.stem}_deblurred{_suffix_of(path)}'
         result.save(file)
@@ -161,6 +160,23 @@ ORIGINS = {
 }
 
 
+def _told(deblurrer: Deblurrer, path: Path, progress: Callable[[float, str], None] | None) -> Deblurred:
+    from basis_blur.deblurring.pace import Pace
+    from basis_blur.photos.reading import read_photo
+
+    photo = read_photo(path)
+    pace = Pace(deblurrer.expected_seconds(photo.pixels[0, 0].numel()))
+
+    def tell(*step) -> None:
+        if step:
+            pace.tell(*step)
+        if progress is not None:
+            progress(pace.share, f'{pace.stage}, about {pace.seconds_left:.0f} s left')
+
+    tell()
+    return deblurrer(photo, progress=tell)
+
+
 def _suffix_of(path: Path) -> str:
     from basis_blur.photos.formats import READ_SUFFIXES
 
@@ -185,9 +201,10 @@ def build(deblurrer: Deblurrer, folder: str | os.PathLike) -> Any:
     def show(path, strength, gamma, held, progress):
         session = session_of(held)
         try:
-            seen = session.show(path, strength, gamma, lambda stage, number, total: progress((number, total), stage))
+            seen = session.show(path, strength, gamma, progress)
         except (InputError, OSError) as error:
-            raise gr.Error(sentence_of(error).replace(str(Path(path).parent) + os.sep, ''), duration=None) from error
+            words = sentence_of(error).replace(str(Path(path).parent) + os.sep, '')
+            raise gr.Error(words, duration=None) from error
         return (
             (seen.before, seen.after),
             seen.kernels,

@@ -253,7 +253,8 @@ def removal_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, wanted: Wanted) -> Tensor:
     """Return the sharp photo; say what is to be said of it, and write what is wanted beside it."""
-    with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
+    expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
+    with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
         result = deblurrer(photo, progress=progress)
     tell_notes(task.photo, result.notes)
     estimation.tell_doubts(task.photo, result.doubts)
@@ -268,7 +269,8 @@ def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wa
     from basis_blur.photos.pictures import draw_sigma, write_picture
 
     keep_kernels = wanted.kernels or (wanted.comparisons and deblurrer.has_kernels)
-    with estimation.bars(task.photo.name) as progress, estimation.said_of(task.photo):
+    expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
+    with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
         result = deblurrer(photo, keep_kernels=keep_kernels, progress=progress)
     tell_notes(task.photo, result.notes)
     if wanted.kernels and hasattr(result.field, 'sigma'):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from basis_blur.estimation.estimate import Doubt
 
 DEFAULT_WEIGHTS = 'correlation_kpn'
+SECONDS_OF_BAR = 0.5  # after which a progress bar is drawn again
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
 WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
 DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
@@ -107,29 +109,51 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
 
 
 @contextmanager
-def bars(name: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function that shows how far the work on a photo is, as a bar for each stage.
+def bar(name: str, expected: Mapping[str, float]) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far the work on a photo is, and how much time is left; give the function that it is told to.
+
+    Nothing is shown where the standard error is no terminal.
 
     Args:
         name: of the photo.
+        expected: seconds of each stage; see `basis_blur.deblurring.pace`.
     """
     from tqdm import tqdm
 
-    shown: dict[str, tqdm] = {}
+    from basis_blur.deblurring.pace import Pace
 
-    def show(stage: str, number: int, total: int) -> None:
-        if stage not in shown:
-            for bar in shown.values():
-                bar.close()
-            shown[stage] = tqdm(total=total, desc=f'{name}: {stage}', leave=False, disable=None)
-        shown[stage].total = total
-        shown[stage].update(number - shown[stage].n)
+    pace, over = Pace(expected), threading.Event()
+    shown = tqdm(total=1.0, leave=False, disable=None, bar_format='{desc} {percentage:3.0f}% |{bar}|{postfix}')
 
+    def draw() -> None:
+        shown.n = max(shown.n, pace.share)
+        shown.set_description_str(f'{name}: {pace.stage}', refresh=False)
+        shown.set_postfix_str(f'about {in_words(pace.seconds_left)} left', refresh=True)
+
+    def draw_often() -> None:
+        while not over.wait(SECONDS_OF_BAR):
+            draw()
+
+    thread = threading.Thread(target=draw_often, daemon=True)
+    if not shown.disable:
+        draw()
+        thread.start()
     try:
-        yield show
+        yield pace.tell
     finally:
-        for bar in shown.values():
-            bar.close()
+        over.set()
+        if thread.ident is not None:
+            thread.join()
+        shown.close()
+
+
+def in_words(seconds: float) -> str:
+    """Return a time as a person says it: 8 s, 2 min, 1 h 5 min."""
+    whole = max(1, round(seconds))
+    if whole < 100:
+        return f'{whole} s'
+    minutes = round(whole / 60)
+    return f'{minutes} min' if minutes < 60 else f'{minutes // 60} h {minutes % 60} min'
 
 
 @contextmanager

@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     with estimation.plain_warnings(COMMAND):
         photo = read_photo(args.input)
         deblurrer = estimation.deblurrer(args, fusion=False)
-        with estimation.bars(args.input.name) as progress, estimation.said_of(args.input):
+        expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel(), only_estimate=True)
+        with estimation.bar(args.input.name, expected) as progress, estimation.said_of(args.input):
             estimate = deblurrer.estimate(photo, progress=progress)
         for note in estimate.notes:
             print(f'{args.input}: {note}')

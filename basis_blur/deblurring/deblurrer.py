@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from basis_blur.photos.comparison import Comparison
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
+# Stages of the work that follow those of an estimator, in their order.
+REFINING, REMOVING, FUSING, CHECKING = 'refining', 'removing the blur', 'fusing the iterates', 'checking the result'
+SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # of a megapixel
 
 
 @dataclass(frozen=True)
@@ -390,10 +393,35 @@ class Deblurrer:
             gamma,
             tv_weight=self.settings.tv_weight,
             least_tv_weight=estimate.removal.least_tv_weight,
-            callback=None if progress is None else lambda number: progress('removing the blur', number, kept[-1]),
+            callback=None if progress is None else lambda number: progress(REMOVING, number, kept[-1]),
         )
-        restored = iterates[:, -photo.shape[1] :] if fusion is None else fuse(fusion, photo, iterates)
-        return self._finished(photo, restored, estimate, gamma)
+        tell = None if progress is None else lambda number, total: progress(FUSING, number, total)
+        restored = iterates[:, -photo.shape[1] :] if fusion is None else fuse(fusion, photo, iterates, callback=tell)
+        result = self._finished(photo, restored, estimate, gamma)
+        if progress is not None:
+            progress(CHECKING, 1, 1)
+        return result
+
+    def expected_seconds(self, pixels: int, only_estimate: bool = False) -> dict[str, float]:
+        """Return the seconds that each stage takes on two cores, in their order, for `basis_blur.deblurring.pace`.
+
+        Args:
+            pixels: number of pixels of a photo.
+            only_estimate: whether the blur is to be found and not removed.
+        """
+        millions = pixels / 1e6
+        kept = [1] if self.settings.iterations is None else [self.settings.iterations]
+        kept = kept if self.fusion is None else [*self.fusion.iterations]
+        of_estimator: dict[str, float] = getattr(self.estimator, 'expected_seconds', lambda pixels: {})(pixels)
+        if only_estimate:
+            return of_estimator
+        return {
+            **of_estimator,
+            **({REFINING: self.settings.refine * millions} if self.settings.refine else {}),
+            REMOVING: 0.2 + max(kept) * SECONDS_OF_ITERATION * millions,
+            **({} if self.fusion is None else {FUSING: SECONDS_OF_FUSION * millions}),
+            CHECKING: 0.3 + 0.3 * min(millions, 6),
+        }
 
     def _finished(self, photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float) -> _Result:
         sharp = step_towards(restored, photo, self.steps_for(estimate.removal)[1])
@@ -459,7 +487,7 @@ def _one_field(kernels: str | os.PathLike | BlurField) -> BlurField:
 
 
 def _refined(photo: Tensor, estimate: Estimate, gamma: float, steps: int, progress: Progress | None) -> Estimate:
-    tell = None if progress is None else lambda step, _: progress('refining', step, steps)
+    tell = None if progress is None else lambda step, _: progress(REFINING, step, steps)
     with torch.enable_grad():
         found = refine_field(photo, estimate.field, gamma, steps, tell)
     return dataclasses.replace(estimate, field=found.field, notes=(*estimate.notes, found.sentence))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.archs.network_facts import facts_of
-from basis_blur.deblurring.deblurrer import Deblurred, check_refine, said_of
+from basis_blur.deblurring.deblurrer import REFINING, Deblurred, check_refine, said_of
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
 from basis_blur.estimation.refinement import refine_codes
@@ -27,6 +27,8 @@ from basis_blur.photos.kinds import take
 from basis_blur.weights.checkpoints import load_network
 
 DEFAULT_WEIGHTS = 'ufpnet'
+RESTORING = 'restoring'  # name of the stage
+SECONDS_OF_MEGAPIXEL = 10.0  # that the shipped network takes on two cores
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class NetworkDeblurrer:
         """Whether the network estimates kernels, so that a result can have them."""
         return facts_of(self.net).kernel_size is not None
 
+    def expected_seconds(self, pixels: int) -> dict[str, float]:
+        """Return the seconds that each stage takes on two cores for a photo of so many pixels; see `Pace`."""
+        stage, seconds = (REFINING, self.settings.refine) if self.settings.refine else (RESTORING, SECONDS_OF_MEGAPIXEL)
+        return {stage: seconds * pixels / 1e6}
+
     @torch.no_grad()
     def __call__(
         self, photo: Any, *, order: str = 'rgb', keep_kernels: bool = False, progress: Progress | None = None
@@ -131,7 +138,7 @@ class NetworkDeblurrer:
         self, pixels: Tensor, keep_kernels: bool, progress: Progress | None
     ) -> tuple[Tensor, SampledKernels | None]:
         found = SampledKernels(pixels.shape[-2:]) if keep_kernels else None
-        tell = None if progress is None else lambda number, total: progress('restoring', number, total)
+        tell = None if progress is None else lambda number, total: progress(RESTORING, number, total)
         watch = None if found is None else found.look
         sharp = restore(self.net, pixels, self.settings.tile, callback=tell, watch=watch)
         if found is not None and found.kernels is None:
@@ -143,7 +150,7 @@ class NetworkDeblurrer:
     ) -> tuple[Tensor, PixelField, tuple[str, ...]]:
         steps = self.settings.refine
         check_refine(steps, gamma)
-        tell = None if progress is None else lambda step, _: progress('refining', step, steps)
+        tell = None if progress is None else lambda step, _: progress(REFINING, step, steps)
         with torch.enable_grad():
             try:
                 found = refine_codes(self.net, pixels.expand(-1, 3, -1, -1), gamma, steps, tell)

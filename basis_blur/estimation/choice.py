@@ -17,12 +17,22 @@ photos of Levin et al., and on the GoPro frames of docs/shake.md, where objects 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
+from basis_blur.estimation.estimate import (
+    BEGINNING,
+    CHOOSING,
+    SEARCHING,
+    Doubt,
+    Estimate,
+    Estimator,
+    Progress,
+)
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
 from basis_blur.estimation.shake.kernels import best_shift, spread
@@ -36,7 +46,7 @@ from basis_blur.estimation.shake.search import (
     network_start,
     uniform_field,
 )
-from basis_blur.estimation.trust import reblur_residual
+from basis_blur.estimation.trust import is_flat, reblur_residual
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.windows import spread_windows
@@ -55,6 +65,7 @@ LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
 LEAST_LIKENESS = 0.93
 MOST_MISMATCH, MOST_MISMATCH_MIDDLE = 0.005, 0.014  # a pixel of extent; the second up to MIDDLE_EXCESS
 PROBE_SIDE, PROBES = 448, 4  # windows in which the excess is measured, pixels
+SECONDS_OF_SEARCH = {BEGINNING: 1.5, SEARCHING: 8.0}  # on two cores; it sees a part of a large photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +81,8 @@ class ShakeEstimator:
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate:
         """Return the blur of a photo; arguments and errors as of an `Estimator`."""
         start = None if self.net is None or not can_start(self.net, photo) else network_start(self.net, photo, gamma)
+        if progress is not None:
+            progress(BEGINNING, 1, 1)
         found = estimate_shake(photo, gamma, start, progress=progress)
         if found.agreement >= FAILED:
             return found
@@ -78,6 +91,10 @@ class ShakeEstimator:
             f'{found.agreement:.2f}, expected {FAILED} at least); do not trust the estimate.'
         )
         return dataclasses.replace(found, doubts=(*found.doubts, Doubt('search', words)))
+
+    def expected_seconds(self, pixels: int) -> dict[str, float]:
+        """Return the seconds of each stage; see `Estimator`."""
+        return dict(SECONDS_OF_SEARCH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,35 +118,39 @@ class BestEstimator:
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo; arguments and errors as of an `Estimator`."""
-        by_network = self.network(photo, gamma, progress)
-        is_flat = any(doubt.code == 'flat' for doubt in by_network.doubts)
-        if is_flat or not can_start(self.network.net, photo):
-            return by_network
+        if is_flat(photo) or not can_start(self.network.net, photo):
+            return self.network(photo, gamma, progress)
         start = network_start(self.network.net, photo, gamma)
+        if progress is not None:
+            progress(BEGINNING, 1, 1)
         if spread(start[0]) < LEAST_EXTENT:
             return left_alone(photo, spread(start[0]))
         try:
             found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # too small or too flat to be searched, which the network has no need of
-            return by_network
-        return self.chosen(photo, gamma, by_network, found, spread(start[0]))
+            return self.network(photo, gamma, progress)
+        return self._chosen(photo, gamma, found, spread(start[0]), progress)
 
-    def chosen(
-        self, photo: Tensor, gamma: float, by_network: Estimate, found: ShakeEstimate, extent: float
+    def expected_seconds(self, pixels: int) -> dict[str, float]:
+        """Return the seconds of each stage; see `Estimator`."""
+        return {**SECONDS_OF_SEARCH, CHOOSING: 2.0, **self.network.expected_seconds(pixels)}
+
+    def _chosen(
+        self, photo: Tensor, gamma: float, found: ShakeEstimate, extent: float, progress: Progress | None
     ) -> Estimate:
-        """Return one of two estimates of a photo.
+        """Return what the search found, or the estimate of the network, which is asked only where it is needed.
 
         Args:
-            photo, gamma: arguments of a call.
-            by_network: estimate of the network.
+            photo, gamma, progress: arguments of a call.
             found: estimate of the search.
             extent: standard deviation of the start of the search, pixels.
         """
+        by_network = functools.cache(lambda: self.network(photo, gamma, progress))
         # A search that fails often ends at a point, or at a part of the kernel.
         if found.agreement < FAILED or spread(found.kernel) < max(LEAST_EXTENT, LEAST_SHARE * extent):
-            return _noted(by_network, 'the search for one camera shake failed; the blur is that of the network.')
-        if not explains_all(photo, gamma, found, by_network.field):
-            return _noted(by_network, 'places of the photo have different blurs; they are those of the network.')
+            return _noted(by_network(), 'the search for one camera shake failed; the blur is that of the network.')
+        if not explains_all(photo, gamma, found, lambda: by_network().field, progress):
+            return _noted(by_network(), 'places of the photo have different blurs; they are those of the network.')
         return found
 
 
@@ -181,43 +202,49 @@ def _noted(estimate: Estimate, note: str) -> Estimate:
     return dataclasses.replace(estimate, notes=(*estimate.notes, note))
 
 
-def explains_all(photo: Tensor, gamma: float, found: ShakeEstimate, seen: BlurField) -> bool:
+def explains_all(
+    photo: Tensor, gamma: float, found: ShakeEstimate, look: Callable[[], BlurField], progress: Progress | None = None
+) -> bool:
     """Tell whether one kernel explains all places of a photo.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
         found: the kernel.
-        seen: field that a network estimated, with basis kernels of places of the photo.
+        look: returns a field that a network estimated, with basis kernels of places of the photo; called if needed.
+        progress: called after each window that is looked at.
     """
-    excess = excess_of(photo, found, gamma)
+    excess = excess_of(photo, found, gamma, progress)
     if excess < LOW_EXCESS:
         return True
-    if excess >= HIGH_EXCESS or likeness(seen) < LEAST_LIKENESS:
+    if excess >= HIGH_EXCESS or likeness(look()) < LEAST_LIKENESS:
         return False
     mismatch = (1 - consistency(gray_light(photo, gamma), found.kernel)) / spread(found.kernel)
     return mismatch < (MOST_MISMATCH_MIDDLE if excess < MIDDLE_EXCESS else MOST_MISMATCH)
 
 
 @torch.no_grad()
-def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float) -> float:
+def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float, progress: Progress | None = None) -> float:
     """Return the residual of a photo that is restored with an estimate, over its noise, in windows spread over it.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         estimate: one kernel for the whole photo.
         gamma: exponent of the photo.
+        progress: called after each window.
     """
     size = estimate.kernel.shape[-1]
     squares = []
     windows = spread_windows(photo.shape[-2:], max(PROBE_SIDE, 3 * size), PROBES)
-    for rows, columns in windows:
+    for number, (rows, columns) in enumerate(windows, 1):
         part = photo[..., rows, columns]
         blur = uniform_field(estimate.kernel, part)
         restored = deblur_iterates(
             part, blur, (estimate.removal.iterations,), gamma, least_tv_weight=estimate.removal.least_tv_weight
         )
         squares.append(reblur_residual(part, restored, blur, gamma) ** 2)
+        if progress is not None:
+            progress(CHOOSING, number, len(windows))
     return (sum(squares) / len(squares)) ** 0.5 / max(estimate_noise(photo).item(), LEAST_NOISE)
 
 

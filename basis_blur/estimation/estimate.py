@@ -25,6 +25,10 @@ from basis_blur.field.removal import TRUE_BLUR, Removal
 KNOWN = 'known'  # source of a field that nobody estimated
 # Called with the name of a stage, the number of a step of it, from 1, and how many there are.
 Progress = Callable[[str, int, int], None]
+# Names of stages, in the order in which they come; those that a photo does not need are left out.
+BEGINNING, SEARCHING, CHOOSING, LOOKING = (
+    'looking for a start', 'searching for the shake', 'choosing an estimate', 'estimating the blur',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,11 @@ class Estimate:
 
 
 class Estimator(Protocol):
-    """A way to find the blur of a photo."""
+    """A way to find the blur of a photo.
+
+    One that takes long may have a method `expected_seconds(pixels)`, which returns the seconds that each of its stages
+    takes for a photo of so many pixels on a usual computer, by their names: what `progress` is called with.
+    """
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo.

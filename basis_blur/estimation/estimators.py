@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size, removal_of
-from basis_blur.estimation.estimate import KNOWN, Estimate, Progress
+from basis_blur.estimation.estimate import KNOWN, LOOKING, Estimate, Progress
 from basis_blur.estimation.trust import doubts_of_estimate, estimate_blur_at_best_size
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.removal import Removal
 from basis_blur.foundation.errors import InputError
 
 SIZES = ('auto', 'full', 'half')
+SECONDS, SECONDS_OF_MEGAPIXEL = 1.0, 1.5  # that the shipped network takes on two cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class NetworkEstimator:
         """Return the blur of a photo; arguments and errors as of an `Estimator`."""
         notes: tuple[str, ...] = ()
         if self.size == 'auto':
-            found, at_half_size = estimate_blur_at_best_size(self.net, photo, gamma)
+            found, at_half_size = estimate_blur_at_best_size(self.net, photo, gamma, progress)
             if at_half_size:
                 before, after = found.kernel_size // 2 + 1, found.kernel_size
                 notes = (
@@ -57,7 +58,14 @@ class NetworkEstimator:
             look = estimate_blur if self.size == 'full' else estimate_blur_at_half_size
             found = look(self.net, photo, gamma)
         removal = self.removal or removal_of(self.net)
-        return Estimate(found, 'network', removal, doubts=tuple(doubts_of_estimate(photo, found)), notes=notes)
+        doubts = tuple(doubts_of_estimate(photo, found))
+        if progress is not None:
+            progress(LOOKING, 2, 2)
+        return Estimate(found, 'network', removal, doubts=doubts, notes=notes)
+
+    def expected_seconds(self, pixels: int) -> dict[str, float]:
+        """Return the seconds of each stage; see `Estimator`."""
+        return {LOOKING: SECONDS + SECONDS_OF_MEGAPIXEL * pixels / 1e6}
 
 
 @dataclass(frozen=True, eq=False)

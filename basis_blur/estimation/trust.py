@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
-from basis_blur.estimation.estimate import Doubt, Estimate
+from basis_blur.estimation.estimate import LOOKING, Doubt, Estimate, Progress
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
@@ -50,8 +50,7 @@ UNKNOWN_LIGHT = 0.01  # share of the light of a pixel that comes from places tha
 def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Doubt]:
     """Return why the estimated blur of a photo may be wrong, as far as the photo and the estimate tell.
 
-    'flat': the photo has a contrast (`contrast_of`, of its sRGB-like values) of less than 0.005, or of less than 1.5
-    times what its noise makes. 'large': see `share_beyond_kernels`; it is at least 0.1.
+    'flat': see `is_flat`. 'large': see `share_beyond_kernels`; it is at least 0.1.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
@@ -62,8 +61,7 @@ def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Dou
     """
     _check_pair(photo, field)
     found = []
-    noise = max(estimate_noise(photo).item(), LEAST_NOISE)
-    if contrast_of(photo) < max(LEAST_CONTRAST, FLAT_RATIO * NOISE_CONTRAST * noise):
+    if is_flat(photo):
         words = 'the photo is flat or mostly noise, so there is little to see its blur by; do not trust the estimate.'
         found.append(Doubt('flat', words))
     share = share_beyond_kernels(field)
@@ -75,6 +73,17 @@ def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Dou
         )
         found.append(Doubt('large', words))
     return found
+
+
+def is_flat(photo: Tensor) -> bool:
+    """Tell whether a photo is flat or mostly noise: it has a contrast (`contrast_of`, of its sRGB-like values) of less
+    than 0.005, or of less than 1.5 times what its noise makes.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+    """
+    noise = max(estimate_noise(photo).item(), LEAST_NOISE)
+    return contrast_of(photo) < max(LEAST_CONTRAST, FLAT_RATIO * NOISE_CONTRAST * noise)
 
 
 def share_beyond_kernels(field: BlurField | PixelField) -> float:
@@ -172,11 +181,14 @@ def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: fl
     return math.sqrt(squares / count) if count else 0.0
 
 
-def estimate_blur_at_best_size(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> tuple[BlurField, bool]:
+def estimate_blur_at_best_size(
+    net: nn.Module, photo: Tensor, gamma: float = GAMMA, progress: Progress | None = None
+) -> tuple[BlurField, bool]:
     """Estimate the blur of a photo, at half its size where it is larger than the kernels.
 
     Args:
         net, photo, gamma: as for `basis_blur.estimation.by_network.estimate_blur`.
+        progress: called after each look at the photo.
 
     Returns:
         The field, and whether it is of half size: in a tenth of the photo or more, the kernels of full size reach their
@@ -187,6 +199,8 @@ def estimate_blur_at_best_size(net: nn.Module, photo: Tensor, gamma: float = GAM
         ValueError, InputError: as `estimate_blur`.
     """
     field = estimate_blur(net, photo, gamma)
+    if progress is not None:
+        progress(LOOKING, 1, 2)
     if min(photo.shape[-2:]) < 2 * field.kernel_size - 1:
         return field, False
     enlarged = estimate_blur_at_half_size(net, photo, gamma)

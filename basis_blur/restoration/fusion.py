@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,13 @@ FUSION_TILE = 1536  # pixels; of the tiles of an IterateFusion
 
 
 @torch.no_grad()
-def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION_TILE) -> Tensor:
+def fuse(
+    net: IterateFusion,
+    photo: Tensor,
+    iterates: Tensor,
+    tile: int = FUSION_TILE,
+    callback: Callable[[int, int], None] | None = None,
+) -> Tensor:
     """Return what a network makes of a photo and of its iterates, in tiles that see all that reaches them.
 
     Args:
@@ -22,6 +30,7 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         iterates: (N, the same times the number of `net.iterations`, H, W); see `deblur_iterates`.
         tile: largest side of a tile, pixels, rounded down to a multiple of 8.
+        callback: called after each tile with its number, from 1, and how many there are.
 
     Raises:
         InputError: memory does not suffice for small tiles.
@@ -30,9 +39,12 @@ def fuse(net: IterateFusion, photo: Tensor, iterates: Tensor, tile: int = FUSION
     def work(side: int | None) -> Tensor:
         result = torch.empty_like(photo)
         whole = max(SIZE_MULTIPLE, (side or tile) // SIZE_MULTIPLE * SIZE_MULTIPLE)
-        for core, around in tiles_with_halo(photo.shape[-2:], whole, net.reach):
+        tiles = list(tiles_with_halo(photo.shape[-2:], whole, net.reach))
+        for number, (core, around) in enumerate(tiles, 1):
             found = net.fused(photo[(..., *around)], iterates[(..., *around)])
             result[(..., *core)] = found[(..., *inside(core, around))]
+            if callback is not None:
+                callback(number, len(tiles))
         return result
 
     with evaluation_mode(net):

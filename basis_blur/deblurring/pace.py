@@ -1,0 +1,76 @@
+"""How far the work on a photo is, as one share of all of it, and how many seconds are left.
+
+    pace = Pace(deblurrer.expected_seconds(width * height))
+    deblurrer(photo, progress=pace.tell)          meanwhile, from any thread:  pace.share, pace.seconds_left
+
+The stages and the seconds that each takes on a usual computer are known beforehand. What has passed, over what was
+expected of it, tells how fast this computer is; a stage that is left out shortens what is left. Between two reports the
+share goes on as is expected, up to the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+PRIOR_SECONDS = 2.0  # for which the expected pace is believed more than that which is seen
+MOST_AHEAD = 0.9  # of a step, that is taken for done before it is reported
+
+
+class Pace:
+    """The share of the work that is done, and the time that is left.
+
+    Args:
+        expected: seconds of each stage, in their order.
+        clock: seconds since any moment.
+    """
+
+    def __init__(self, expected: Mapping[str, float], clock: Callable[[], float] = time.monotonic):
+        self._expected = dict(expected)
+        self._over = dict.fromkeys(expected, 0.0)  # the share of each stage that is over
+        self._clock = clock
+        self._start = self._last = clock()
+        self.stage = next(iter(expected), '')
+        self._step = self._expected.get(self.stage, 0.0)  # seconds that are expected until the next report
+
+    def tell(self, stage: str, number: int, total: int) -> None:
+        """Take the report that a number of a total of steps of a stage are done; see `Progress`."""
+        self.stage, self._last = stage, self._clock()
+        if stage not in self._expected:
+            return
+        names = list(self._expected)
+        for before in names[: names.index(stage)]:  # they are over, or parts of them were left out
+            self._expected[before] *= self._over[before]
+            self._over[before] = 1.0
+        self._over[stage] = max(self._over[stage], number / total)
+        following = names[names.index(stage) + 1 :]
+        if number < total:
+            self._step = self._expected[stage] / total
+        elif following:
+            self.stage, self._step = following[0], self._expected[following[0]]
+        else:
+            self._step = 0.0
+
+    @property
+    def share(self) -> float:
+        """The share of the work that is done, from 0 to 1."""
+        done, left = self._done(), self._left()
+        return min(1.0, (done + self._ahead()) / (done + left)) if done + left > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """The seconds that are left."""
+        return max(0.0, self._left() - self._ahead()) * self._slowness()
+
+    def _done(self) -> float:
+        return sum(seconds * self._over[stage] for stage, seconds in self._expected.items())
+
+    def _left(self) -> float:
+        return sum(seconds * (1 - self._over[stage]) for stage, seconds in self._expected.items())
+
+    def _slowness(self) -> float:
+        """How many seconds of this computer are one of those that are expected."""
+        return (self._last - self._start + PRIOR_SECONDS) / (self._done() + PRIOR_SECONDS)
+
+    def _ahead(self) -> float:
+        return min((self._clock() - self._last) / self._slowness(), MOST_AHEAD * self._step)

@@ -1,0 +1,54 @@
+"""The choice between the search and the network asks the network only where its answer counts."""
+
+import pytest
+import torch
+
+from basis_blur.archs import ARCHS
+from basis_blur.estimation import choice
+from basis_blur.estimation.choice import BestEstimator
+from basis_blur.estimation.estimate import Estimate
+from basis_blur.estimation.shake.search import ShakeEstimate, uniform_field
+
+
+class Network:
+    def __init__(self):
+        self.net = ARCHS['BasisKPN'](num_feat=2, num_kernels=2, kernel_size=33)
+        self.asked = 0
+
+    def __call__(self, photo, gamma, progress=None):
+        self.asked += 1
+        return Estimate(uniform_field(torch.full((3, 3), 1 / 9), photo), 'network')
+
+
+@pytest.fixture
+def photo():
+    return torch.nn.functional.interpolate(torch.rand(1, 3, 20, 24), size=(80, 96))
+
+
+@pytest.mark.parametrize(
+    ('agreement', 'excess', 'source', 'asked'),
+    [
+        (0.95, 1.0, 'shake', 0),
+        (0.95, 9.0, 'network', 1),
+        (0.95, 2.0, 'shake', 1),
+        (0.5, 1.0, 'network', 1),
+    ],
+)
+def test_the_network_is_asked_where_it_counts(monkeypatch, photo, agreement, excess, source, asked):
+    kernel = torch.zeros(33, 33)
+    kernel[16, 10:23] = 1 / 13
+    found = ShakeEstimate(uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=agreement)
+    monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
+    monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
+    monkeypatch.setattr(choice, 'excess_of', lambda *_: excess)
+    monkeypatch.setattr(choice, 'likeness', lambda *_: 1.0)
+    monkeypatch.setattr(choice, 'consistency', lambda *_: 1.0)
+    network = Network()
+    assert BestEstimator(network)(photo, 2.2).source == source
+    assert network.asked == asked
+
+
+def test_a_flat_photo_is_for_the_network_alone(photo):
+    network = Network()
+    assert BestEstimator(network)(0.5 + 0 * photo, 2.2).source == 'network'
+    assert network.asked == 1
