@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: test lint demo demo-flow clean
+.PHONY: test lint docs demo demo-flow clean
 
 $(VENV)/ready: setup.cfg setup.py constraints.txt basis_blur/bridges/basicsr/hook.py
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,12 @@ lint: $(VENV)/ready
 test: $(VENV)/ready
 	$(RUN)/python -m pytest
 
+# The pages, the reference and the examples, which are run; a warning is an error.
+docs: $(VENV)/ready
+	$(RUN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[docs]'
+	$(RUN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html in a browser.'
+
 demo: $(VENV)/ready
 	$(RUN)/python scripts/demo.py
 
@@ -26,4 +32,4 @@ demo-flow: $(VENV)/ready
 	$(RUN)/python scripts/demo_flow.py
 
 clean:
-	rm -rf results/demo results/demo_flow
+	rm -rf results/demo results/demo_flow docs/_build docs/gallery docs/outside
