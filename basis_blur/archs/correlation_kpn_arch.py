@@ -36,9 +36,8 @@ SLOPE = 0.01
 WINDOWS = 25  # at most
 WINDOW = 128  # least side, pixels
 OVERLAP = 4 / 3  # side of a window over the distance of two
-# Light that may be clipped, and the share of the mean contrast below which a place counts as flat.
-WHITE = 0.95
-FLAT = 0.1
+CLIPPED = 0.95  # light from which on a pixel may be clipped, and is not looked at
+FLAT = 0.1  # share of the mean contrast below which a place counts as flat
 CONTRAST_PIXELS = 16
 LARGEST_GRADIENT = 5.0  # in standard deviations, in the fourth-order correlation
 LEAST_POWER = 1e-4  # lower bound of the power in its logarithm, as a share of the mean power
@@ -231,7 +230,7 @@ def normalised_gradients(light: Tensor) -> Tensor:
     local = F.avg_pool2d(local, 3, 1, 1, count_include_pad=False)
     local = F.interpolate(local, size=light.shape[-2:], mode='bilinear')
     contrast = (local + FLAT * energy.mean((-3, -2, -1), keepdim=True) + torch.finfo(light.dtype).tiny).sqrt()
-    clipped = F.max_pool2d((light.amax(1, keepdim=True) > WHITE).to(light.dtype), 5, 1, 2)
+    clipped = F.max_pool2d((light.amax(1, keepdim=True) > CLIPPED).to(light.dtype), 5, 1, 2)
     return torch.cat([across, down], 1) * ((1 - clipped) / contrast)
 
 

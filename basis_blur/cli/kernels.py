@@ -8,7 +8,7 @@ from pathlib import Path
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import check_writable
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.files import real_path
+from basis_blur.foundation.files import TIFF_SUFFIXES, real_path
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
 
@@ -19,7 +19,7 @@ OUT.tif holds the same as pictures of 16 bits, kernels first; what is white in e
 docs/exchange.md reads both without basis_blur."""
 
 COMMAND = 'kernels'
-SUFFIXES = ('.npz', '.tif', '.tiff')
+SUFFIXES = ('.npz', *TIFF_SUFFIXES)
 
 
 def add_parser(subparsers) -> None:

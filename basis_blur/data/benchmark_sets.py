@@ -25,8 +25,8 @@ from typing import NamedTuple
 from basis_blur.data.download import UNREADABLE, Download, Member
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import make_folder, real_path
+from basis_blur.photos.formats import DATA_SUFFIXES
 
-PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 PNG_TAIL = 64  # bytes at the end of a PNG in which its last chunk begins
 
 
@@ -102,7 +102,7 @@ def _tables(
         member = download[name]
         path = member.inside
         hidden = any(part.startswith(('.', '__MACOSX')) for part in path.split('/')[1:])
-        if hidden or not path.lower().endswith(PHOTO_SUFFIXES):
+        if hidden or not path.lower().endswith(DATA_SUFFIXES):
             continue
         for kind, pattern in patterns.items():
             match = re.search(rf'(?:^|/){pattern}\.[A-Za-z]+$', path)

@@ -26,7 +26,7 @@ from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.simulation.camera_shake import shake_kernels
 
-WHITE = 65535
+LARGEST_SAMPLE = 65535  # of 16 bits, to which the largest number of a kernel is scaled
 PNG_LEVEL = 1
 KERNELS_PER_JOB = 250
 KERNELS_CHECKED = 100
@@ -123,7 +123,7 @@ def encode_kernel(kernel: np.ndarray) -> bytes:
     Args:
         kernel: (K, K) floating point; >= 0, not all 0.
     """
-    values = np.rint(kernel * (WHITE / kernel.max())).astype(np.uint16)
+    values = np.rint(kernel * (LARGEST_SAMPLE / kernel.max())).astype(np.uint16)
     done, picture = cv2.imencode('.png', values, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
     if not done:
         raise RuntimeError(f'a kernel of shape {kernel.shape} cannot be encoded as PNG.')
@@ -229,5 +229,5 @@ def _stands_for(picture: bytes | None, drawn: np.ndarray) -> bool:
     except InputError:
         return False
     # Rounding moves a pixel by half a step, and the sum by half a step per bright pixel.
-    tolerance = drawn.max() * (1 + np.count_nonzero(drawn) * drawn.max()) / WHITE
+    tolerance = drawn.max() * (1 + np.count_nonzero(drawn) * drawn.max()) / LARGEST_SAMPLE
     return kernel.shape == drawn.shape and bool(np.abs(kernel - drawn).max() <= tolerance)

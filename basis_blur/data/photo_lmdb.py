@@ -31,10 +31,9 @@ from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
 from basis_blur.photos.decoding import beyond_first_page
-from basis_blur.photos.formats import JPEG_SUFFIXES
+from basis_blur.photos.formats import DATA_SUFFIXES, JPEG_SUFFIXES
 from basis_blur.photos.photo import MAX_BYTES, no_warnings
 
-PHOTO_SUFFIXES = (*JPEG_SUFFIXES, '.png', '.bmp', '.tif', '.tiff', '.webp')
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
 PHOTOS_PER_COMMIT = 100
@@ -172,7 +171,7 @@ def list_others(source: PhotoSource) -> list[str]:
 
 
 def _suffixes(source: PhotoSource) -> tuple[str, ...]:
-    return JPEG_SUFFIXES if source.mask_format == 'ade20k' else PHOTO_SUFFIXES
+    return JPEG_SUFFIXES if source.mask_format == 'ade20k' else DATA_SUFFIXES
 
 
 def _is_photo(name: str, suffixes: tuple[str, ...]) -> bool:

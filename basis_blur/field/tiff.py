@@ -20,9 +20,8 @@ from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.files import atomic_path
+from basis_blur.foundation.files import TIFF_SUFFIXES, atomic_path
 
-SUFFIXES = ('.tif', '.tiff')
 FULL_SCALE = 65535
 LARGEST = 1 << 32  # bytes; a TIFF file has 32-bit offsets
 
@@ -34,7 +33,7 @@ def write_field_tiff(path: str | os.PathLike, field: BlurField) -> None:
     sums to 1 up to rounding: divide by the sum where that matters.
 
     Args:
-        path: name ending in one of `SUFFIXES`.
+        path: name ending in one of `TIFF_SUFFIXES`.
         field: the blur.
 
     Raises:
@@ -42,8 +41,8 @@ def write_field_tiff(path: str | os.PathLike, field: BlurField) -> None:
         OSError: the file cannot be written; what was there before stays.
     """
     suffix = os.path.splitext(path)[1]
-    if suffix.lower() not in SUFFIXES:
-        raise InputError(f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}; name the output so.')
+    if suffix.lower() not in TIFF_SUFFIXES:
+        raise InputError(f'{path} ends in "{suffix}", expected one of {", ".join(TIFF_SUFFIXES)}; name the output so.')
     size = 2 * (field.kernels.numel() + field.mixing.numel())
     if size >= LARGEST:
         raise InputError(f'{path}: the field takes {size / 2**30:.1f} GiB, a TIFF file holds 4; write an npz file.')

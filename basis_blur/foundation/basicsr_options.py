@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import NoneType
 
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.foundation.options import Option
 
 TOP = {
@@ -116,7 +117,7 @@ _PHOTOS = {
     'mean': Option((list, NoneType), None, meaning='Mean of each channel, which is subtracted.'),
     'std': Option((list, NoneType), None, meaning='Spread of each channel, by which it is divided.'),
     'gamma': Option(
-        (float,), 2.2, least=0.1, most=10, meaning='Exponent of the photos, light = photo ** gamma, for our models.',
+        (float,), GAMMA, least=0.1, most=10, meaning='Exponent of the photos, light = photo ** gamma, for our models.',
     ),
 }  # fmt: skip
 NEEDED_OF_PAIRS = ('gt_size', 'use_hflip', 'use_rot')  # in training

@@ -19,6 +19,7 @@ try:
 except ImportError:  # not on Windows, where two processes that use one folder go unnoticed
     fcntl = None  # type: ignore[assignment]
 
+TIFF_SUFFIXES = ('.tif', '.tiff')
 LONGEST_NAME = 255  # bytes, of a file in its folder
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from basis_blur.foundation.errors import kind_of
 
+GAMMA = 2.2  # exponent of photos, light = photo ** gamma, where nothing tells another
 LONGEST = 60  # characters of a value that is written out
 
 

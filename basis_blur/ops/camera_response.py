@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.foundation.numbers import check_number
+from basis_blur.foundation.numbers import GAMMA, check_number
 
-GAMMA = 2.2
 SHARPNESS = 50.0
 DARKEST = 1 / 255  # one step of an 8-bit photo
 

@@ -12,9 +12,11 @@ import os
 from pathlib import Path
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.files import TIFF_SUFFIXES
 
 JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
-SUFFIXES = ('.png', *JPEG_SUFFIXES, '.tif', '.tiff')  # suffixes of files that are written
+SUFFIXES = ('.png', *JPEG_SUFFIXES, *TIFF_SUFFIXES)  # suffixes of files that are written
+DATA_SUFFIXES = (*SUFFIXES, '.bmp', '.webp')  # suffixes of the photos of data sets
 HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
 RAW_SUFFIXES = (
     '.3fr', '.arw', '.cr2', '.cr3', '.crw', '.dcr', '.dng', '.erf', '.fff', '.iiq', '.kdc', '.mef', '.mos', '.mrw',

@@ -38,7 +38,7 @@ from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
 
 MAX_OBJECTS = 3
 MIN_OBJECT_PIXELS = 400
-# e above; far over the rounding of a convolution in float64, far below any share that shows.
+# The share e above: far over the rounding of a convolution in float64, far below any share that shows.
 RESIDUAL = 1e-4
 
 

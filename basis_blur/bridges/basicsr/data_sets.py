@@ -25,9 +25,9 @@ from torch.utils.data import Dataset
 
 from basis_blur.bridges.basicsr.presence import register_when_complete
 from basis_blur.data.lmdb_store import META_FILE
-from basis_blur.data.photo_lmdb import PHOTO_SUFFIXES
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.decoding import decode_photo, is_a_photo_name, photo_size
+from basis_blur.photos.formats import DATA_SUFFIXES
 
 try:
     import basicsr.data.realesrgan_paired_dataset as realesrgan_paired
@@ -65,14 +65,14 @@ def photos_in(folder: str | Path) -> list[str]:
     if not folder.is_dir():
         raise InputError(f'{folder} is not a folder; expected a folder of photos.')
     files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith('.'))
-    photos = [name for name in files if is_a_photo_name(name, PHOTO_SUFFIXES)]
+    photos = [name for name in files if is_a_photo_name(name, DATA_SUFFIXES)]
     others = sorted(set(files) - set(photos))
     if not photos:
         if (folder / 'data.mdb').is_file():
             raise InputError(f'{folder} is an LMDB and not a folder of photos; write "io_backend: {{type: lmdb}}".')
         below = sum(path.is_dir() for path in folder.iterdir())
         raise InputError(
-            f'{folder} has no photo ({", ".join(PHOTO_SUFFIXES)}), but {len(others)} other files and {below} folders; '
+            f'{folder} has no photo ({", ".join(DATA_SUFFIXES)}), but {len(others)} other files and {below} folders; '
             'give a folder with photos in it.'
         )
     if others:

@@ -31,9 +31,8 @@ from basis_blur.data.lmdb_store import LmdbReader, Store
 from basis_blur.data.sample_stream import Draw, seeded_by
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.decoding import decode_photo
+from basis_blur.photos.formats import DATA_SUFFIXES
 from basis_blur.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, TRANSFORMS
-
-PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 
 @FUNCTIONS.register_module()
@@ -185,7 +184,7 @@ class PhotoPairDataset(BaseDataset):
                 f'{self.roots["gt"]}; expected the same names in both.'
             )
         if not places['lq']:
-            raise InputError(f'there is no photo in {self.roots["lq"]}; expected {", ".join(PHOTO_SUFFIXES)}.')
+            raise InputError(f'there is no photo in {self.roots["lq"]}; expected {", ".join(DATA_SUFFIXES)}.')
         return [
             {'key': key, **{name: {'path': places[name][key], 'backend_args': self._backend(name)} for name in places}}
             for key in places['lq']
@@ -278,7 +277,7 @@ def _photos_in(root: str, backend_args: dict | None) -> dict[str, str]:
     return {
         str(Path(name).with_suffix('')): join_path(root, name, backend_args=backend_args)
         for name in names
-        if name.lower().endswith(PHOTO_SUFFIXES)
+        if name.lower().endswith(DATA_SUFFIXES)
     }
 
 
