@@ -31,6 +31,7 @@ extensions = [
 exclude_patterns = ['_build', '_ext', 'examples', 'gallery/*.ipynb', 'gallery/*.py', 'gallery/*.json', 'gallery/*.md5']
 html_theme = 'furo'
 html_static_path = []
+html_show_copyright = False
 templates_path = []
 
 myst_enable_extensions = ['colon_fence']

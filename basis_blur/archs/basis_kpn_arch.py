@@ -54,6 +54,11 @@ class BasisKPN(nn.Module):
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
+
+    Example:
+        >>> net = bb.BasisKPN(num_kernels=4, num_feat=2)
+        >>> net(torch.rand(1, 3, 40, 56)).kernels.shape
+        torch.Size([1, 4, 33, 33])
     """
 
     FACTS: ClassVar[NetworkFacts] = NetworkFacts(ESTIMATOR, LIGHT, FIELD, in_tiles=True, tensors=FIELD_TENSORS)

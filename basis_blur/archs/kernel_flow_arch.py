@@ -46,6 +46,12 @@ class KernelFlow(nn.Module):
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
+
+    Example:
+        >>> flow = bb.load_network('kernel_flow')
+        >>> code = torch.randn(4, flow.dims, generator=torch.Generator().manual_seed(0))
+        >>> flow.decode(code).shape
+        torch.Size([4, 19, 19])
     """
 
     FACTS: ClassVar[NetworkFacts] = NetworkFacts(

@@ -76,6 +76,11 @@ class LatentKernelNet(nn.Module):
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
+
+    Example:
+        >>> net = bb.LatentKernelNet(kernel_size=5, width=4).eval()
+        >>> net(torch.rand(1, 3, 16, 24)).pixel_kernels.shape
+        torch.Size([1, 25, 16, 24])
     """
 
     FACTS: ClassVar[NetworkFacts] = NetworkFacts(ESTIMATOR, PHOTO, PIXEL_KERNELS)

@@ -74,6 +74,12 @@ class UFPNet(nn.Module):
 
     Raises:
         ValueError: a hyper-parameter is outside its range, or has no meaning for this restorer.
+
+    Example:
+        >>> net = bb.load_network('ufpnet')
+        >>> found = net(torch.rand(1, 3, 48, 64))
+        >>> found.image.shape, found.sigma.shape
+        (torch.Size([1, 3, 48, 64]), torch.Size([1, 1, 48, 64]))
     """
 
     FACTS: ClassVar[NetworkFacts] = NetworkFacts(

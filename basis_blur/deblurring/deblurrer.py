@@ -80,6 +80,13 @@ class DeblurSettings:
 
     Raises:
         ValueError: a value is out of its range, or two contradict each other.
+
+    Example:
+        >>> bb.DeblurSettings(gamma=1.0, strength=0.5).strength
+        0.5
+        >>> bb.DeblurSettings(strength=2)
+        Traceback (most recent call last):
+        ValueError: strength is 2, ...
     """
 
     gamma: float | None = None
@@ -226,6 +233,14 @@ class Deblurrer:
 
     Raises:
         ValueError: the settings ask for a fusion and there is none.
+
+    Example:
+        >>> deblurrer = bb.Deblurrer.pretrained(estimator='network')
+        >>> result = deblurrer(torch.rand(1, 3, 48, 64))
+        >>> result.photo.shape
+        torch.Size([1, 3, 48, 64])
+        >>> result.estimates[0].source
+        'network'
     """
 
     estimator: Estimator

@@ -51,6 +51,13 @@ class Deblur(nn.Module):
 
     Raises:
         ValueError: `strength` is not in [0, 1], or both `iterations` and `fusion` are given.
+
+    Example:
+        >>> module = bb.Deblur(bb.BasisKPN(num_feat=2, num_kernels=2, kernel_size=33), iterations=1)
+        >>> photo = torch.rand(1, 3, 40, 40, requires_grad=True)
+        >>> module(photo).mean().backward()
+        >>> photo.grad.shape
+        torch.Size([1, 3, 40, 40])
     """
 
     def __init__(

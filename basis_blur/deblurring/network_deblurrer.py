@@ -65,6 +65,12 @@ class NetworkDeblurrer:
         net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns a photo, a list of photos of which the first is the
             restored one, or a result with `.image`; see `basis_blur.deblurring.restoring.restore`.
         settings: what is wanted.
+
+    Example:
+        >>> sizes = {'enc_blocks': (1,), 'dec_blocks': (1,), 'attention_levels': (0,), 'kernel_size': 5}
+        >>> net = bb.UFPNet(width=4, estimator_width=4, **sizes)
+        >>> bb.NetworkDeblurrer(net)(torch.rand(1, 3, 24, 32)).photo.shape
+        torch.Size([1, 3, 24, 32])
     """
 
     net: nn.Module

@@ -54,6 +54,11 @@ def restore(
     Raises:
         ValueError: the photo is not as described, `net` restores no photos, or `tile` is not larger than `overlap`.
         InputError: memory does not suffice for small tiles.
+
+    Example:
+        >>> net = bb.load_network('ufpnet')
+        >>> bb.restore(net, torch.rand(1, 3, 48, 64)).shape
+        torch.Size([1, 3, 48, 64])
     """
     if not isinstance(net, nn.Module):
         remedy = f' by load_network("{net}")' if isinstance(net, str) else ''

@@ -54,6 +54,12 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN; or
             `net` is a network of another kind.
         InputError: the photo is smaller than the network's kernels, or memory does not suffice for small tiles.
+
+    Example:
+        >>> net = bb.load_network('correlation_kpn')
+        >>> field = bb.estimate_blur(net, torch.rand(1, 3, 48, 64))
+        >>> field.kernels.shape[-2:], field.mixing.shape[-2:]
+        (torch.Size([33, 33]), torch.Size([48, 64]))
     """
     light = light_for(net, photo, gamma)
     if tile is not None:

@@ -61,6 +61,12 @@ class Estimate:
 
     Raises:
         ValueError: `confidence` is not in [0, 1], or the field is of several photos.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> estimate = bb.Estimate(field, 'gyroscope', bb.Removal(iterations=15), confidence=0.9)
+        >>> estimate.is_known, estimate.field.removal.iterations
+        (False, 15)
     """
 
     field: BlurField

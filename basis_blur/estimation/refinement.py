@@ -72,6 +72,12 @@ def refine_field(
 
     Raises:
         ValueError: there are several photos, or they are not as described.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> found = bb.refine_field(torch.rand(1, 3, 32, 48), field, steps=2)
+        >>> found.field.image_size
+        (32, 48)
     """
     _check(photo, steps)
     loss = ConsistencyLoss(gamma=gamma)

@@ -62,6 +62,15 @@ class BlurField:
     Raises:
         ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
             further than 0.001 from 1.
+
+    Example:
+        >>> kernels = torch.rand(1, 2, 5, 5)
+        >>> kernels /= kernels.sum((-2, -1), keepdim=True)
+        >>> field = bb.BlurField(kernels, torch.rand(1, 2, 32, 48).softmax(1))
+        >>> field.image_size, field.scene_size
+        ((32, 48), (36, 52))
+        >>> field.kernels_at(torch.tensor([[0, 0], [31, 47]])).shape
+        torch.Size([1, 2, 5, 5])
     """
 
     kernels: Tensor
@@ -353,6 +362,11 @@ class PixelField:
 
     Raises:
         ValueError: the shape is another.
+
+    Example:
+        >>> field = bb.PixelField(torch.rand(1, 25, 32, 48).softmax(1))
+        >>> field.kernel_size, field.image_size
+        (5, (32, 48))
     """
 
     def __init__(self, pixel_kernels: Tensor):

@@ -38,6 +38,10 @@ class Removal:
 
     Raises:
         ValueError: a value is out of its range.
+
+    Example:
+        >>> bb.Removal(iterations=3, strength=0.6)
+        Removal(iterations=3, strength=0.6, fusion=False, least_tv_weight=0.0)
     """
 
     iterations: int = ITERATIONS

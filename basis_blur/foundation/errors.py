@@ -13,7 +13,15 @@ LONGEST_SENTENCE = 600
 
 
 class InputError(ValueError):
-    """A file, an option or an argument is not usable; the message says what was found, expected, and to do."""
+    """A file, an option or an argument is not usable; the message says what was found, expected, and to do.
+
+    Example:
+        >>> try:
+        ...     bb.load_network('correlation_kpm')
+        ... except (bb.InputError, OSError) as error:
+        ...     print(type(error).__name__)
+        InputError
+    """
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -46,6 +46,11 @@ class KernelLoss(nn.Module):
 
     Raises:
         ValueError: p is neither 1 nor 2, or `chunk_pixels` is smaller than 1.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> bb.KernelLoss()(field, field, torch.full((1, 1, 32, 48), 1 / (32 * 48))) < 1e-6
+        tensor(True)
     """
 
     def __init__(self, p: Literal[2, 1] = 2, loss_weight: float = 1.0, chunk_pixels: int = 1024, squared: bool = True):

@@ -31,6 +31,13 @@ class ReblurLoss(Reblurred):
 
     Raises:
         ValueError: `gamma` is smaller than 1.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> scene = torch.rand(1, 3, 34, 50)
+        >>> photo = bb.to_srgb(bb.camera_response(bb.BasisBlur(field)(scene)))
+        >>> bb.ReblurLoss()(field, scene, photo, torch.full((1, 1, 32, 48), 1 / (32 * 48))) < 1e-6
+        tensor(True)
     """
 
     def __init__(self, loss_weight: float = 1.0, gamma: float = GAMMA, saturation: bool = True):

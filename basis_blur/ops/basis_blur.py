@@ -64,6 +64,13 @@ class BasisBlur(LinearOperator):
 
     Raises:
         ValueError: `chunk` is smaller than 1, or `field` is no BlurField.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> blur = bb.BasisBlur(field)
+        >>> image = blur(torch.rand(1, 3, 34, 50))  # the scene, with the border that the blur reaches into
+        >>> image.shape, blur.T(image).shape
+        (torch.Size([1, 3, 32, 48]), torch.Size([1, 3, 34, 50]))
     """
 
     def __init__(self, field: BlurField, chunk: int | None = None):

@@ -51,7 +51,13 @@ class _Pad(LinearOperator):
 
 
 class ZeroPad(_Pad):
-    """Black outside the photo."""
+    """Black outside the photo.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 1, 3))
+        >>> bb.ZeroPad(field)(torch.tensor([[[[1.0, 2.0, 3.0]]]]))[0, 0, 1]
+        tensor([0., 1., 2., 3., 0.])
+    """
 
     def _sources(self, size: int, device: torch.device) -> Tensor:
         index = torch.arange(-self.radius, size + self.radius, device=device)
@@ -59,7 +65,13 @@ class ZeroPad(_Pad):
 
 
 class ReplicatePad(_Pad):
-    """The edge pixel goes on."""
+    """The edge pixel goes on.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 1, 3))
+        >>> bb.ReplicatePad(field)(torch.tensor([[[[1.0, 2.0, 3.0]]]]))[0, 0, 1]
+        tensor([1., 1., 2., 3., 3.])
+    """
 
     def _sources(self, size: int, device: torch.device) -> Tensor:
         return torch.arange(-self.radius, size + self.radius, device=device).clamp(0, size - 1)
@@ -70,6 +82,12 @@ class ReflectPad(_Pad):
 
     Raises:
         ValueError: the photo is too small to be mirrored: a side is not larger than r = (K - 1) / 2.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> same_size = bb.BasisBlur(field) @ bb.ReflectPad(field)
+        >>> same_size(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
     """
 
     def __init__(self, field: BlurField | PixelField):

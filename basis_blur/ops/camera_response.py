@@ -27,6 +27,10 @@ def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
 
     Raises:
         ValueError: `gamma` is not positive and finite.
+
+    Example:
+        >>> bb.to_linear(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([0.0000, 0.2176, 1.0000])
     """
     _check_gamma(gamma)
     srgb = srgb.clamp_min(0)
@@ -45,6 +49,10 @@ def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
 
     Raises:
         ValueError: `gamma` is not positive.
+
+    Example:
+        >>> bb.to_srgb(torch.tensor([0.0, 0.25, 1.0]), gamma=2)
+        tensor([0.0000, 0.5000, 1.0000])
     """
     _check_gamma(gamma)
     light = light.clamp_min(floor)
@@ -76,6 +84,10 @@ def camera_response(light: Tensor, sharpness: float = SHARPNESS) -> Tensor:
 
     Raises:
         ValueError: `sharpness` is not positive.
+
+    Example:
+        >>> bb.camera_response(torch.tensor([0.5, 1.0, 2.0]))
+        tensor([0.5000, 0.9861, 1.0000])
     """
     _check_sharpness(sharpness)
     return light - F.softplus(sharpness * (light - 1), threshold=40) / sharpness

@@ -23,6 +23,16 @@ class LinearOperator:
     Args:
         input_shape: (N, C, H, W) of what it takes; C is nominal, any number of channels is accepted.
         output_shape: (N, C, H, W) of what it returns.
+
+    Example:
+        >>> class Twice(bb.LinearOperator):
+        ...     def _apply(self, x):
+        ...         return 2 * x
+        ...     def _apply_transpose(self, y):
+        ...         return 2 * y
+        >>> twice = Twice((1, 3, 4, 4), (1, 3, 4, 4))
+        >>> (twice @ twice)(torch.ones(1, 3, 4, 4)).max().item()
+        4.0
     """
 
     def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]):
@@ -109,6 +119,11 @@ def dot_test(
         generator: draws x and y; by default a new one, so that the result is the same each time.
         dtype: about 1e-16 is exact in float64, about 1e-7 in float32.
         device: where the operator computes.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> bb.dot_test(bb.BasisBlur(field) @ bb.ZeroPad(field)) < 1e-5
+        True
     """
     generator = generator or torch.Generator().manual_seed(0)
     x = torch.randn(operator.input_shape, generator=generator, dtype=dtype).to(device)

@@ -44,6 +44,11 @@ class PixelBlur(LinearOperator):
 
     Raises:
         ValueError: the kernels have another shape.
+
+    Example:
+        >>> blur = bb.PixelBlur(torch.rand(1, 9, 32, 48).softmax(1))
+        >>> blur(torch.rand(1, 3, 34, 50)).shape
+        torch.Size([1, 3, 32, 48])
     """
 
     def __init__(self, pixel_kernels: Tensor | PixelField):

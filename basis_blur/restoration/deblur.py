@@ -72,6 +72,12 @@ def deblur(
         ValueError: the photo is not as described, the field is of another size or no BlurField, a number is out of its
             range, `fusion` is another network, or both it and `iterations` are given.
         InputError: the photo is smaller than the kernels, or memory does not suffice for small tiles.
+
+    Example:
+        >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
+        >>> photo = torch.rand(1, 3, 32, 48)
+        >>> bb.deblur(photo, field, gamma=2.2).shape
+        torch.Size([1, 3, 32, 48])
     """
     refuse_transforms('deblur', INSTEAD)
     check_is_field(field)

@@ -105,6 +105,11 @@ def shake_kernels(count: int, kernel_size: int = 33, seed: int = 0, start: int =
 
     Raises:
         ValueError: a number is out of its range.
+
+    Example:
+        >>> kernels = bb.shake_kernels(2, kernel_size=19, seed=1)
+        >>> kernels.shape, kernels.sum((1, 2)).round(4)
+        ((2, 19, 19), array([1., 1.], dtype=float32))
     """
     _check_size(kernel_size)
     if count < 0:

@@ -112,6 +112,18 @@ def blur_scene(ingredients: Ingredients, gamma: float = GAMMA) -> BlurredScene:
 
     Raises:
         ValueError: an ingredient has the wrong shape, a label has no kernel, or `gamma` is not positive.
+
+    Example:
+        >>> scene = bb.blur_scene({
+        ...     'sharp': torch.rand(3, 36, 36),
+        ...     'labels': torch.zeros(36, 36, dtype=torch.uint8),
+        ...     'kernels': torch.full((1, 5, 5), 1 / 25),
+        ...     'illumination': torch.tensor(1.0),
+        ...     'noise_std': torch.tensor(0.0),
+        ...     'noise_seed': torch.tensor(0),
+        ... })
+        >>> scene['lq'].shape, scene['gt'].shape
+        (torch.Size([3, 32, 32]), torch.Size([3, 36, 36]))
     """
     if ingredients['sharp'].ndim == 3:
         batch = {name: torch.as_tensor(ingredients[name])[None] for name in NAMES if name in ingredients}

@@ -76,6 +76,14 @@ def save_network(
             has a key that is used here or a value that is no text, or a weight is too large for `dtype`.
         InputError: `path` does not end with .safetensors.
         OSError: the file cannot be written, such as on a full disk; `path` is then as it was.
+
+    Example:
+        >>> import tempfile
+        >>> net = bb.KernelFlow(kernel_size=5)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bb.save_network(net, f'{folder}/flow.safetensors', {'trained_on': 'nothing'})
+        ...     bb.load_network(f'{folder}/flow.safetensors').hyper_parameters
+        {'kernel_size': 5, 'num_blocks': 5, 'hidden': 25}
     """
     arch = type(net).__name__
     if ARCHS.get(arch) is not type(net):
@@ -131,6 +139,11 @@ def load_network(
         InputError: there are no weights of that name; the file is damaged, holds pickled code, another architecture
             than expected, or not exactly the weights of one network; weights are not finite.
         OSError: the file does not exist or cannot be read.
+
+    Example:
+        >>> net = bb.load_network('correlation_kpn')
+        >>> type(net).__name__, net.facts.returns
+        ('CorrelationKPN', 'field')
     """
     path = _find(path_or_name)
     content = read_weights(path)

@@ -67,6 +67,11 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
     Raises:
         InputError: the network is another, or can be exported with a size only.
         ValueError: it is not in float32, or the size is not positive.
+
+    Example:
+        >>> program = bb.export_program(bb.KernelFlow(kernel_size=5).eval(), size=(2, 3))
+        >>> program.module()(torch.zeros(6, 25)).shape
+        torch.Size([6, 5, 5])
     """
     example, dynamic_shapes = _example(net, _facts_for_export(net), size)
     with evaluation_mode(net), torch.no_grad(), _layouts_left_open():
@@ -92,6 +97,9 @@ def export_onnx(
         InputError: the network cannot be exported, or onnx and onnxscript are not installed.
         ValueError: as in `export_program`; or gamma is not positive.
         OSError: the file cannot be written; `path` is then as it was.
+
+    Example:
+        >>> bb.export_onnx(bb.load_network('iterate_fusion'), 'fusion.onnx')  # doctest: +SKIP
     """
     if not gamma > 0:
         raise ValueError(f'gamma is {gamma}, expected > 0; the default is {GAMMA}.')

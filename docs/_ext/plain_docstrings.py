@@ -11,8 +11,7 @@ import re
 
 import basis_blur
 
-SECTIONS = re.compile(r'(Args|Returns|Raises|Yields|Convention):')
-DOCTEST = re.compile(r'\s*>>> ')
+SECTIONS = re.compile(r'(Args|Returns|Raises|Yields|Convention|Example):')
 
 
 def setup(app):
@@ -25,10 +24,11 @@ def setup(app):
 
 def process(lines: list[str]) -> None:
     """Change the lines of a docstring in place."""
-    result, section, block = [], False, False
+    result, section, block, in_example = [], False, False, False
     for number, line in enumerate(lines):
         indented = line.startswith('    ')
         if line.strip() and not indented:
+            in_example = line.startswith('Example:')
             section, block = SECTIONS.fullmatch(line.rstrip()) is not None or line.startswith('Convention:'), False
         if indented and not section:
             before = lines[number - 1] if number else ''
@@ -38,7 +38,7 @@ def process(lines: list[str]) -> None:
                 result += ['::', '']
                 block = True
             result.append(line)
-        elif DOCTEST.match(line) or line.startswith('Example'):
+        elif in_example:
             result.append(line)
         else:
             result.append(_escaped(line))

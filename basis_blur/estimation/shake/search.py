@@ -115,6 +115,11 @@ def estimate_shake(
     Raises:
         ValueError: the photo is not as described, or there are several.
         InputError: the photo is too small, or flat, so that there is nothing to see its blur by.
+
+    Example:
+        >>> found = bb.estimate_shake(torch.rand(1, 1, 64, 64), kernel_size=9)  # noise; a photo tells more
+        >>> found.kernel.shape, 0 <= found.agreement <= 1
+        (torch.Size([9, 9]), True)
     """
     light = gray_light(photo, gamma)
     photo = in_full_precision(photo)
