@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     opt = check_option_file(args, is_train=False)
     from basicsr.test import test_pipeline
 
-    from basis_blur.bridges.basicsr.mended import handed_over, release_folder
+    from basis_blur.bridges.basicsr.mended import handed_over
+    from basis_blur.bridges.basicsr.run_folder import release_folder
 
     set_basicsr_arguments(args, [])
     try:

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     opt = check_option_file(args, is_train=True)
     from basicsr.train import train_pipeline
 
-    from basis_blur.bridges.basicsr.mended import handed_over, saving_on_interrupts
+    from basis_blur.bridges.basicsr.mended import handed_over
+    from basis_blur.bridges.basicsr.running import saving_on_interrupts
     from basis_blur.foundation import interrupts
 
     set_basicsr_arguments(args, ['--auto_resume'] if args.auto_resume else [])

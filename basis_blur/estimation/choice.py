@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from basis_blur.estimation.by_network import kernel_size_of
 from basis_blur.estimation.estimate import (
     BEGINNING,
     CHOOSING,
@@ -42,7 +43,6 @@ from basis_blur.estimation.shake.search import (
     ShakeEstimate,
     estimate_shake,
     gray_light,
-    kernel_size_of,
     network_start,
     uniform_field,
 )

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import basis_blur.plugin  # noqa: F401
-from basis_blur.bridges.basicsr import in_use
+from basis_blur.bridges.basicsr import in_use, run_folder, running
 from basis_blur.bridges.basicsr import mended as compatibility
+from basis_blur.bridges.basicsr.resuming import load_resume_state
+from basis_blur.data.sample_stream import SampleStream
 from basis_blur.foundation import files, interrupts
 from basis_blur.foundation.errors import InputError
 
@@ -39,15 +41,15 @@ def run_options(tmp_path):
 
 
 def test_a_run_without_a_state_starts_afresh(run_options):
-    assert compatibility.load_resume_state(run_options) is None
+    assert load_resume_state(run_options) is None
     run_options['auto_resume'] = True
     run_options['path']['training_states'] = 'no/such/folder'
-    assert compatibility.load_resume_state(run_options) is None
+    assert load_resume_state(run_options) is None
 
 
 def test_the_named_state_is_loaded_with_its_network(run_options):
     run_options['path']['resume_state'] = run_options['path']['training_states'] + '/900.state'
-    state = compatibility.load_resume_state(run_options)
+    state = load_resume_state(run_options)
     assert state['iter'] == 900
     assert state['schedulers'][0]['milestones'] == Counter([5])
     assert run_options['path']['pretrain_network_g'] == run_options['path']['models'] + '/net_g_900.pth'
@@ -57,7 +59,7 @@ def test_auto_resume_takes_the_newest_state_of_the_runs_own_folder(run_options, 
     monkeypatch.chdir(tmp_path)  # which has no folder "experiments", where BasicSR would look
     run_options['auto_resume'] = True
     (tmp_path / run_options['path']['training_states'] / 'best.state').touch()
-    assert compatibility.load_resume_state(run_options)['iter'] == 1000
+    assert load_resume_state(run_options)['iter'] == 1000
     assert run_options['path']['resume_state'].endswith('1000.state')
 
 
@@ -67,13 +69,13 @@ def test_a_damaged_state_is_named(run_options, tmp_path, content):
     path.write_bytes(content)
     run_options['path']['resume_state'] = str(path)
     with pytest.raises(InputError, match=r'900\.state cannot be read as a training state'):
-        compatibility.load_resume_state(run_options)
+        load_resume_state(run_options)
 
 
 def test_a_checkpoint_is_no_state(run_options):
     run_options['path']['resume_state'] = run_options['path']['models'] + '/net_g_900.pth'
     with pytest.raises(InputError, match=r'is not a training state; name an ITERATION\.state'):
-        compatibility.load_resume_state(run_options)
+        load_resume_state(run_options)
 
 
 def test_a_state_executes_nothing(run_options, tmp_path):
@@ -81,7 +83,7 @@ def test_a_state_executes_nothing(run_options, tmp_path):
     torch.save({'epoch': 0, 'iter': 0, 'optimizers': print, 'schedulers': []}, path)
     run_options['path']['resume_state'] = str(path)
     with pytest.raises(InputError, match='cannot be read as a training state'):
-        compatibility.load_resume_state(run_options)
+        load_resume_state(run_options)
 
 
 @pytest.mark.parametrize('older', [True, False])
@@ -96,7 +98,7 @@ def test_a_flipped_bit_in_a_state_is_found_and_the_sentence_tells_the_way_on(run
     path.write_bytes(content.replace(ones, b'\x01' + ones[1:], 1))
     run_options['auto_resume'] = True
     with pytest.raises(InputError, match='check sum of .* is wrong') as error:
-        compatibility.load_resume_state(run_options)
+        load_resume_state(run_options)
     way = (
         f'or write "path: resume_state: {folder}/900.state"'
         if older
@@ -105,7 +107,7 @@ def test_a_flipped_bit_in_a_state_is_found_and_the_sentence_tells_the_way_on(run
     assert way in str(error.value)
     if older:  # the first way that the sentence tells
         path.unlink()
-        assert compatibility.load_resume_state(run_options)['iter'] == 900
+        assert load_resume_state(run_options)['iter'] == 900
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_state_with_a_wrong_entry_is_refused(run_options, change, found):
     torch.save({**state, **change}, path)
     run_options['path']['resume_state'] = path
     with pytest.raises(InputError, match='is a damaged training state') as error:
-        compatibility.load_resume_state(run_options)
+        load_resume_state(run_options)
     assert found in str(error.value)
 
 
@@ -135,28 +137,28 @@ def test_a_state_with_a_wrong_entry_is_refused(run_options, change, found):
 def test_the_folder_of_a_run_belongs_to_one_process(run_options, tmp_path):
     folder = tmp_path / 'runs' / 'a_run'
     options = {'path': {'experiments_root': str(folder)}}
-    compatibility._lock_folder(options, 'experiments_root')
+    run_folder.lock_folder(options, 'experiments_root')
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            compatibility._Training.lock = None  # that of the parent, which was not inherited
-            compatibility._lock_folder({**options, 'rank': 1}, 'experiments_root')  # only the first process locks
-            compatibility._lock_folder(options, 'experiments_root')
+            run_folder._Lock.held = None  # that of the parent, which was not inherited
+            run_folder.lock_folder({**options, 'rank': 1}, 'experiments_root')  # only the first process locks
+            run_folder.lock_folder(options, 'experiments_root')
         except InputError as error:
             code = 0 if 'give this run another "name"' in str(error) else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert not folder.exists()
-    compatibility._lock_folder(options, 'experiments_root')
+    run_folder.lock_folder(options, 'experiments_root')
 
 
 def test_a_state_without_its_network_is_named(run_options, tmp_path):
     (tmp_path / run_options['path']['models'] / 'net_g_900.pth').unlink()
     run_options['path']['resume_state'] = run_options['path']['training_states'] + '/900.state'
     with pytest.raises(InputError, match=r'belongs to .*net_g_900\.pth, which does not exist'):
-        compatibility.load_resume_state(run_options)
+        load_resume_state(run_options)
 
 
 def test_every_change_is_made_once():
@@ -236,11 +238,11 @@ class Trained:
 def test_ctrl_c_in_a_script_of_basicsr_saves_and_says_how_to_go_on(script, monkeypatch, capsys):
     compatibility.apply()
     model = Trained()
-    monkeypatch.setattr(compatibility._Training, 'model', model)
+    monkeypatch.setattr(running.Training, 'model', model)
     # After the last step, BasicSR's loop begins one epoch more.
-    monkeypatch.setattr(compatibility._Training, 'stream', types.SimpleNamespace(epoch=3))
-    monkeypatch.setattr(compatibility._Training, 'epoch', 2)
-    monkeypatch.setattr(compatibility._Training, 'iterations_done', 7)
+    monkeypatch.setattr(running.Training, 'stream', types.SimpleNamespace(epoch=3))
+    monkeypatch.setattr(running.Training, 'epoch', 2)
+    monkeypatch.setattr(running.Training, 'iterations_done', 7)
     with pytest.raises(SystemExit) as stop:
         sys.excepthook(interrupts.SafeStop, interrupts.SafeStop(), None)
     assert stop.value.code == 130
@@ -379,11 +381,11 @@ class Validated:
 )
 def test_a_resumed_training_makes_up_for_validations(monkeypatch, validated, iteration, made_up):
     loaders = [types.SimpleNamespace(dataset=types.SimpleNamespace(opt={'name': name})) for name in 'ab']
-    monkeypatch.setattr(compatibility._Training, 'validations', loaders)
-    monkeypatch.setattr(compatibility._Training, 'resumed', {'iter': iteration})
-    monkeypatch.setattr(compatibility._Training, 'model', None)
+    monkeypatch.setattr(running.Training, 'validations', loaders)
+    monkeypatch.setattr(running.Training, 'resumed', {'iter': iteration})
+    monkeypatch.setattr(running.Training, 'model', None)
     model = Validated(validated)
-    update = compatibility._update_learning_rate(lambda self, current_iter, warmup_iter: None)
+    update = running.update_learning_rate(lambda self, current_iter, warmup_iter: None)
     update(model, iteration + 1)
     update(model, iteration + 2)
     assert model.calls == [(name, iteration) for name in made_up]
@@ -393,9 +395,9 @@ def test_a_resumed_training_makes_up_for_validations(monkeypatch, validated, ite
 def test_a_resumed_epoch_skips_what_was_seen_if_that_fits(caplog, iteration, skipped):
     """Epochs of 4 batches of 2; the state is of epoch 1."""
     order = types.SimpleNamespace(epoch=1, num_replicas=1, rank=0)
-    stream = compatibility.SampleStream(range(8), 0)
+    stream = SampleStream(range(8), 0)
     loader = torch.utils.data.DataLoader(range(8), 2)
-    compatibility._skip_what_was_seen(stream, loader, 1, iteration)
+    running.skip_what_was_seen(stream, loader, 1, iteration)
     stream.order = type('Order', (list,), vars(order))(range(8))
     assert len(list(stream)) == 8 - skipped
 
@@ -411,7 +413,7 @@ def test_the_loop_of_basicsr_makes_all_iterations_and_begins_one_epoch_too_many_
     seen = done - epochs_before * batches
     first = batches - seen if 0 <= seen <= batches else batches
     made, superfluous = done, 0
-    for epoch in range(epochs_before, compatibility.last_epoch(batches, iterations, epochs_before, done) + 1):
+    for epoch in range(epochs_before, running.last_epoch(batches, iterations, epochs_before, done) + 1):
         superfluous += made >= iterations
         made = min(iterations, made + (first if epoch == epochs_before else batches)) if made < iterations else made
     assert made == max(iterations, done)

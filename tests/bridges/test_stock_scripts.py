@@ -200,7 +200,7 @@ def test_a_mistake_stops_before_a_folder_is_made(tree):
 
 def test_ctrl_c_saves_the_state_and_the_folder_is_locked_until_then(tree):
     import basis_blur.plugin  # noqa: F401
-    from basis_blur.bridges.basicsr import mended
+    from basis_blur.bridges.basicsr import run_folder
 
     changes = ('name=stopped', 'path:experiments_root=runs/stopped', 'train:total_iter=1000000',
                'logger:save_checkpoint_freq=1000000')  # fmt: skip
@@ -210,7 +210,7 @@ def test_ctrl_c_saves_the_state_and_the_folder_is_locked_until_then(tree):
         if 'iter:       3' in line:
             break
     with pytest.raises(InputError, match='another process is at work in .*stopped'):
-        mended._lock_folder({'path': {'experiments_root': str(tree / 'runs/stopped')}}, 'experiments_root')
+        run_folder.lock_folder({'path': {'experiments_root': str(tree / 'runs/stopped')}}, 'experiments_root')
     running.send_signal(signal.SIGINT)
     rest = running.communicate()[1]
     assert running.returncode == 130, rest

@@ -15,18 +15,15 @@ plugin was loaded:
 
 from __future__ import annotations
 
-import atexit
 import functools
 import itertools
-import math
-import multiprocessing
 import os
 import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import basicsr.data.prefetch_dataloader as prefetch
 import basicsr.test
@@ -36,7 +33,6 @@ import basicsr.utils.options as reader
 import torch
 import yaml
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from basis_blur.archs.processes import distributed
@@ -51,11 +47,18 @@ from basis_blur.bridges.basicsr.option_file import (
     value_of_text,
 )
 from basis_blur.bridges.basicsr.presence import register_when_complete
-from basis_blur.bridges.basicsr.training_state import iteration_of, read_state, states_in
-from basis_blur.data.sample_stream import SampleStream, SeededDataset
+from basis_blur.bridges.basicsr.resuming import load_resume_state
+from basis_blur.bridges.basicsr.run_folder import lock_folder, make_folders, release_folder
+from basis_blur.bridges.basicsr.running import (
+    Training,
+    build_loader,
+    create_loaders,
+    init_tb_loggers,
+    save_at,
+    update_learning_rate,
+)
 from basis_blur.foundation import interrupts
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.foundation.files import hold_lock, make_folder, release_lock, remove_partials
 from basis_blur.foundation.options import CheckedOptions
 
 OURS = '_basis_blur_wraps'  # attribute of a replaced function: the one it stands for
@@ -67,7 +70,7 @@ def apply() -> None:
         (dist_util, 'init_dist', _init_dist),
         (reader, 'init_dist', _init_dist),
         (BaseModel, 'model_to_device', _model_to_device),
-        (BaseModel, 'update_learning_rate', _update_learning_rate),
+        (BaseModel, 'update_learning_rate', update_learning_rate),
         (prefetch.PrefetchGenerator, 'run', _run_and_hand_over_errors),
         (prefetch.PrefetchGenerator, '__next__', _next_or_raise),
     )
@@ -248,211 +251,6 @@ def _model_to_device(original: Callable) -> Callable:
     return model_to_device
 
 
-# Why load_resume_state: the original asks for the current GPU, and with --auto_resume it looks in "experiments" of the
-# current folder, wherever the run keeps its files. A state is plain tensors and numbers, so it is read as such.
-def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the training state to resume from, None to start afresh; names its networks in `opt['path']`.
-
-    Args:
-        opt: options as BasicSR's `parse_options` returns them. With `auto_resume` the newest state of the run's folder
-            is taken, else `path: resume_state`.
-
-    Raises:
-        InputError: the state is missing, is not one, or its networks are not beside it.
-    """
-    newest = _newest_state(Path(opt['path']['training_states'])) if opt['auto_resume'] else None
-    path = newest if opt['auto_resume'] else opt['path'].get('resume_state')
-    if path is None:
-        return None
-    opt['path']['resume_state'] = str(path)
-    state = read_state(path)
-    if opt['auto_resume'] and opt.get('rank', 0) == 0:
-        for name in ('models', 'training_states'):
-            remove_partials(opt['path'][name])
-    check_resume(opt, state['iter'])
-    for key, network in opt['path'].items():
-        if key.startswith('pretrain_network') and network is not None and not Path(network).is_file():
-            raise InputError(
-                f'the training state {path} belongs to {network}, which does not exist; resume under the name of the '
-                f'run that wrote it, or start afresh with "path: {key}".'
-            )
-    return state
-
-
-def _newest_state(folder: Path) -> Path | None:
-    return max(states_in(folder), key=iteration_of, default=None)
-
-
-class _Training:
-    """The training in this process: where it was resumed, its samples, and what the loop is at."""
-
-    resumed: dict[str, Any] | None = None
-    stream: SampleStream | None = None
-    validations: ClassVar[list[Any]] = []
-    tb_logger: Any = None
-    model: BaseModel | None = None
-    iterations_done, epoch = 0, 0  # the latter of the iteration after the former
-    lock: Any = None  # of the run's folder, held as long as the process lives
-    # Shared with the workers of the loaders: whether this process has come to its end.
-    ends = multiprocessing.RawValue('b', 0)
-
-
-# Why build_dataloader: the original's workers repeat their random numbers in each epoch, and a resumed run begins the
-# epoch again. Workers also leave Ctrl-C to the process that they serve, so that it can finish its step.
-def _build_dataloader(original: Callable) -> Callable:
-    def build_dataloader(dataset, dataset_opt, num_gpu=1, dist=False, sampler=None, seed=None):
-        if dataset_opt['phase'] != 'train' or sampler is None or seed is None:
-            loader = original(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
-            if dataset_opt['phase'] == 'val':
-                _Training.validations.append(loader)
-            return loader
-        stream = SampleStream(sampler, seed)
-        loader = original(SeededDataset(dataset), dataset_opt, num_gpu=num_gpu, dist=dist, sampler=stream, seed=seed)
-        # Else each epoch would take a number from torch's own generator, and a resumed run one more than another.
-        loader.generator = torch.Generator().manual_seed(seed)
-        loader.worker_init_fn = functools.partial(_begin_worker, then=loader.worker_init_fn, ends=_Training.ends)
-        _Training.stream, _Training.model = stream, None
-        if _Training.resumed is not None:
-            _skip_what_was_seen(stream, loader, _Training.resumed['epoch'], _Training.resumed['iter'])
-        return loader
-
-    return build_dataloader
-
-
-# Why create_train_val_dataloader: the original counts the epochs as if its loader kept the last batch of each, which it
-# drops where that is not full.
-def _create_loaders(original: Callable) -> Callable:
-    def create_train_val_dataloader(opt, logger):
-        train_loader, sampler, val_loaders, _, iterations = original(opt, logger)
-        begun = _Training.resumed or {'epoch': 0, 'iter': 0}
-        epochs = last_epoch(len(train_loader), iterations, begun['epoch'], begun['iter'])
-        logger.info(
-            f'An epoch has {len(train_loader)} full batches for each process; {iterations} iterations end in epoch '
-            f'{max(epochs - 1, 0)}.'
-        )
-        return train_loader, sampler, val_loaders, epochs, iterations
-
-    return create_train_val_dataloader
-
-
-def last_epoch(batches: int, iterations: int, epoch: int = 0, done: int = 0) -> int:
-    """Return the number of epochs after which all iterations are made, as BasicSR's loop wants to know it.
-
-    Its loop begins one more, and finds that all is done.
-
-    Args:
-        batches: of an epoch, >= 1.
-        iterations: of the whole training.
-        epoch: that it begins with.
-        done: iterations before that; where they do not fit, the epoch begins again, see `_skip_what_was_seen`.
-    """
-    seen = done - epoch * batches
-    remaining = iterations - done + (seen if 0 <= seen <= batches else 0)
-    return epoch + math.ceil(max(remaining, 0) / batches)
-
-
-def _begin_worker(worker_id: int, then: Callable[[int], None] | None, ends: Any) -> None:
-    interrupts.leave_to_parent(ends)
-    if then is not None:
-        then(worker_id)
-
-
-def _skip_what_was_seen(stream: SampleStream, loader: Any, epoch: int, iteration: int) -> None:
-    batches = iteration - epoch * len(loader)
-    if 0 <= batches <= len(loader):
-        stream.begin(epoch, batches * loader.batch_size)
-        return
-    get_root_logger().warning(
-        f'The training state of epoch {epoch} and iteration {iteration} does not fit epochs of {len(loader)} batches: '
-        'the data set or the batch size is another one now. The epoch begins again.'
-    )
-
-
-# Why init_tb_loggers: a validation that is made up for wants the logger too.
-def _init_tb_loggers(original: Callable) -> Callable:
-    def init_tb_loggers(opt):
-        _Training.tb_logger = original(opt)
-        return _Training.tb_logger
-
-    return init_tb_loggers
-
-
-# Why update_learning_rate: it is the first call of each iteration, when all of the one before is done.
-def _update_learning_rate(original: Callable) -> Callable:
-    def update_learning_rate(self, current_iter, warmup_iter=-1):
-        resumes = _Training.model is None and _Training.resumed is not None
-        _Training.model, _Training.iterations_done = self, current_iter - 1
-        _Training.epoch = _Training.stream.epoch if _Training.stream is not None else 0
-        if resumes:
-            _make_up_for_validations(self, current_iter - 1)
-        _stop_together(self)
-        original(self, current_iter, warmup_iter=warmup_iter)
-
-    return update_learning_rate
-
-
-def _make_up_for_validations(model: BaseModel, iteration: int) -> None:
-    """Do the validations that a state was interrupted in: BasicSR saves it before them, and would not come back."""
-    options = model.opt.get('val') or {}
-    validated = getattr(model, 'validated', None)
-    if validated is None or not options.get('val_freq') or iteration % options['val_freq']:
-        return
-    for loader in _Training.validations:
-        if loader.dataset.opt['name'] not in validated:
-            model.validation(loader, iteration, _Training.tb_logger, options['save_img'])
-
-
-def _stop_together(model: BaseModel) -> None:
-    """Raise `SafeStop` in all processes of a training if one of them was asked to stop."""
-    if not model.opt['dist'] or not interrupts.deferring():
-        interrupts.stop_if_asked()
-        return
-    number = torch.tensor(interrupts.asked_to_stop() or 0, device=model.device)
-    torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
-    if number:
-        raise interrupts.SafeStop(int(number))
-
-
-@contextmanager
-def saving_on_interrupts() -> Iterator[None]:
-    """Let a training in the block save the state it has reached when Ctrl-C or SIGTERM stops it.
-
-    Raises:
-        SafeStop: it was stopped; its `remark` says what is saved.
-    """
-    try:
-        with interrupts.deferred():
-            yield
-    except interrupts.SafeStop as stop:
-        _save_at(stop)
-        raise
-    finally:
-        _let_workers_end()
-        release_folder()
-
-
-def _save_at(stop: interrupts.SafeStop) -> None:
-    """Save the state that a training has reached, and say so in the remark of `stop`."""
-    model, stream = _Training.model, _Training.stream
-    # A stop in a validation comes after the step of that iteration.
-    done = max(_Training.iterations_done, getattr(model, 'iterations_done', 0))
-    if model is None or stream is None or not done:
-        stop.remark = 'no iteration was done yet, so nothing is saved'
-        return
-    model.save(_Training.epoch, done)  # that of the step: after the last one the loop begins one more
-    stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
-
-
-@atexit.register
-def _let_workers_end() -> None:
-    """Tell the workers of loaders to obey at once when they are asked to end, which Python does at its exit.
-
-    Otherwise they would wait for this process to finish a step, and this process for them. Registered after
-    multiprocessing was imported, so that it is called before that ends its children.
-    """
-    _Training.ends.value = 1
-
-
 # Why these two: the original thread dies of an error in the data and the training waits for ever for its next batch.
 class _Failure:
     def __init__(self, error: BaseException):
@@ -493,14 +291,14 @@ def _mend_script(script: types.ModuleType | None) -> None:
     if hasattr(script, 'load_resume_state'):
         _replace(script, 'load_resume_state', _check_and_load_state)
     if hasattr(script, 'load_resume_state') and hasattr(script, 'build_dataloader'):  # which test.py has too
-        _replace(script, 'build_dataloader', _build_dataloader)
-        _replace(script, 'create_train_val_dataloader', _create_loaders)
-        _replace(script, 'init_tb_loggers', _init_tb_loggers)
+        _replace(script, 'build_dataloader', build_loader)
+        _replace(script, 'create_train_val_dataloader', create_loaders)
+        _replace(script, 'init_tb_loggers', init_tb_loggers)
     if hasattr(script, 'build_dataset'):
         _replace(script, 'build_dataset', mended_build_dataset)
     if hasattr(script, 'make_exp_dirs'):
         tests = hasattr(script, 'test_pipeline')
-        _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else _make_folders)
+        _replace(script, 'make_exp_dirs', _check_and_make_folders if tests else make_folders)
     if script.__name__ == '__main__' and not hasattr(sys.excepthook, OURS):
         _replace(sys, 'excepthook', _say_user_mistakes)
 
@@ -509,69 +307,29 @@ def _check_and_load_state(original: Callable) -> Callable:
     def load_and_check(opt):
         prepare(opt, is_train=True)
         try:
-            _lock_folder(opt, 'experiments_root')
-            _Training.resumed = load_resume_state(opt)
+            lock_folder(opt, 'experiments_root')
+            Training.resumed = load_resume_state(opt)
         except (InputError, OSError) as error:
             stop(error)
-        _Training.validations.clear()
-        _Training.ends.value = 0
+        Training.validations.clear()
+        Training.ends.value = 0
         if is_ours(MODEL_REGISTRY.get(opt['model_type'])):
             interrupts.defer_from_now_on()  # in a script of BasicSR, which leaves room for no `saving_on_interrupts`
-        return _Training.resumed
+        return Training.resumed
 
     return load_and_check
-
-
-def _lock_folder(opt: dict[str, Any], key: str) -> None:
-    """Keep other processes from a run of the same name: they would move the folder away, or mix their files with it.
-
-    The lock is beside the folder, which BasicSR moves away if it is there already.
-
-    Raises:
-        InputError: a run of that name is under way.
-    """
-    folder = opt.get('path', {}).get(key)
-    if folder is None or opt.get('rank', 0) != 0:
-        return
-    folder = Path(folder)
-    make_folder(folder.parent)
-    release_folder()
-    _Training.lock = hold_lock(
-        folder.with_name(f'.{folder.name}.lock'),
-        f'another process is at work in {folder}; wait until it ends, or give this run another "name".',
-    )
-
-
-@atexit.register
-def release_folder() -> None:
-    """Give up the lock of a run's folder, if this process holds one."""
-    if _Training.lock is not None:
-        release_lock(_Training.lock)
-        _Training.lock = None
 
 
 def _check_and_make_folders(original: Callable) -> Callable:
     def check_and_make_folders(opt):
         prepare(opt, is_train=False)
         try:
-            _lock_folder(opt, 'results_root')
+            lock_folder(opt, 'results_root')
         except (InputError, OSError) as error:
             stop(error)
-        _make_folders(original)(opt)
+        make_folders(original)(opt)
 
     return check_and_make_folders
-
-
-# Why make_exp_dirs: the original makes a folder of each path of a network's weights, but for `pretrain_network...`.
-def _make_folders(original: Callable) -> Callable:
-    def make_folders(opt):
-        paths = opt.get('path', {})
-        weights = [key for key in paths if key.startswith('pretrain_')]
-        if weights:
-            opt = {**opt, 'path': {key: path for key, path in paths.items() if key not in weights}}
-        original(opt)
-
-    return make_folders
 
 
 # Why the excepthook: what only shows during a run, such as a corrupt image, a NaN or a full disk, is raised deep inside
@@ -583,7 +341,7 @@ def _say_user_mistakes(original: Callable) -> Callable:
             raise SystemExit(2)  # Python takes this as the exit code of the process.
         if isinstance(error, interrupts.Interrupted):
             if isinstance(error, interrupts.SafeStop):
-                _save_at(error)
+                save_at(error)
                 error.remark += '; go on with the same command and --auto_resume'
             if os.environ.get('RANK', '0') == '0':
                 print(f'\nbasis_blur: interrupted; {error.remark}.'.replace('; .', '.'), file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basis_blur.estimation.by_network import estimate_blur
+from basis_blur.estimation.by_network import estimate_blur, kernel_size_of
 from basis_blur.estimation.estimate import Estimate, Progress
 from basis_blur.estimation.shake.kernels import (
     aligned_mean,
@@ -195,11 +195,6 @@ def network_start(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
             odd = F.pad(larger, (0, 1 - larger.shape[-1] % 2) * 2)
             return centred(normalised(on_canvas(odd, SIZE_OF[q])))
     return centred(cleaned(seen_at(1), FAINT_START, SMALL_START))
-
-
-def kernel_size_of(net: nn.Module) -> int:
-    """Return the side of the kernels that a network estimates, pixels."""
-    return int(net.hyper_parameters['kernel_size'])  # type: ignore[index, arg-type]
 
 
 def unclipped(photo: Tensor) -> Tensor:
