@@ -46,13 +46,14 @@ from basis_blur.archs.network_facts import ESTIMATOR, RESTORER
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.data.segmentation import FORMS
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
+from basis_blur.deblurring.deblurrer import DeblurSettings
+from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.objectives.basis_objective import reblur
-from basis_blur.objectives.iterate_fusion import fused_and_alone
 from basis_blur.weights.checkpoints import load_fusion
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
@@ -197,12 +198,10 @@ def score_scene(
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
         again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
+        scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored(photo, field, args.gamma), sharp)}
         if fusion is not None and name in estimators:
-            fused, restored = fused_and_alone(fusion, photo, field, args.gamma)
+            fused = restored(photo, field, args.gamma, fusion)
             scores[fused_name(name, args.fusion)] = photo_scores(fused, sharp)
-        else:
-            restored = bb.deblur(photo, field, args.gamma)
-        scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored, sharp)}
     for name, net in restorers.items():
         found = net(photo)
         scores[name] = photo_scores(found.image, sharp)
@@ -212,6 +211,12 @@ def score_scene(
             scores[name] |= {key: finite(value.item()) for key, value in errors.items()}
             scores[name]['reblur_psnr'] = finite(psnr(again, photo).item())
     return scores
+
+
+def restored(photo: Tensor, field: bb.BlurField, gamma: float, fusion: nn.Module | None = None) -> Tensor:
+    """Return what a Deblurrer makes of a photo whose blur is told, with a fusion or without."""
+    settings = DeblurSettings(gamma, fusion=fusion is not None)
+    return bb.Deblurrer(KnownField(field), settings, fusion, device=str(photo.device))(photo).photo
 
 
 def fused_name(name: str, fusion: Path) -> str:

@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 
 import pytest
 import torch
+from option_text import FILE
 
 import basis_blur.plugin  # noqa: F401
 from basis_blur.bridges.basicsr import in_use, run_folder, running
@@ -258,19 +259,6 @@ def read(monkeypatch, *arguments):
 
     monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, arguments)])
     return basicsr.train.parse_options('.', is_train=True)[0]
-
-
-FILE = """
-name: a_run
-model_type: SRModel
-num_gpu: 0
-manual_seed: 0
-datasets: {}
-network_g: {type: SRVGGNetCompact}
-path: {}
-train: {optim_g: {lr: 1}}
-logger: {}
-"""
 
 
 @pytest.fixture

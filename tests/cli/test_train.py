@@ -6,24 +6,13 @@ import sys
 from collections import Counter
 
 import pytest
+from option_text import FILE
 
 import basis_blur.plugin  # noqa: F401
 from basis_blur.bridges.basicsr import mended, option_check, option_file, presence
+from basis_blur.bridges.basicsr.option_file import OUR_LINE
 from basis_blur.cli.main import main
 from basis_blur.foundation.options import CheckedOptions
-
-FILE = """
-plugin: !!python/name:basis_blur.plugin.loaded
-name: a_run
-model_type: SRModel
-num_gpu: 0
-manual_seed: 0
-datasets: {}
-network_g: {type: SRVGGNetCompact}
-path: {}
-train: {optim_g: {lr: 1}}
-logger: {}
-"""
 
 
 @pytest.fixture
@@ -37,7 +26,7 @@ def pipelines(tmp_path, monkeypatch):
     monkeypatch.setattr(basicsr.test, 'test_pipeline', lambda root: calls.append(('test', root, sys.argv[1:])))
     monkeypatch.setattr(sys, 'argv', ['basis-blur'])
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'o.yml').write_text(FILE)
+    (tmp_path / 'o.yml').write_text(f'{OUR_LINE}\n{FILE}')
     return calls
 
 
