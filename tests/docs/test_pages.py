@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import basis_blur
+from basis_blur.photos.writing import write_photo
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -42,3 +44,14 @@ def test_the_readme_begins_with_what_a_newcomer_does():
     for command in ('git clone <this repository> && cd basis_blur', 'make demo', 'make test'):
         assert f'    {command}' in text
     assert len(text.splitlines()) <= 125
+
+
+@pytest.mark.parametrize('page', [ROOT / 'README.md', ROOT / 'docs' / 'index.md'], ids=lambda page: page.name)
+def test_its_python_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_default_dtype(torch.float32)
+    photo = torch.rand(1, 3, 6, 8).repeat_interleave(12, -1).repeat_interleave(12, -2)
+    write_photo('photo.jpg', photo)
+    (block,) = re.findall(r'```python\n(.*?)```', page.read_text(), flags=re.S)
+    exec(compile(block, page.name, 'exec'), {'photo': photo})
+    assert (tmp_path / 'sharp.jpg').exists()
