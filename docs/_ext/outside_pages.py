@@ -2,6 +2,8 @@
 
 They are copied to `docs/outside` before a build, with their links changed, and the links to them are changed likewise;
 so the same text is right where it lies, and here.
+
+Pages of docs that the index does not name are put into its last table of contents, so that none is lost.
 """
 
 from __future__ import annotations
@@ -29,10 +31,16 @@ def setup(app):
         if not target.exists() or target.read_text('utf-8') != text:
             target.write_text(text, encoding='utf-8')
     app.connect('source-read', _read)
+    app.connect('env-get-outdated', lambda app, env, added, changed, removed: ['index'])
     return {'parallel_read_safe': True}
 
 
 def _read(app, name, source):
+    if name == 'index':
+        named = set(re.findall(r'^\S+$', source[0], flags=re.M))
+        others = sorted(page.stem for page in DOCS.glob('*.md') if page.stem not in {*named, 'index'})
+        if others:
+            source[0] += '\n```{toctree}\n:caption: More\n:hidden:\n\n' + '\n'.join(others) + '\n```\n'
     folder = (DOCS / name).parent
     if folder.name != FOLDER:
         source[0] = LINK.sub(lambda link: _changed(link, folder, folder), source[0])
