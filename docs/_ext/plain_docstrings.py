@@ -51,7 +51,7 @@ def _escaped(line: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r'([*|\\])', r'\\\1', re.sub(r'_(?!\w)', r'\\_', text))
+    return re.sub(r'([*|\\]|_(?!\w))', r'\\\1', text)
 
 
 def _code(name: str) -> str:
