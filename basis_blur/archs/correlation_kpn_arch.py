@@ -42,6 +42,7 @@ CONTRAST_PIXELS = 16
 LARGEST_GRADIENT = 5.0  # in standard deviations, in the fourth-order correlation
 LEAST_POWER = 1e-4  # lower bound of the power in its logarithm, as a share of the mean power
 CEPSTRUM_SCALE = 0.3
+NUMBERS_AT_ONCE = 1 << 22  # of gradients whose correlations are taken together; it bounds the memory
 
 
 class CorrelationKPN(nn.Module):
@@ -167,7 +168,9 @@ class CorrelationDecoder(nn.Module):
         """
         with torch.autocast(light.device.type, enabled=False):
             gradients = normalised_gradients(light.to(torch.promote_types(light.dtype, torch.float32)))
-            seen = correlations(_windows(gradients, rows, columns, window), reach_of(kernel_size))
+            windows = _windows(gradients, rows, columns, window)
+            together = max(1, NUMBERS_AT_ONCE // windows[0].numel())
+            seen = torch.cat([correlations(each, reach_of(kernel_size)) for each in windows.split(together)])
         seen = seen.view(len(light), rows * columns, *seen.shape[1:])
         everywhere = seen.mean(1, keepdim=True).expand_as(seen)
         logits = self(torch.cat([seen, everywhere], 2).flatten(0, 1))
@@ -271,25 +274,32 @@ def correlations(gradients: Tensor, reach: int) -> Tensor:
     size = [_good_size(max(int(side) + reach, 2 * reach + 1)) for side in gradients.shape[-2:]]
     tiny = torch.finfo(gradients.dtype).tiny
     spectrum = torch.fft.rfft2(gradients, s=size)
-    power = spectrum.abs().square()
-    second = _middle(torch.fft.irfft2(power, s=size), reach)
+    power = torch.view_as_real(spectrum).square().sum(-1)
+    second = _near(power, size, reach)
     total = second[..., reach : reach + 1, reach : reach + 1]
     pixels = gradients.shape[-2] * gradients.shape[-1]
     second = second / (total + tiny)
     unit = (gradients * (total / pixels + tiny).rsqrt()).clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT)
     cube = torch.fft.rfft2(unit * unit * unit, s=size)
-    fourth = _middle(torch.fft.irfft2(cube.conj() * torch.fft.rfft2(unit, s=size), s=size), reach)
+    fourth = _near(cube.conj() * torch.fft.rfft2(unit, s=size), size, reach)
     fourth = fourth / (fourth[..., reach : reach + 1, reach : reach + 1] + tiny) - second
     power = power.sum(1, keepdim=True)
     logarithm = (power / (power.mean((-2, -1), keepdim=True) + tiny) + LEAST_POWER).log()
-    cepstrum = _middle(torch.fft.irfft2(torch.complex(logarithm, torch.zeros_like(logarithm)), s=size), reach)
+    cepstrum = _near(logarithm, size, reach)
     cepstrum[..., reach, reach] = 0
     spread = cepstrum.std((-2, -1), keepdim=True)
     return torch.cat([_root(second), _root(fourth), CEPSTRUM_SCALE * cepstrum / (spread + tiny)], 1)
 
 
-def _middle(periodic: Tensor, reach: int) -> Tensor:
-    return periodic.roll((reach, reach), (-2, -1))[..., : 2 * reach + 1, : 2 * reach + 1]
+def _near(spectrum: Tensor, size: list[int], reach: int) -> Tensor:
+    """Return what a spectrum (..., h, w // 2 + 1) of a real map (h, w) is the transform of, at shifts of up to `reach`.
+
+    Only the rows that are wanted are transformed along the columns.
+    """
+    rows = torch.fft.ifft(spectrum, dim=-2)
+    rows = torch.cat([rows[..., -reach:, :], rows[..., : reach + 1, :]], -2)
+    near = torch.fft.irfft(rows, n=size[-1])
+    return torch.cat([near[..., -reach:], near[..., : reach + 1]], -1)
 
 
 def _root(x: Tensor) -> Tensor:

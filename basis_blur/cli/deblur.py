@@ -266,14 +266,14 @@ def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, wanted: W
 
 def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wanted) -> Tensor:
     """Return the photo as a UFPNet restores it; write what is wanted beside it."""
-    from basis_blur.photos.pictures import draw_sigma, write_picture
-
     keep_kernels = wanted.kernels or (wanted.comparisons and deblurrer.has_kernels)
     expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
     with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
         result = deblurrer(photo, keep_kernels=keep_kernels, progress=progress)
     tell_notes(task.photo, result.notes)
     if wanted.kernels and hasattr(result.field, 'sigma'):
+        from basis_blur.photos.pictures import draw_sigma, write_picture
+
         write_picture(task.sigma_picture, draw_sigma(result.field.sigma))
     write_beside(task, photo, result, wanted)
     return result.pixels
@@ -281,9 +281,9 @@ def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wa
 
 def write_beside(task: Task, photo: Photo, result: Deblurred, wanted: Wanted) -> None:
     """Write the pictures of a photo that are wanted."""
-    from basis_blur.photos.pictures import draw_kernel_grid, write_picture
-
     if wanted.kernels:
+        from basis_blur.photos.pictures import draw_kernel_grid, write_picture
+
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
     if wanted.comparisons:
         for path in task.comparisons:

@@ -36,17 +36,19 @@ def estimate_noise(photo: Tensor) -> Tensor:
     photo = in_full_precision(photo)
     if min(photo.shape[-2:]) < 3:
         return photo.new_zeros(len(photo))
+    return torch.stack([_quiet_level(_differences(one)) for one in photo])
+
+
+def _differences(photo: Tensor) -> Tensor:
+    """Return the differences that noise makes in blocks spread over a photo (C, H, W): (blocks, pixels), NaN where the
+    pixel may be clipped. A photo smaller than a block is one, and what does not fill one is left out."""
+    height, width = photo.shape[-2] - 2, photo.shape[-1] - 2
+    distance = max(BLOCK, math.isqrt(height * width // BLOCKS))
+    for dim in (1, 2):  # a difference looks at a pixel more on either side
+        photo = photo.unfold(dim, min(BLOCK, photo.shape[dim] - 2) + 2, distance)
     difference = photo.diff(n=2, dim=-2).diff(n=2, dim=-1).abs_()
     centre = photo[..., 1:-1, 1:-1]
     difference.masked_fill_((centre <= DARK) | (centre >= BRIGHT), math.nan)
-    return torch.stack([_quiet_level(_blocks_of(one)) for one in difference])
-
-
-def _blocks_of(difference: Tensor) -> Tensor:
-    """(C, h, w) to (blocks, pixels); a photo smaller than a block is one, and what does not fill one is left out."""
-    distance = max(BLOCK, math.isqrt(difference.shape[-2] * difference.shape[-1] // BLOCKS))
-    for dim in (1, 2):
-        difference = difference.unfold(dim, min(BLOCK, difference.shape[dim]), distance)
     return difference.flatten(3).flatten(0, 2)
 
 

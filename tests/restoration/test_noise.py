@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from basis_blur.restoration import noise as noises
 from basis_blur.restoration.noise import estimate_noise
 
 
@@ -33,3 +34,13 @@ def test_straight_edges_and_clipped_places_are_not_noise():
 def test_a_photo_too_small_or_all_black_counts_as_clean():
     assert estimate_noise(torch.rand(1, 3, 2, 50)) == 0
     assert estimate_noise(torch.zeros(1, 3, 50, 50)) == 0
+
+
+def test_blocks_of_a_large_photo_are_those_of_its_differences():
+    photo = torch.rand(1, 2, 70, 100)
+    photo[..., :40] = photo[..., :40].clamp(0.4, 0.6)
+    difference = photo.diff(n=2, dim=-2).diff(n=2, dim=-1).abs()
+    centre = photo[..., 1:-1, 1:-1]
+    difference[(centre <= noises.DARK) | (centre >= noises.BRIGHT)] = torch.nan
+    expected = difference[0].unfold(1, 32, 32).unfold(2, 32, 32).flatten(3).flatten(0, 2)
+    torch.testing.assert_close(noises._differences(photo[0]), expected, rtol=0, atol=0, equal_nan=True)
