@@ -42,7 +42,7 @@ class BasisKPN(nn.Module):
     """Predict basis kernels and mixing coefficients from a blurred photo in linear light.
 
     Args:
-        in_channels: of the photo, 3 or 1.
+        in_channels: channels of the photo, 3 or 1.
         num_feat: n, the width; 64 makes 79.8 M parameters, 16 makes 5 M.
         num_kernels: B.
         kernel_size: K; the kernel head doubles 1x1 pixels five times to 32 and its tail adds one, which makes 33;
@@ -174,12 +174,12 @@ class _Head(nn.Module):
     """Upsampling blocks and three last convolutions: features and skips to the logits of B maps.
 
     Args:
-        channels: of the features.
+        channels: number of channels of the features.
         widths: channels after each block.
         skips: channels of the skip that each block takes, deepest first; 0 for none.
         num_kernels: B, the number of maps.
         tail_size: side of the tail's first convolution; 3 keeps the map's size, 2 adds one pixel.
-        norm: as in `BasisKPN`.
+        norm: kind of normalisation, see `BasisKPN`.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class CorrelationEstimator(nn.Module):
     """Predict a code and its uncertainty for every window of a photo.
 
     Args:
-        in_channels: of the photo, 3 or 1.
+        in_channels: channels of the photo, 3 or 1.
         kernel_size: K, odd, >= 9; a code has K*K channels.
         width: channels of the decoder; 64 is that of the shipped CorrelationKPN.
         uncertainty: without it, sigma is 0.

@@ -158,8 +158,8 @@ class CorrelationDecoder(nn.Module):
 
         Args:
             light: (N, 3 or 1, H, W); linear light in [0, 1].
-            rows: of windows.
-            columns: of windows.
+            rows: number of rows of windows.
+            columns: number of columns of windows.
             window: least side of a window, pixels.
             kernel_size: K, odd.
 

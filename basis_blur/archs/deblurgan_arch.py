@@ -31,7 +31,7 @@ class DeblurGANGenerator(nn.Module):
     """Restore a blurred photo.
 
     Args:
-        in_channels: of the photo and of the image, 3 or 1.
+        in_channels: channels of the photo and of the image, 3 or 1.
         width: w.
         num_blocks: number of residual blocks.
         dropout: probability that training leaves out a value within a residual block.

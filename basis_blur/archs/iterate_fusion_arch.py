@@ -39,7 +39,7 @@ class IterateFusion(nn.Module):
     """Fuse a photo and the iterates of its restoration to one photo.
 
     Args:
-        iterations: which iterates it is shown, counted from 1 and ascending.
+        iterations: numbers of the iterates that it is shown, counted from 1 and ascending.
         width: channels at a quarter of the photo's size.
         deep_width: channels at an eighth.
         blocks: residual blocks at a quarter of the size, half of them before and half after the deep ones.
@@ -154,7 +154,7 @@ def clipped_to_range(fused: Tensor, images: Sequence[Tensor]) -> Tensor:
 
     Args:
         fused: (N, C, H, W); sRGB-like.
-        images: of the same shape each.
+        images: images of the same shape each.
     """
     stacked = torch.stack(tuple(images))
     return fused.clamp((stacked.amin(0) - SLACK).clamp_min(0), (stacked.amax(0) + SLACK).clamp_max(1))

@@ -21,7 +21,7 @@ class KernelAttention(nn.Module):
     """Features and the kernels of their pixels to features.
 
     Args:
-        channels: of the features.
+        channels: number of channels of the features.
         taps: K*K, the channels of the kernels.
     """
 
@@ -58,7 +58,7 @@ def check_inputs(photo: Tensor, kernels: Tensor | None, in_channels: int, kernel
     Args:
         photo: expected (N, in_channels, H, W).
         kernels: expected (N, K*K, H, W), or None where `kernel_size` is None.
-        in_channels: of the network.
+        in_channels: channels of the network.
         kernel_size: K of its attention; None for a network without.
 
     Raises:

@@ -151,8 +151,8 @@ class KernelFlow(nn.Module):
 
         Args:
             kernels: (M, K, K); >= 0, sum 1. Negative pixels count as 0.
-            noise: of the same shape, uniform in [0, 1), in steps of `normalization` / 720; a density is only meant
-                with it. By default none, which makes `decode(encode(kernels))` exact.
+            noise: noise of the same shape, uniform in [0, 1), in steps of `normalization` / 720; a density is only
+                meant with it. By default none, which makes `decode(encode(kernels))` exact.
 
         Raises:
             ValueError: a shape does not fit.

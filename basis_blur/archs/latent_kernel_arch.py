@@ -63,14 +63,14 @@ class LatentKernelNet(nn.Module):
     are frozen, and the flow stays in evaluation mode whatever the mode of the network.
 
     Args:
-        in_channels: of the photo.
+        in_channels: channels of the photo.
         kernel_size: K, odd.
         width: channels of the estimator, of a U-Net at full resolution; 64 is the network of the paper.
         flow_prior: without it, there is no flow: raw = the estimator's softmax over the K*K channels, with noise in
             units of the spread of a pixel's values (an ablation of the paper).
         uncertainty: without it, sigma is 0 and there is never noise (an ablation of the paper).
-        flow_blocks: of the flow.
-        flow_hidden: of the flow.
+        flow_blocks: number of blocks of the flow.
+        flow_hidden: hidden width of the flow.
         stride: side of a cell, pixels; 1 with a CorrelationEstimator, which has windows.
         estimator: 'unet', the KernelEstimator of the paper, or 'correlation', a CorrelationEstimator.
 
@@ -164,7 +164,7 @@ class LatentKernelNet(nn.Module):
         Args:
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
             noise: (N, K*K, h, w), standard normal; by default drawn in training and 0 in evaluation.
-            chunk_pixels: see `decoded`.
+            chunk_pixels: number of pixels computed at once, see `decoded`.
             as_field: return the same pixel kernels as a field: those of the windows, and how pixels mix them, instead
                 of K*K numbers for every pixel.
 
@@ -218,7 +218,7 @@ class KernelEstimator(nn.Module):
     All convolutions are 3x3; a residual block is  x + conv(relu(conv(relu(x)))).
 
     Args:
-        in_channels: of the photo.
+        in_channels: channels of the photo.
         kernel_size: K, odd; a code has K*K channels.
         width: w.
         uncertainty: without it, there is no tail `var`, and sigma is 0.
@@ -308,7 +308,7 @@ def decoded(
     Args:
         code: (N, K*K, h, w), standardised.
         sigma: (N, 1, h, w), of the codes.
-        flow: of K x K kernels, in evaluation mode.
+        flow: flow of K x K kernels, in evaluation mode.
         noise: (N, K*K, h, w), standard normal; None stands for 0.
         chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
             computed again for the gradient; the result does not depend on it. None decodes all at once, which can be

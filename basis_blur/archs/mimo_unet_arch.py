@@ -47,7 +47,7 @@ class MIMOUNet(nn.Module):
     """Restore a blurred photo.
 
     Args:
-        in_channels: of the photo and of the image, 3 or 1.
+        in_channels: channels of the photo and of the image, 3 or 1.
         width: w, channels at full size; an even number.
         num_res: number of residual blocks of each encoder and decoder level.
         kernel_size: K of the kernels that the attention of each encoder level looks at; None for no attention.

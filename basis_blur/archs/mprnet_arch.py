@@ -39,9 +39,9 @@ class ImagesByStage(NamedTuple):
     """The images that training compares with the sharp photo, each (N, C, H, W); evaluation returns the third stage's.
 
     Args:
-        third: of the last stage.
-        second: of the one before.
-        first: of the first.
+        third: images of the last stage.
+        second: images of the stage before.
+        first: images of the first stage.
     """
 
     third: Tensor
@@ -53,7 +53,7 @@ class MPRNet(nn.Module):
     """Restore a blurred photo.
 
     Args:
-        in_channels: of the photo and of the image, 3 or 1.
+        in_channels: channels of the photo and of the image, 3 or 1.
         width: n, channels of the first level.
         unet_step: s, channels that each further level of the U-Nets has more.
         full_size_step: channels that stage 3 has more than n.

@@ -44,7 +44,7 @@ class NAFNet(nn.Module):
     """Restore a blurred photo.
 
     Args:
-        in_channels: of the photo and of the image, 3 or 1.
+        in_channels: channels of the photo and of the image, 3 or 1.
         width: channels of the first level; each further one has twice as many.
         enc_blocks: number of blocks of each encoder level, full size first.
         middle_blocks: number of blocks at the smallest size.
@@ -160,7 +160,7 @@ class _Block(nn.Module):
     """The block of the formula at the top.
 
     Args:
-        channels: of the features.
+        channels: number of channels of the features.
         window: side of the mean's window in evaluation, in pixels of this level; None for all.
         taps: K*K of the attention; 0 for none.
     """

@@ -41,14 +41,14 @@ class NetworkFacts:
     """What a network takes and returns.
 
     Args:
-        kind: what it is for: 'estimator', 'restorer', 'fusion' or 'flow'.
+        kind: purpose: 'estimator', 'restorer', 'fusion' or 'flow'.
         takes: its input: 'light' (linear), 'photo' (sRGB-like), 'stack' or 'code'.
         returns: its result: 'field', 'pixel kernels', 'photo' or 'kernels'.
         channels: numbers of channels of the input that it takes, the usual one first; of a code, its length.
         kernel_size: K, the side of its kernels in pixels; None where it has none.
         in_tiles: whether `basis_blur.estimation.tiles` can run it on a large photo tile by tile.
         by_cells: whether it can return the field of its windows too, `net(photo, as_field=True)`, and is trained so.
-        tensors: for an export: name and meaning of the input, then of each tensor that `net.plain(input)` returns;
+        tensors: names and meanings for an export: of the input, then of each tensor that `net.plain(input)` returns;
             empty where it cannot be exported.
         one_size: why it can be exported for one size only, as the rest of a sentence; empty where any size will do.
         removal: how the blurs that it estimates are best removed; None where nobody has found out.

@@ -55,22 +55,22 @@ class UFPNet(nn.Module):
         width: channels of the NAFNet at full size.
         kernel_size: K, odd.
         estimator_width: channels of the estimator at full size.
-        enc_blocks: see NAFNet.
-        middle_blocks: see NAFNet.
-        dec_blocks: see NAFNet.
-        attention_levels: see NAFNet.
+        enc_blocks: number of blocks of each encoder level, full size first, see NAFNet.
+        middle_blocks: number of blocks at the smallest size.
+        dec_blocks: number of blocks of each decoder level, smallest first.
+        attention_levels: encoder levels whose blocks look at kernels; 0 is the full size.
         kernel_attention: without it, there is neither attention nor estimator: the restorer alone.
-        local_size: see NAFNet.
-        restorer: which network restores.
+        local_size: side of the window of the channel attention in evaluation, see NAFNet.
+        restorer: name of the network that restores.
         restorer_options: hyper-parameters of another restorer than NAFNet, such as {'width': 32}; those of the NAFNet
             are given above.
-        in_channels: of the photo, 3 or 1.
-        flow_prior: see LatentKernelNet.
-        uncertainty: see LatentKernelNet.
-        flow_blocks: see LatentKernelNet.
-        flow_hidden: see LatentKernelNet.
+        in_channels: channels of the photo, 3 or 1.
+        flow_prior: whether kernels are codes of a flow, see LatentKernelNet.
+        uncertainty: whether an uncertainty is estimated, see LatentKernelNet.
+        flow_blocks: number of blocks of the flow.
+        flow_hidden: hidden width of the flow.
         estimator_stride: `stride` of the LatentKernelNet.
-        estimator: see LatentKernelNet.
+        estimator: kind of the estimator, 'unet' or 'correlation', see LatentKernelNet.
 
     Raises:
         ValueError: a hyper-parameter is outside its range, or has no meaning for this restorer.

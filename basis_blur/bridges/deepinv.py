@@ -44,7 +44,7 @@ def to_deepinv(field: BlurField, border: str = 'valid') -> SpaceVaryingBlur:
 
     Args:
         field: the blur.
-        border: what deepinv calls padding, one of `BORDERS`.
+        border: one of `BORDERS`; deepinv calls it padding.
 
     Raises:
         InputError: deepinv is absent or older than 0.5, or the border is another.

@@ -24,7 +24,7 @@ class PerceptualMetric:
     """A metric of pyiqa.
 
     Args:
-        name: as pyiqa calls it, such as 'lpips' or 'niqe'.
+        name: name of the metric in pyiqa, such as 'lpips' or 'niqe'.
         compute: takes photos (1, 3, H, W) in [0, 1], as many as the mode asks for; returns one number.
         mode: 'FR', which takes the restored photo and the ground truth, or 'NR', which takes the restored one.
         lower_is_better: whether a good photo has a small score.
@@ -41,7 +41,7 @@ class PerceptualMetric:
 
         Args:
             restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
-            reference: of the same size; not looked at by metrics without reference.
+            reference: photo of the same size; not looked at by metrics without reference.
 
         Raises:
             InputError: the score is not finite, such as NIQE of a flat or a very small photo.
@@ -58,7 +58,7 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
 
     Args:
         names: such as ['lpips', 'niqe'].
-        device: where they compute.
+        device: device on which they compute.
 
     Raises:
         InputError: pyiqa is not installed, a name is given twice or not known to it, a metric is of whole sets, or its

@@ -44,9 +44,9 @@ class Split:
 
     Args:
         count: blurred photos.
-        size: of every photo, (width, height); None where they differ.
+        size: size of every photo, (width, height); None where they differ.
         truths: how many ground-truth photos a blurred one may have; more than one become a folder.
-        names: of all blurred photos, where they are known beforehand.
+        names: names of all blurred photos, where they are known beforehand.
     """
 
     count: int
@@ -333,7 +333,7 @@ def prepare_benchmark(
     Counts and names are checked before anything is written, sizes and the ends of the files while it is.
 
     Args:
-        benchmark: what is expected.
+        benchmark: set that is expected.
         downloads: folders, archives and single files that hold it together.
         out: a folder that is not there yet, or is empty.
         link: make hard links to unpacked files where the file system can; otherwise all are copied.

@@ -30,7 +30,7 @@ class Member(NamedTuple):
 
     Args:
         inside: its path with '/', beginning with the name of its folder or archive.
-        path: where it lies, or None in an archive.
+        path: file, or None in an archive.
         open: returns it as a binary stream to read.
         place: members of an archive are read the quickest in this order.
     """

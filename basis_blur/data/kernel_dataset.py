@@ -47,7 +47,7 @@ class KernelDataset(Dataset):
         'use_hflip': Option((bool,), True, meaning='Whether a training mirrors kernels at random.'),
         'use_rot': Option((bool,), True, meaning='Whether a training turns kernels at random.'),
     }  # fmt: skip
-    READER: ClassVar[type[LmdbReader]] = LmdbReader  # of LMDBs
+    READER: ClassVar[type[LmdbReader]] = LmdbReader  # class that reads LMDBs
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
@@ -113,7 +113,7 @@ def derive_normalization(kernels: Tensor, quantile: float = PEAK_QUANTILE) -> fl
 
     Args:
         kernels: (M, K, K); >= 0, sum 1.
-        quantile: in [0, 1] of the largest pixels.
+        quantile: quantile of the largest pixels, in [0, 1].
 
     Raises:
         ValueError: there is no kernel, one is black, or `quantile` is outside its range.

@@ -26,7 +26,7 @@ from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.simulation.camera_shake import shake_kernels
 
-LARGEST_SAMPLE = 65535  # of 16 bits, to which the largest number of a kernel is scaled
+LARGEST_SAMPLE = 65535  # largest sample of 16 bits, to which the largest number of a kernel is scaled
 PNG_LEVEL = 1
 KERNELS_PER_JOB = 250
 KERNELS_CHECKED = 100
@@ -82,7 +82,7 @@ def prepare_kernels(
 
     Args:
         path: the folder, its name ending in '.lmdb'; it gets this name when it is complete and checked.
-        recipe: what to draw.
+        recipe: recipe of the kernels.
         workers: processes that draw; 0 draws in this one.
         watch: told from time to time how many kernels are safely on the disk.
 
@@ -157,7 +157,7 @@ class KernelLmdb:
 
     Args:
         path: a folder that `prepare_kernels` wrote, or one of BasicSR's layout with gray PNG entries of one size.
-        reader: what reads it.
+        reader: class that reads it.
 
     Raises:
         InputError: the folder is missing, truncated, no LMDB, or its first entry is no kernel.

@@ -47,7 +47,7 @@ class LmdbWriter:
 
     Args:
         path: the final folder; its name ends in '.lmdb', as BasicSR demands.
-        parameters: what the contents depend on; kept in basis_blur.json. Must be writable as JSON.
+        parameters: values that the contents depend on; kept in basis_blur.json. Must be writable as JSON.
 
     Raises:
         InputError: `path` does not end in '.lmdb', is a folder not written by this class, or it or its unfinished form

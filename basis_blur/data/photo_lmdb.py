@@ -52,7 +52,7 @@ class PhotoSource:
         masks: the annotations, as `segmentation.open_annotations` takes them, or None.
         mask_format: one of `segmentation.FORMS`.
         min_size: pixels; photos whose shorter side is less are left out.
-        classes: of the objects that count, as `segmentation.open_annotations` takes them; empty for all.
+        classes: names of the objects that count, as `segmentation.open_annotations` takes them; empty for all.
         min_object: pixels; photos whose largest object is smaller are left out. 0 keeps photos without any.
     """
 

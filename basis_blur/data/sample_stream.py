@@ -24,7 +24,7 @@ class Draw(int):
     """The index of a sample together with what its random numbers depend on.
 
     Args:
-        index: in the data set.
+        index: place in the data set.
         entropy: whole numbers >= 0 that no other sample of the training has.
     """
 
@@ -102,7 +102,7 @@ def seeded_by(index: int) -> Iterator[None]:
     """Seed the global generators by a draw, and leave them as they were; see `SeededDataset`.
 
     Args:
-        index: of a sample; only a `Draw` seeds.
+        index: number of a sample; only a `Draw` seeds.
     """
     alone = get_worker_info() is not None or threading.current_thread() is threading.main_thread()
     if not isinstance(index, Draw) or not alone:

@@ -134,7 +134,7 @@ class SyntheticBlurDataset(Dataset):
             meaning='Number of samples of an epoch, each of a random photo; ~ takes each photo once.',
         ),
     }  # fmt: skip
-    READER: ClassVar[type[LmdbReader]] = LmdbReader  # of LMDBs
+    READER: ClassVar[type[LmdbReader]] = LmdbReader  # class that reads LMDBs
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()

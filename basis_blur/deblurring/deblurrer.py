@@ -192,7 +192,7 @@ class Deblurred:
         Args:
             path: ends in .html for a page with a slider, with the blur drawn over the photo and the doubts in words; in
                 .png or .jpg for a picture of both photos beside each other.
-            title: of the page, such as the name of the photo.
+            title: title of the page, such as the name of the photo.
 
         Raises:
             InputError: the suffix is another.
@@ -224,7 +224,7 @@ class Deblurrer:
 
     Args:
         estimator: finds the blur of a photo; see `basis_blur.estimation.estimate.Estimator`.
-        settings: what is wanted.
+        settings: settings that a person wants.
         fusion: network that makes one photo of the iterates, or None.
         restoration: removes the blur; see `Restoration`.
         judge: returns reasons not to trust a result; called with the photo, the photo that is handed out, the estimate
@@ -342,7 +342,7 @@ class Deblurrer:
         """Return a result as it would be with another strength, in a fraction of the time; nothing is estimated again.
 
         Args:
-            result: of a call of this deblurrer.
+            result: result of a call of this deblurrer.
             strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default that of the
                 settings, or else that which suits the estimate.
 
@@ -350,7 +350,7 @@ class Deblurrer:
             ValueError: the strength is outside [0, 1], or the result is of another kind of deblurrer.
         """
         if not result.restored:
-            raise ValueError('the result does not hold the restored photos, expected one of a Deblurrer; make it anew.')
+            raise ValueError('the result holds no restored photos, expected one of a Deblurrer; make it again by one.')
         if strength is None:
             strength = self.settings.strength
         other = dataclasses.replace(self, settings=dataclasses.replace(self.settings, strength=strength))
@@ -380,7 +380,7 @@ class Deblurrer:
 
     @torch.no_grad()
     def estimate(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Estimate:
-        """Return the blur of one photo, and leave the photo as it is; arguments and errors as of a call.
+        """Return the blur of one photo, and leave the photo as it is; arguments and errors are those of a call.
 
         Raises:
             ValueError: there are several photos.

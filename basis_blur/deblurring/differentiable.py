@@ -43,11 +43,13 @@ class Deblur(nn.Module):
     Args:
         net: takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in: call `eval()`
             for the result of `estimate_blur`.
-        gamma: of the photos, light = photo ** gamma, >= 1.
-        iterations: of the restoration, at most; by default as `facts.removal` of the network says.
-        tv_weight: of total variation, in linear light; by default it follows from the noise of each photo.
-        strength: as of `deblur`; by default as `facts.removal` of the network says.
-        fusion: as of `deblur`; it sees the photo as a whole, also a large one, and runs in the mode it is in.
+        gamma: exponent of the photos, light = photo ** gamma, >= 1.
+        iterations: largest number of iterations of the restoration; by default as `facts.removal` of the network says.
+        tv_weight: weight of total variation, in linear light; by default it follows from the noise of each photo.
+        strength: length of the step to the restored photo, see `deblur`; by default as `facts.removal` of the network
+            says.
+        fusion: network that fuses iterates, see `deblur`; it sees the photo as a whole, also a large one, and runs in
+            the mode it is in.
 
     Raises:
         ValueError: `strength` is not in [0, 1], or both `iterations` and `fusion` are given.

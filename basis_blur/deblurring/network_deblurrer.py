@@ -64,7 +64,7 @@ class NetworkDeblurrer:
     Args:
         net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns a photo, a list of photos of which the first is the
             restored one, or a result with `.image`; see `basis_blur.deblurring.restoring.restore`.
-        settings: what is wanted.
+        settings: settings that a person wants.
 
     Example:
         >>> sizes = {'enc_blocks': (1,), 'dec_blocks': (1,), 'attention_levels': (0,), 'kernel_size': 5}
@@ -113,7 +113,7 @@ class NetworkDeblurrer:
         """Return the sharp photo, of the kind that was given.
 
         Args:
-            photo, order: as in a call of a `Deblurrer`.
+            photo, order: arguments of a call of a `Deblurrer`.
             keep_kernels: whether the result has a field: a `SampledKernels`, or after a refinement a `PixelField`.
             progress: called while the work goes on, with 'restoring' or 'refining', a number from 1, and how many.
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 
 PRIOR_SECONDS = 2.0  # for which the expected pace is believed more than that which is seen
-MOST_AHEAD = 0.9  # of a step, that is taken for done before it is reported
+MOST_AHEAD = 0.9  # share of a step that is taken for done before it is reported
 
 
 class Pace:

@@ -43,7 +43,7 @@ def restore(
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; gray is repeated, and the colours of the result averaged.
         tile: largest side of a tile, pixels; by default the photo is restored as a whole where that takes a few GB,
             as far as the network's hyper-parameters tell, and else in tiles for which it does.
-        overlap: of neighbouring tiles, pixels; by default a quarter of their side, but from 32 to 128.
+        overlap: overlap of neighbouring tiles, pixels; by default a quarter of their side, but from 32 to 128.
         callback: called after each tile with its number, from 1, and how many there are.
         watch: called after each tile with its place, (rows, columns) as slices, and what the network returned; once
             more from the start if memory did not suffice and the tiles are smaller.

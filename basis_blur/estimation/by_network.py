@@ -41,7 +41,7 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int
             `facts`; one without them has `hyper_parameters` with 'kernel_size', and with 'in_channels' unless it takes
             gray and colour alike.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
-        gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
+        gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
         tile: side of the tiles, pixels, for a network that works in tiles (`facts.in_tiles`); by default a large photo
             is worked on in tiles for which memory stays moderate, and any other network and photo as a whole. See
             `basis_blur.estimation.tiles` for why they make no difference.
@@ -101,15 +101,15 @@ def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = GAM
     kernel that half size tells from a point, 2 pixels wide.
 
     Args:
-        net: as for `estimate_blur`.
+        net: network, as for `estimate_blur`.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from 2K - 1 pixels.
-        gamma: of the photo.
+        gamma: exponent of the photo.
 
     Returns:
         The field of the photo, with kernels of 2K - 1 pixels a side.
 
     Raises:
-        ValueError: as `estimate_blur`.
+        ValueError: see `estimate_blur`.
         InputError: the photo is smaller than the enlarged kernels, or memory does not suffice for small tiles.
     """
     side = 2 * kernel_size_of(net) - 1

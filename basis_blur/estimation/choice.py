@@ -58,7 +58,7 @@ CHOICES = ('auto', 'network', 'shake', 'none')
 # Standard deviation of the light of a kernel, pixels; a photo with a smaller blur is left alone. To remove it makes 26
 # of 30 nearly sharp photos (33 to 46 dB) worse. The network's kernels tell it to about a tenth from 1.5 pixels on.
 LEAST_EXTENT = 1.25
-LEAST_SHARE = 0.75  # of the extent that the network sees; a smaller kernel is a failure of the search
+LEAST_SHARE = 0.75  # share of the extent that the network sees; a smaller kernel is a failure of the search
 # Below the first, one kernel explains a photo; above the last, none does. Between them, the network has to see like
 # kernels everywhere, and parts of the photo must not ask for other kernels; the less so, the larger the excess.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
@@ -79,7 +79,7 @@ class ShakeEstimator:
     net: nn.Module | None = None
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate:
-        """Return the blur of a photo; arguments and errors as of an `Estimator`."""
+        """Return the blur of a photo; arguments and errors are those of an `Estimator`."""
         start = None if self.net is None or not can_start(self.net, photo) else network_start(self.net, photo, gamma)
         if progress is not None:
             progress(BEGINNING, 1, 1)
@@ -117,7 +117,7 @@ class BestEstimator:
     network: NetworkEstimator
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
-        """Return the blur of a photo; arguments and errors as of an `Estimator`."""
+        """Return the blur of a photo; arguments and errors are those of an `Estimator`."""
         if is_flat(photo) or not can_start(self.network.net, photo):
             return self.network(photo, gamma, progress)
         start = network_start(self.network.net, photo, gamma)

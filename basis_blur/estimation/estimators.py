@@ -44,7 +44,7 @@ class NetworkEstimator:
             raise ValueError(f'size is {self.size!r}, expected one of {", ".join(SIZES)}.')
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
-        """Return the blur of a photo; arguments and errors as of an `Estimator`."""
+        """Return the blur of a photo; arguments and errors are those of an `Estimator`."""
         notes: tuple[str, ...] = ()
         if self.size == 'auto':
             found, at_half_size = estimate_blur_at_best_size(self.net, photo, gamma, progress)
@@ -73,13 +73,13 @@ class KnownField:
     """Return one field for every photo, which has to be of its size.
 
     Args:
-        field: of one photo. One that was estimated before has settings for its removal (`field.removal`).
+        field: blur of one photo. One that was estimated before has settings for its removal (`field.removal`).
     """
 
     field: BlurField
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
-        """Return the field; arguments as of an `Estimator`.
+        """Return the field; arguments are those of an `Estimator`.
 
         Raises:
             InputError: the photo has another size than the field.

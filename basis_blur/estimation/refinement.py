@@ -65,9 +65,9 @@ def refine_field(
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1]; larger than the kernels.
-        field: of that photo, on its device.
-        gamma: of the photo, light = photo ** gamma, >= 1.
-        steps: of the descent, >= 1; the photo is restored again after every ten.
+        field: blur of that photo, on its device.
+        gamma: exponent of the photo, light = photo ** gamma, >= 1.
+        steps: number of steps of the descent, >= 1; the photo is restored again after every ten.
         callback: called after each step with its number, from 1, and the loss.
 
     Raises:
@@ -140,8 +140,8 @@ def refine_codes(
     Args:
         net: a UFPNet with kernel attention and flow prior, in evaluation mode.
         photo: (1, 3, H, W); sRGB-like in [0, 1]; larger than the kernels.
-        gamma: of the photo, light = photo ** gamma, >= 1.
-        steps: of the descent, >= 1; the photo is restored again after every ten.
+        gamma: exponent of the photo, light = photo ** gamma, >= 1.
+        steps: number of steps of the descent, >= 1; the photo is restored again after every ten.
         callback: called after each step with its number, from 1, and the loss.
 
     Raises:

@@ -51,7 +51,7 @@ def blur_of_tiles(net: Any, light: Tensor, tile: int, mixing: Tensor) -> Tensor:
     the difference of the photo's statistics from those of windows spread over it.
 
     Args:
-        net: in evaluation mode.
+        net: network in evaluation mode.
         light: (1, C, H, W).
         tile: side of the tiles, pixels; rounded down to a multiple of 32.
         mixing: (1, B, H, W); where the mixing is written; packed, if this is int16 (see `CompactField`).

@@ -93,7 +93,7 @@ def share_beyond_kernels(field: BlurField | PixelField) -> float:
     its outermost pixels if that is outside. Pixels are asked on a grid.
 
     Args:
-        field: of one photo or several.
+        field: blur of one photo or several.
     """
     return _share_outside(field, min(RIM * field.kernel_size, field.kernel_size // 2 - 0.5), RIM_LIGHT)
 
@@ -134,8 +134,8 @@ def doubts_of_restoration(
 
     Args:
         photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1].
-        field: by which it was restored.
-        gamma: of the photo.
+        field: blur that was removed.
+        gamma: exponent of the photo.
         estimated: whether the field was estimated; by default as it says itself.
 
     Raises:
@@ -187,7 +187,7 @@ def estimate_blur_at_best_size(
     """Estimate the blur of a photo, at half its size where it is larger than the kernels.
 
     Args:
-        net, photo, gamma: as for `basis_blur.estimation.by_network.estimate_blur`.
+        net, photo, gamma: arguments of `basis_blur.estimation.by_network.estimate_blur`.
         progress: called after each look at the photo.
 
     Returns:
@@ -196,7 +196,7 @@ def estimate_blur_at_best_size(
         of the others. Photos smaller than 2K - 1 pixels are asked at full size only.
 
     Raises:
-        ValueError, InputError: as `estimate_blur`.
+        ValueError, InputError: see `estimate_blur`.
     """
     field = estimate_blur(net, photo, gamma)
     if progress is not None:

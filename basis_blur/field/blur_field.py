@@ -271,9 +271,9 @@ class CompactField(BlurField):
     window.
 
     Args:
-        kernels: as of a BlurField.
+        kernels: (N, B, K, K); basis kernels, see `BlurField`.
         packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` makes it.
-        removal: as of a BlurField.
+        removal: settings with which the blur is best removed, see `BlurField`.
 
     Raises:
         ValueError: shapes or devices do not fit together, or `packed` is not int16.
@@ -318,13 +318,13 @@ class CompactField(BlurField):
         return CompactField(self.kernels[item], self.packed[item], removal=self.removal)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
-        """Return the field of a window of the photo, unpacked; arguments and errors as of a BlurField."""
+        """Return the field of a window of the photo, unpacked; arguments and errors are those of a BlurField."""
         _check_window(self.image_size, top, left, height, width)
         window = self.packed[..., top : top + height, left : left + width]
         return BlurField.unchecked(self.kernels, self._unpacked(window), removal=self.removal)
 
     def kernels_at(self, points: Tensor) -> Tensor:
-        """Return the point spread functions of some pixels, as of a BlurField."""
+        """Return the point spread functions of some pixels, as a BlurField does."""
         weights = self._unpacked(self.packed[:, :, points[:, 0], points[:, 1]])
         return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
 
@@ -334,7 +334,7 @@ class CompactField(BlurField):
         return CompactField(kernels, self.packed.to(kernels.device), removal=self.removal)
 
     def in_full_precision(self) -> CompactField:
-        """Return a field with kernels of half precision with such in float32, as of a BlurField."""
+        """Return a field with kernels of half precision with such in float32, as a BlurField does."""
         if self.kernels.dtype not in (torch.float16, torch.bfloat16):
             return self
         kernels = self.kernels.float()

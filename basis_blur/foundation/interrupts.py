@@ -30,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
     """The process was asked to end.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
 
     Attributes:
         remark: what is kept of the work, for the user, where it is known.

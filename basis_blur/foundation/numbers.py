@@ -25,7 +25,7 @@ def check_number(
     """Raise ValueError unless a value is a finite number of a range.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: a number of Python or numpy, or a tensor with one element; True, False and texts are none.
         least, most: bounds that belong to the range.
         above, below: bounds that do not.

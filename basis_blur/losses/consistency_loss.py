@@ -22,7 +22,7 @@ class ConsistencyLoss(Reblurred):
 
     Args:
         loss_weight: factor of the result.
-        gamma: of the photos, >= 1; 1 blurs the values of the photo as they are, as [F23] does.
+        gamma: exponent of the photos, >= 1; 1 blurs the values of the photo as they are, as [F23] does.
         saturation: apply the camera response R, a knee at white.
 
     Raises:
@@ -36,7 +36,7 @@ class ConsistencyLoss(Reblurred):
         """Return the loss, one number; its gradient flows to the restored photo and the blur.
 
         Args:
-            blur: of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
+            blur: blur of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
             restored: (N, C, H, W); what a network made of the photo, sRGB-like.
             blurred: (N, C, H, W); the photo, sRGB-like in [0, 1].
 
@@ -56,7 +56,7 @@ def inner_blur(blur: BlurField | Tensor) -> tuple[tuple[slice, slice], BasisBlur
     """Return the rows and columns of the photo whose blur lies within it, and the operator from the photo to them.
 
     Args:
-        blur: of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
+        blur: blur of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
 
     Raises:
         ValueError: the photo is not larger than the kernels.

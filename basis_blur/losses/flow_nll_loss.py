@@ -34,7 +34,7 @@ class FlowNLLLoss(nn.Module):
         Args:
             flow: a `KernelFlow`, or a wrapper for distributed training that holds one in `.module`.
             kernels: (M, K, K); >= 0, sum 1.
-            noise: of the same shape, uniform in [0, 1); by default drawn from torch's default generator.
+            noise: noise of the same shape, uniform in [0, 1); by default drawn from torch's default generator.
 
         Raises:
             ValueError: a shape does not fit.
@@ -59,7 +59,7 @@ def bits_per_dimension(nll: float | Tensor, dims: int) -> float | Tensor:
     """Return an NLL in bits per pixel.
 
     Args:
-        nll: in nats per kernel, such as `kernel_nll` returns.
+        nll: negative log-likelihood in nats per kernel, such as `kernel_nll` returns.
         dims: pixels of a kernel, K*K.
 
     Raises:

@@ -42,7 +42,7 @@ class KernelLoss(nn.Module):
         loss_weight: factor of the result.
         chunk_pixels: pixels, of the whole batch together, that are computed at once. Memory grows with it; the
             result does not depend on it beyond rounding.
-        squared: for p = 2, whether the square of the norm is taken; False is Eq. 6 as printed.
+        squared: whether the square of the norm is taken, for p = 2; False is Eq. 6 as printed.
 
     Raises:
         ValueError: p is neither 1 nor 2, or `chunk_pixels` is smaller than 1.

@@ -23,7 +23,7 @@ class PixelReblurLoss(Reblurred):
 
     Args:
         loss_weight: factor of the result.
-        gamma: of the photos, >= 1.
+        gamma: exponent of the photos, >= 1.
 
     Raises:
         ValueError: `gamma` is smaller than 1.
@@ -60,8 +60,8 @@ def pixel_reblur(pixel_kernels: Tensor, sharp: Tensor, gamma: float = 1.0) -> Te
 
     Args:
         pixel_kernels: (N, K*K, H, W); convolution kernels.
-        sharp: as in `PixelReblurLoss.forward`.
-        gamma: of the photos, >= 1.
+        sharp: sharp photos, as in `PixelReblurLoss.forward`.
+        gamma: exponent of the photos, >= 1.
 
     Raises:
         ValueError: the sharp photo does not fit the kernels.

@@ -26,7 +26,7 @@ class ReblurLoss(Reblurred):
 
     Args:
         loss_weight: factor of the result.
-        gamma: of the photo; 1 for photos in linear light.
+        gamma: exponent of the photo; 1 for photos in linear light.
         saturation: apply R; without it light above 1 is expected above 1 in the photo.
 
     Raises:

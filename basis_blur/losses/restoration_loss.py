@@ -35,10 +35,10 @@ class RestorationLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
-        gamma: of the photos, light = photo ** gamma.
-        iterations: of Richardson-Lucy; by default `ESTIMATED_ITERATIONS`.
-        strength: of the step from the blurred to the restored photo, as of `deblur`.
-        fusion: as of `deblur`; from here on it is frozen and in evaluation mode.
+        gamma: exponent of the photos, light = photo ** gamma.
+        iterations: number of iterations of Richardson-Lucy; by default `ESTIMATED_ITERATIONS`.
+        strength: length of the step from the blurred to the restored photo, see `deblur`.
+        fusion: network that fuses iterates, see `deblur`; from here on it is frozen and in evaluation mode.
 
     Raises:
         ValueError: `iterations` is smaller than 1 or given beside a fusion, or `strength` not in [0, 1].

@@ -53,7 +53,7 @@ class Alignment(NamedTuple):
         reference: (H, W, 3) float32, RGB; the ground truth, 0 outside the mask.
         mask: (H, W) float32, 1 where the warped photo is and 0 elsewhere.
         homography: (3, 3) float32.
-        correlation: of the two in gray within the mask, after the Gaussian filter; at most 1.
+        correlation: correlation of the two in gray within the mask, after the Gaussian filter; at most 1.
     """
 
     restored: np.ndarray
@@ -67,7 +67,7 @@ class Score(NamedTuple):
     """What a restored photo scores.
 
     Args:
-        psnr: in dB; infinite where the two are the same.
+        psnr: PSNR in dB; infinite where the two are the same.
         ssim: at most 1.
         correlation: after the alignment; None where the protocol has none.
         frame: index of the ground-truth frame that counts.
@@ -88,7 +88,7 @@ def plain_score(restored: Tensor, reference: Tensor) -> Score:
 
     Args:
         restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
-        reference: of the same size; gray and colour may meet.
+        reference: photo of the same size; gray and colour may meet.
 
     Raises:
         InputError: the sizes differ, or are below 11 pixels.
@@ -104,7 +104,7 @@ def realblur_score(restored: Tensor, reference: Tensor) -> Score:
 
     Args:
         restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
-        reference: of the same size.
+        reference: photo of the same size.
 
     Raises:
         AlignmentError: see `align`.
@@ -154,7 +154,7 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
 
     Args:
         restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
-        reference: of the same size.
+        reference: photo of the same size.
 
     Raises:
         AlignmentError: ECC did not converge, or to a homography that cannot be of two shots of one scene: a corner goes

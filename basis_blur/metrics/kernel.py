@@ -79,8 +79,9 @@ def field_errors(
     """Compare two blur fields at a grid of pixels.
 
     Args:
-        field: of N photos.
-        true_field: of the same photos. Kernels of two sizes are compared in the larger, the others amid zeros.
+        field: blur of N photos.
+        true_field: true blur of the same photos. Kernels of two sizes are compared in the larger, the others amid
+            zeros.
         spacing: distance of the compared pixels; the first is half of it from the top and left edges.
 
     Returns:

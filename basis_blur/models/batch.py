@@ -24,7 +24,7 @@ def sample_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> Sa
 
     Args:
         data: a batch of any data set of photos.
-        device: where it shall be.
+        device: device to which it goes.
         gamma: exponent of the photos, for scenes that are blurred here.
 
     Raises:

@@ -176,7 +176,7 @@ class NetworkModel(BaseModel):
             net: a network, perhaps wrapped; its weights are replaced.
             load_path: a checkpoint of BasicSR, or any file that `basis_blur.load_network` reads.
             strict: whether every weight must be there and fit; if not, those that fit are loaded.
-            param_key: of a BasicSR checkpoint; 'params' is taken where it is not there.
+            param_key: key of a BasicSR checkpoint; 'params' is taken where it is not there.
 
         Raises:
             InputError: the file is damaged, or holds another architecture.

@@ -66,7 +66,7 @@ def build_scheduler(section: Mapping[str, Any], optimiser: torch.optim.Optimizer
 
     Args:
         section: its `type` and arguments.
-        optimiser: whose learning rate it sets.
+        optimiser: optimiser whose learning rate it sets.
         total: number of iterations of the training.
 
     Raises:

@@ -14,7 +14,7 @@ def amp_type(choice: str | None, device: torch.device) -> torch.dtype | None:
 
     Args:
         choice: 'bf16', 'fp16', None, or 'auto': bfloat16 where the device multiplies matrices of it.
-        device: on which the network computes.
+        device: device on which the network computes.
     """
     if choice == AUTO:
         return torch.bfloat16 if multiplies_bfloat16(device) else None

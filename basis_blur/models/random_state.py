@@ -14,7 +14,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
     """Return the states of the generators, as tensors and numbers only.
 
     Args:
-        device: on which the training computes.
+        device: device on which the training computes.
     """
     name, keys, *rest = np.random.get_state()  # noqa: NPY002 (BasicSR's augmentations draw from it)
     return {
@@ -40,8 +40,8 @@ def resume_random_state(states: Any, device: torch.device, rank: int, processes:
 
     Args:
         states: those of each process; of another number of processes all but the first derive theirs.
-        device: on which the training computes.
-        rank: of this process.
+        device: device on which the training computes.
+        rank: rank of this process.
         processes: number of processes.
     """
     states = states if isinstance(states, list) else [states]  # once, the first process saved its own only

@@ -123,7 +123,7 @@ class RestorerModel(NetworkModel):
 
         Args:
             lq: (N, C, H, W); sRGB-like.
-            gamma: of the photos.
+            gamma: exponent of the photos.
         """
         with self.autocast():
             return {'': restore(self.best_net, lq, self.val_options.get('tile'))}

@@ -64,7 +64,7 @@ class LossLog:
     """The losses of every n-th iteration with all their digits, one line of JSON each.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         every: n, number of iterations between two lines; None for no log.
     """
 

@@ -46,8 +46,8 @@ def check_scheduler(scheduler: Any, iteration: int, last: int) -> None:
 
     Args:
         scheduler: one of BasicSR's.
-        iteration: of the state.
-        last: of the training.
+        iteration: iteration that the state was saved at.
+        last: last iteration of the training.
 
     Raises:
         ValueError, TypeError, LookupError, ArithmeticError: it cannot.

@@ -88,7 +88,7 @@ class Validation:
         overwrite each other's pictures.
 
         Args:
-            name: of the photo, without suffix. In a test `val: suffix`, or the name of the test, is put behind it.
+            name: name of the photo, without suffix. In a test `val: suffix`, or the name of the test, is put behind it.
 
         Returns:
             A path that ends with .png.
@@ -112,10 +112,10 @@ def averaged(
     """Return the means of the scores of photos, and a sentence about them.
 
     Args:
-        scores: of each photo, by name.
+        scores: scores of each photo, by name.
         best: the best means so far, {'better', 'val', 'iter'} by name; modified.
         lower_is_better: whether a score of a name is an error.
-        iteration: of the validation.
+        iteration: iteration of the validation.
     """
     means = {key: mean_score([each[key] for each in scores]) for key in scores[0]}
     words = []

@@ -33,7 +33,7 @@ class BasisObjective(nn.Module):
         divergence: without it, there is no divergence loss.
         restoration: without it, there is no restoration loss.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 whatever the p of `kernel`; None for never.
-        gamma: of the photos; 1 for linear light.
+        gamma: exponent of the photos; 1 for linear light.
 
     Raises:
         ValueError: all losses are absent, the gamma of `reblur` or `restoration` is another, or `kernel_p1_iter` has
@@ -76,8 +76,8 @@ class BasisObjective(nn.Module):
 
         Args:
             field: the prediction for the N photos of the sample.
-            sample: of `blur_scene`, all of it; gt is (N, C, H+K-1, W+K-1).
-            iteration: of the training, counted from 1.
+            sample: sample of `blur_scene`, all of it; gt is (N, C, H+K-1, W+K-1).
+            iteration: number of the iteration, counted from 1.
 
         Returns:
             'l_reblur', 'l_kernel', 'l_divergence' and 'l_restoration', as far as they are wanted.
@@ -105,7 +105,7 @@ def reblur(field: BlurField, scene: Tensor, gamma: float = GAMMA) -> Tensor:
     """Return the photo that a camera would take of a scene under this blur [C21, Eq. 3], without noise.
 
     Args:
-        field: of N photos of size H, W.
+        field: blur of N photos of size H, W.
         scene: (N, C, H+K-1, W+K-1); sRGB-like, >= 0, may exceed 1.
         gamma: light = srgb ** gamma.
 

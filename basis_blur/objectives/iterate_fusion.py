@@ -28,7 +28,7 @@ def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], ga
     Args:
         blur_net: a BasisKPN or CorrelationKPN, in evaluation mode, that estimates the blur.
         lq: (N, 3, H, W); sRGB-like; what is outside [0, 1] is clipped.
-        iterations: of the n iterates.
+        iterations: numbers of the n iterates.
         gamma: light = photo ** gamma.
     """
     photo = lq.clamp(0, 1)
@@ -42,8 +42,8 @@ def fused_and_alone(net: IterateFusion, photo: Tensor, field: BlurField, gamma: 
     Args:
         net: the fusion.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
-        field: of those photos, estimated.
-        gamma: of the photos.
+        field: blur of those photos, estimated.
+        gamma: exponent of the photos.
     """
     kept = sorted({*net.iterations, ESTIMATED_ITERATIONS})
     after = dict(zip(kept, deblur_iterates(photo, field, kept, gamma).split(photo.shape[1], 1), strict=True))
@@ -57,8 +57,8 @@ def random_views(stack: Tensor, gt: Tensor, side: int, number: int) -> tuple[Ten
     Args:
         stack: (N, 3 m, H, W).
         gt: (N, 3, H, W).
-        side: of the windows, pixels; at most that of the photos.
-        number: of views of each photo.
+        side: side of the windows, pixels; at most that of the photos.
+        number: number of views of each photo.
 
     Returns:
         (N number, 3 m, side, side) and (N number, 3, side, side).

@@ -30,7 +30,7 @@ def restoration_losses(
     """Return the losses of what a network made of blurred photos, each one number.
 
     Args:
-        result: of the network: a photo (N, C, H, W), several, or a result with `.image` and `.pixel_kernels`.
+        result: result of the network: a photo (N, C, H, W), several, or a result with `.image` and `.pixel_kernels`.
         lq: (N, C, H, W); the blurred photos.
         gt: (N, C, H, W); the sharp ones; only `pixel` reads them.
         pixel: a loss of a restored and a sharp photo.

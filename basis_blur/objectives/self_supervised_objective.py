@@ -34,7 +34,7 @@ def estimate_of(net: nn.Module, photo: Tensor, gamma: float, bare: nn.Module | N
     Args:
         net: the network.
         photo: (N, C, H, W); sRGB-like.
-        gamma: of the photo, for a network that sees light.
+        gamma: exponent of the photo, for a network that sees light.
         bare: the network itself, where `net` wraps it.
     """
     bare = net if bare is None else bare
@@ -47,11 +47,11 @@ def self_supervised_loss(estimate: Estimate, lq: Tensor, gt: Tensor, loss: nn.Mo
     """Return how badly an estimate explains blurred photos, one number.
 
     Args:
-        estimate: of N photos.
+        estimate: estimated blur of N photos.
         lq: (N, C, H, W); the blurred photos.
         gt: (N, C, H, W), or larger by a border of the same width on all sides; the sharp ones.
         loss: a PixelReblurLoss for latent kernels, a ReblurLoss for a field.
-        gamma: of the photos, for a field; a PixelReblurLoss has its own.
+        gamma: exponent of the photos, for a field; a PixelReblurLoss has its own.
     """
     if isinstance(estimate, LatentKernels):
         return loss(estimate.pixel_kernels, gt, lq)
@@ -64,7 +64,7 @@ def scene_of(gt: Tensor, field: BlurField) -> Tensor:
 
     Args:
         gt: (N, C, H, W), or larger by a border of the same width on all sides.
-        field: of the same photos.
+        field: blur of the same photos.
     """
     scene = with_border(gt, field.image_size, field.kernel_size // 2)
     return scene if tuple(scene.shape[-2:]) == field.scene_size else ReplicatePad(field)(scene)

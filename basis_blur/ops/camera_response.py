@@ -23,7 +23,7 @@ def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
 
     Args:
         srgb: any shape; >= 0, where 1 is white; negative values become 0.
-        gamma: of the photo; 1 leaves it as it is.
+        gamma: exponent of the photo; 1 leaves it as it is.
 
     Raises:
         ValueError: `gamma` is not positive and finite.
@@ -44,7 +44,7 @@ def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
 
     Args:
         light: any shape; negative values become 0 (or `floor`).
-        gamma: of the photo; 1 leaves it as it is.
+        gamma: exponent of the photo; 1 leaves it as it is.
         floor: light below this is raised to it, and passes no gradient.
 
     Raises:

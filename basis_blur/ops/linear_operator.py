@@ -118,7 +118,7 @@ def dot_test(
         operator: any; built in the dtype and on the device given here.
         generator: draws x and y; by default a new one, so that the result is the same each time.
         dtype: about 1e-16 is exact in float64, about 1e-7 in float32.
-        device: where the operator computes.
+        device: device on which the operator computes.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))

@@ -22,7 +22,7 @@ def with_smaller_tiles(work: Callable[[int | None], Result], tile: int | None, f
         work: does it with tiles of some side, or as a whole for None.
         tile: to begin with.
         first: side of the first tiles to be tried in place of the whole.
-        purpose: what is done, for messages.
+        purpose: name of the work, for messages.
 
     Raises:
         InputError: tiles of `LEAST_TILE` pixels need too much memory.

@@ -18,9 +18,9 @@ def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *
     """Return what the `vmap` of an autograd Function returns, for one whose inputs all have the batch first.
 
     Args:
-        apply: of the Function.
-        info: as vmap hands it over, with `batch_size`.
-        in_dims: for each input the dimension that is mapped over, or None.
+        apply: method `apply` of the Function.
+        info: facts that vmap hands over, with `batch_size`.
+        in_dims: dimension of each input that is mapped over, or None.
         inputs: tensors (N, ...) beside that dimension, and others, which are handed on.
     """
     size = info.batch_size
@@ -39,7 +39,7 @@ def derivative(apply: Callable, inputs: Sequence[Any], tangents: Sequence[Tensor
     """Return the change of a form that is linear in each of its tensors.
 
     Args:
-        apply: of the form's Function.
+        apply: method `apply` of the form's Function.
         inputs: tensors, and others after them.
         tangents: change of each input; None where it does not change.
     """

@@ -53,7 +53,7 @@ class Feathered:
 
     Args:
         like: (N, C, H, W); size, dtype and device of the photo.
-        overlap: of the tiles, pixels.
+        overlap: overlap of the tiles, pixels.
     """
 
     def __init__(self, like: Tensor, overlap: int):

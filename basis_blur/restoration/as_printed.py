@@ -15,7 +15,7 @@ uniform field, as [C21] assumes; lambda is 0.001; "stalls" is an improvement of 
 the border, H' = sum_b K_b' M_b is the exact adjoint. Where kernels differ from place to place H' 1 is not 1, and since
 nothing is divided by it, this alone changes the light of the scene.
 
-Convention: as of `deblur`; gamma is 2.2 for photos, and [C21] takes 1 for the Koehler set.
+Convention: that of `deblur`; gamma is 2.2 for photos, and [C21] takes 1 for the Koehler set.
 """
 
 from __future__ import annotations

@@ -52,15 +52,15 @@ def deblur(
 
     Args:
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
-        field: of that photo, on its device.
-        gamma: of the photo, light = photo ** gamma; 1 for photos in linear light.
+        field: blur of that photo, on its device.
+        gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
         iterations: at most; by default as the field says, and 11 for a true blur.
-        tv_weight: of total variation, in linear light; by default it follows from the noise of the photo.
+        tv_weight: weight of total variation, in linear light; by default it follows from the noise of the photo.
         callback: called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
             are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
-        strength: of the step from the blurred photo to the restored one, in [0, 1]; by default as the field says, and 1
-            for a true blur and with `fusion`.
+        strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default as the field
+            says, and 1 for a true blur and with `fusion`.
         fusion: a network that looks at several iterates and makes the restored photo of them, such as
             `load_network('iterate_fusion')`, which suits blurs that `load_network('correlation_kpn')` estimated. It
             says how many iterations are made.
@@ -114,7 +114,7 @@ def deblur_iterates(
 
     Args:
         iterations: >= 1, ascending.
-        photo, field, gamma, tv_weight, callback, tile: as of `deblur`; errors too.
+        photo, field, gamma, tv_weight, callback, tile: arguments of `deblur`, whose errors are raised too.
         least_tv_weight: lower bound of the weight of total variation where `tv_weight` is not given; linear light.
     """
     refuse_transforms('deblur', INSTEAD)

@@ -40,11 +40,11 @@ def recorded_deblur(
 
     Args:
         photo: (N, C, H, W); sRGB-like in [0, 1].
-        field: of the same photos.
-        gamma: of the photos.
-        solver: of all of them.
-        kept: which iterations, ascending to `solver.iterations`; by default the last alone. Where the stop rule ends
-            before, later ones are the last.
+        field: blur of the same photos.
+        gamma: exponent of the photos.
+        solver: solver of all of them.
+        kept: numbers of the iterations that are kept, ascending to `solver.iterations`; by default the last alone.
+            Where the stop rule ends before, later ones are the last.
 
     Returns:
         (N, C len(kept), H, W).

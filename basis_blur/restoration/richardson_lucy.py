@@ -60,8 +60,8 @@ class RichardsonLucy:
         offset: c, linear light >= 0.
         accelerate: conjugate steps of the best length, see 2. above.
         saturation: model R and split the scene in photos where any pixel is saturated.
-        tolerance: in [0, 1); a photo is done when its data term improves by less than this share in an iteration; 0
-            to go on.
+        tolerance: number in [0, 1); a photo is done when its data term improves by less than this share in an
+            iteration; 0 to go on.
 
     Raises:
         ValueError: a number is out of its range.
@@ -116,7 +116,7 @@ def richardson_lucy(
         light: (N, C, H, W); the photo v, linear light in [0, 1].
         blur: H, from scene to photo.
         start: (N, C, h, w); the first scene, linear light >= 0; the photo with a mirrored border is a good one.
-        settings: see `RichardsonLucy`.
+        settings: arguments of `RichardsonLucy`.
         callback: called after each iteration with its number, from 1, and the mean data term.
         watch: called before that with the number and the scene so far, (N, C, h, w), which the next iteration changes.
 
@@ -139,7 +139,7 @@ class Iterates:
 
     Args:
         kept: after which iterations, ascending to the last.
-        view: what is kept of a scene, which the next iteration changes.
+        view: part of a scene that is kept, which the next iteration changes.
     """
 
     def __init__(self, kept: Sequence[int], view: Callable[[Tensor], Tensor]):

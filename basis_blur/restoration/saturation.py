@@ -32,7 +32,7 @@ def saturated_photos(light: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
     Args:
         light: (N, C, H, W); linear light, where 1 is full well.
-        threshold: from which light on.
+        threshold: light from which on a scene is bright.
     """
     return (light >= threshold).flatten(1).any(1).view(-1, 1, 1, 1)
 
@@ -42,7 +42,7 @@ def bright_scene(scene: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
     Args:
         scene: (N, C, h, w); linear light.
-        threshold: from which light on.
+        threshold: light from which on a scene is bright.
     """
     return torch.sigmoid(SHARPNESS * (scene - threshold))
 
@@ -52,7 +52,7 @@ def overexposed(scene: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
     Args:
         scene: (N, C, h, w); linear light.
-        threshold: from which light on a place is bright.
+        threshold: light from which on a place is bright.
     """
     bright, far = ((scene >= light).flatten(1).sum(1) for light in (threshold, BEYOND_WHITE))
     return (far > OVEREXPOSED_SHARE * bright).view(-1, 1, 1, 1)
@@ -64,7 +64,7 @@ def unreached(scene: Tensor, blur: LinearOperator, threshold: float = THRESHOLD)
     Args:
         scene: (N, C, h, w); linear light.
         blur: H, from scene to photo.
-        threshold: from which light on.
+        threshold: light from which on a scene is bright.
     """
     share = blur((scene >= threshold).to(scene.dtype))
     return share.div_(-REACHED).add_(1).clamp_(0, 1)

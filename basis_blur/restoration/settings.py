@@ -48,7 +48,7 @@ def tv_weight_for(noise: float, gamma: float = GAMMA, contrast: float = 0.05) ->
 
     Args:
         noise: standard deviation in the photo, sRGB-like.
-        gamma: of the photo.
+        gamma: exponent of the photo.
         contrast: b, see `contrast_of`.
     """
     return TV_FACTOR * (noise * gamma) ** 1.5 / max(contrast, LEAST_CONTRAST)
@@ -74,7 +74,7 @@ def offset_for(gamma: float, brightness: float = 1.0) -> float:
     there is to see is in the dark; there it shrinks with the light.
 
     Args:
-        gamma: of the photo, > 0.
+        gamma: exponent of the photo, > 0.
         brightness: mean light of the photo.
     """
     return 0.2 * gamma**-1.75 * min(1.0, brightness / BRIGHT_PHOTO)

@@ -104,7 +104,7 @@ def blur_scene(ingredients: Ingredients, gamma: float = GAMMA) -> BlurredScene:
     """Blur one scene or a batch; the formula is above.
 
     Args:
-        ingredients: on any device; not modified. Further entries are ignored.
+        ingredients: ingredients on any device; not modified. Further entries are ignored.
         gamma: light = srgb ** gamma.
 
     Returns:

@@ -68,7 +68,8 @@ def save_network(
         net: a network of this package; its class is in `ARCHS` and it tells its `hyper_parameters`.
         path: file name that ends with .safetensors; the folder is made if it is missing.
         metadata: further texts to keep beside the weights, such as {'trained_on': '...'}.
-        dtype: of the floating-point weights in the file, such as torch.float16 for half the size; by default theirs.
+        dtype: type of the floating-point weights in the file, such as torch.float16 for half the size; by default
+            theirs.
         removal: how the blurs that an estimator finds are best removed; by default as the network says itself.
 
     Raises:
@@ -132,7 +133,7 @@ def load_network(
     Args:
         path_or_name: a name in `NAMES`, or a file (see the table at the top of this module). A file that is called
             like a name is given as a `Path` or with its folder: './ufpnet'.
-        device: where the network shall be.
+        device: device to which the network goes.
         expect: the only architecture that is of use to the caller, such as 'BasisKPN', or several; by default any.
 
     Raises:
@@ -164,7 +165,7 @@ def load_network(
 
 
 def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> Any:
-    """Return the IterateFusion of a file or name, None for None; errors as of `load_network`."""
+    """Return the IterateFusion of a file or name, None for None; errors are those of `load_network`."""
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 
 
@@ -172,7 +173,7 @@ def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[nn.Module
     """Give the decoders of CorrelationEstimators of one size the weights of that of a trained CorrelationKPN.
 
     Raises:
-        InputError: the decoders differ in size; and as of `load_network`.
+        InputError: the decoders differ in size; and see `load_network`.
     """
     trained = load_network(path_or_name, expect='CorrelationKPN').decoder.state_dict()
     decoders = [estimator.decoder for estimator in estimators]
@@ -224,7 +225,7 @@ def build_without_memory(kind: type[nn.Module], hyper_parameters: Mapping[str, A
 
     Args:
         kind: its class.
-        hyper_parameters: of the right types.
+        hyper_parameters: hyper-parameters of the right types.
         complaint: how the message begins if it cannot be built.
 
     Raises:

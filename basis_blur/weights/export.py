@@ -88,14 +88,15 @@ def export_onnx(
     photo ** gamma, of a photo that is sRGB-like in [0, 1].
 
     Args:
-        net: as in `export_program`.
+        net: network, see `export_program`.
         path: file to write; the folder is made if it is missing.
-        size: as in `export_program`.
-        gamma: of the photos that a network sees in linear light, light = photo ** gamma; 1 where it sees linear photos.
+        size: size of the photo, see `export_program`.
+        gamma: exponent of the photos that a network sees in linear light, light = photo ** gamma; 1 where it sees
+            linear photos.
 
     Raises:
         InputError: the network cannot be exported, or onnx and onnxscript are not installed.
-        ValueError: as in `export_program`; or gamma is not positive.
+        ValueError: see `export_program`; or gamma is not positive.
         OSError: the file cannot be written; `path` is then as it was.
 
     Example:
@@ -139,14 +140,14 @@ def save_program(
     """Write the program of `export_program` to a file for `torch.export.load`, whole or not at all.
 
     Args:
-        net: as in `export_program`.
+        net: network, see `export_program`.
         path: file to write, its name ends with .pt2; the folder is made if it is missing.
-        size: as in `export_program`.
-        gamma: as in `export_onnx`, whose metadata are in the file as 'description.json'.
+        size: size of the photo, see `export_program`.
+        gamma: exponent of the photos, see `export_onnx`, whose metadata are in the file as 'description.json'.
 
     Raises:
         InputError: the network cannot be exported.
-        ValueError: as in `export_onnx`.
+        ValueError: see `export_onnx`.
         OSError: the file cannot be written; `path` is then as it was.
     """
     if not gamma > 0:

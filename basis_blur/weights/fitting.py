@@ -29,7 +29,7 @@ def misfits(
         own: the state dict of the network.
         found: the state dict to be loaded.
         whole: whether every weight of the network must be there; if not, those that are there must fit.
-        name: what a key is called in the file, if the keys have been translated.
+        name: function from a key to its name in the file, if the keys have been translated.
     """
     complaints = []
     if whole and (missing := [name(key) for key in own if key not in found]):
@@ -70,10 +70,10 @@ def give(
     Args:
         nets: the networks, such as one and its moving average.
         found: the weights.
-        where: what holds them and what they are for, as the beginning of a message.
-        whole: as of `misfits`.
-        error: what to raise.
-        remedy: what to do, as the end of a message.
+        where: beginning of a message: the file of the weights, and what they are for.
+        whole: whether every weight of the networks must be there, see `misfits`.
+        error: type of the error.
+        remedy: end of a message, which says what to do.
 
     Raises:
         InputError: the weights do not fit; nothing is loaded.

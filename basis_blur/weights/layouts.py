@@ -54,9 +54,10 @@ class Layout:
 
     Args:
         arch: the architecture.
-        title: what it is called in messages.
-        mark: what the beginning of one of its keys looks like, and of no other layout's before it in `LAYOUTS`.
-        translate: from their state dict to ours, and the names of ours in theirs; None where they are the same.
+        title: name in messages.
+        mark: pattern of the beginning of one of its keys, and of no other layout's before it in `LAYOUTS`.
+        translate: function from their state dict to ours, and the names of ours in theirs; None where they are the
+            same.
         infer: hyper-parameters from our keys' shapes.
         removal: how the blurs of the published weights are best removed, if that is known.
     """

@@ -42,7 +42,7 @@ def find(kind: str, section: Mapping[str, Any], key: str, where: str, registries
         section: the section of the option file.
         key: its key that holds the name.
         where: how a person finds the section, for messages.
-        registries: what there is.
+        registries: components that are registered.
 
     Raises:
         OptionError: there is none of this name, or two.
@@ -69,7 +69,7 @@ def check(kind: str, section: Any, where: str, registries: Registries, trains_ou
     """Check that a section names a component and arguments from which it can be built.
 
     Args:
-        kind, where, registries: see `find`.
+        kind, where, registries: arguments of `find`.
         section: the section of the option file.
         trains_ours: whether a model of ours uses the component; of others only the name counts.
 

@@ -41,7 +41,7 @@ def open_data(opt: Mapping[str, Any], is_train: bool) -> None:
     """Build and judge the data sets of a run; a second call with the same options does nothing.
 
     Args:
-        opt: as BasicSR's `parse_options` returns them.
+        opt: options as BasicSR's `parse_options` returns them.
         is_train: whether a training will use them.
 
     Raises:

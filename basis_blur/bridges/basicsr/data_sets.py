@@ -89,8 +89,8 @@ def pairs_of_folders(folders: Sequence[str], keys: Sequence[str], filename_tmpl:
     """Return the paths of the photos of two folders, paired by name: BasicSR's `paired_paths_from_folder`.
 
     Args:
-        folders: of the blurred and of the sharp photos.
-        keys: what the two are called, such as ['lq', 'gt'].
+        folders: folders of the blurred and of the sharp photos.
+        keys: names of the two, such as ['lq', 'gt'].
         filename_tmpl: how the name of a blurred photo is made of that of the sharp one, without suffix.
 
     Returns:

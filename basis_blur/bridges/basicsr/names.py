@@ -43,8 +43,8 @@ def register(components: Mapping[Any, Iterable[Any]]) -> None:
     """Put every component into its registry, under both of its names where both are free.
 
     Args:
-        components: from a registry of BasicSR to classes and functions of this package. Those that are there already
-            stay.
+        components: map from a registry of BasicSR to classes and functions of this package. Those that are there
+            already stay.
 
     Raises:
         RuntimeError: somebody else's component has the long name of one of ours; nothing was registered then.

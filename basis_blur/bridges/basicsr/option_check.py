@@ -49,7 +49,7 @@ def check_options(opt: Mapping[str, Any], is_train: bool) -> CheckedOptions:
 
     Args:
         opt: not modified.
-        is_train: which of the two pipelines will use them.
+        is_train: whether a training will use them, or a test.
 
     Returns:
         The options with the values of those sections that a model of ours reads.

@@ -55,7 +55,7 @@ def register_when_complete(name: str) -> None:
     plugin needs, the module is not complete then; so the hook leaves it to that module, and it to its last line.
 
     Args:
-        name: of the module.
+        name: name of the module.
     """
     others = [
         module

@@ -85,8 +85,8 @@ def last_epoch(batches: int, iterations: int, epoch: int = 0, done: int = 0) -> 
     Its loop begins one more, and finds that all is done.
 
     Args:
-        batches: of an epoch, >= 1.
-        iterations: of the whole training.
+        batches: number of batches of an epoch, >= 1.
+        iterations: number of iterations of the whole training.
         epoch: that it begins with.
         done: iterations before that; where they do not fit, the epoch begins again, see `skip_what_was_seen`.
     """

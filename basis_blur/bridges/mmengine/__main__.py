@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run mmengine's Runner, or its FlexibleRunner, on a config.
 
     Args:
-        arguments: of the command line; those of the process by default.
+        arguments: arguments of the command line; those of the process by default.
 
     Returns:
         the exit code: 0, or 2 for a mistake of the user.

@@ -88,7 +88,7 @@ def to_basicsr(checkpoint: Mapping[str, Any], net: nn.Module) -> dict[str, Any]:
     """Return a checkpoint of mmengine as one of BasicSR.
 
     Args:
-        checkpoint: as read, or as a hook is given it while it is saved.
+        checkpoint: checkpoint as read, or as a hook is given it while it is saved.
         net: a network of the same kind; only its hyper-parameters are read.
 
     Raises:

@@ -22,7 +22,7 @@ def get_model_complexity_info(
 
     Args:
         model: a network, or a model of a training stage.
-        input_shape: of one input without its batch, such as (3, 256, 256).
+        input_shape: shape of one input without its batch, such as (3, 256, 256).
         others: mmengine's, by keyword: inputs, show_table and show_arch.
     """
     handle = model.register_forward_hook(_tensors_of)

@@ -101,7 +101,7 @@ class SyntheticBlurDataset(Dataset):
 
     Args:
         phase: 'train' or 'val'.
-        options: as in a section of an option file, such as dataroot_gt and patch_size.
+        options: keys of a section of an option file, such as dataroot_gt and patch_size.
 
     Raises:
         OptionError: an option is unknown or has a wrong value.
@@ -125,7 +125,7 @@ class KernelDataset(Dataset):
 
     Args:
         phase: 'train' or 'val'.
-        options: as in a section of an option file, such as dataroot and hold_out.
+        options: keys of a section of an option file, such as dataroot and hold_out.
 
     Raises:
         OptionError: an option is unknown or has a wrong value.
@@ -151,7 +151,7 @@ class PhotoPairDataset(BaseDataset):
         dataroot_lq: folder of the blurred photos, or an LMDB of prep-lmdb.
         dataroot_gt: folder or LMDB of the sharp photos.
         pipeline: transforms; they begin with `LoadPhotoPair` and end with `PackPhotoPair`.
-        backend_args: of mmengine, for folders, such as dict(backend='petrel').
+        backend_args: arguments of mmengine, for folders, such as dict(backend='petrel').
         others: those of `BaseDataset`, by keyword, such as test_mode and indices.
 
     Raises:

@@ -37,8 +37,8 @@ class MovingAverage(BaseAveragedModel):
     differs in that the first step replaces the average.
 
     Args:
-        model: whose weights are averaged.
-        decay: in [0, 1).
+        model: model whose weights are averaged.
+        decay: number in [0, 1).
         others: those of `BaseAveragedModel`, by keyword.
     """
 

@@ -94,7 +94,7 @@ class ReblurPSNR(MeanMetric):
     """PSNR of the sharp photo, blurred with the estimate, against the blurred one.
 
     Args:
-        gamma: of the photos, with a BlurField.
+        gamma: exponent of the photos, with a BlurField.
         pixel_gamma: with a PixelField; that of its PixelReblurLoss.
         others: those of `BaseMetric`, by keyword.
     """

@@ -75,7 +75,7 @@ class BlurDataPreprocessor(BaseDataPreprocessor):
     Neither photos nor kernels nor mixing are scaled, normalised or padded: networks and losses take them as they are.
 
     Args:
-        gamma: of the photos; light = photo ** gamma.
+        gamma: exponent of the photos; light = photo ** gamma.
         non_blocking: whether to go on while the batch is copied from pinned memory.
     """
 
@@ -106,9 +106,9 @@ class StageModel(BaseModel):
 
     Args:
         net: config of a network in MODELS, or the network.
-        gamma: of the photos, for the stages and the preprocessor alike.
+        gamma: exponent of the photos, for the stages and the preprocessor alike.
         pretrained: weights that `net` begins with: any file that `basis_blur.load_network` reads.
-        data_preprocessor: by default a BlurDataPreprocessor with this gamma.
+        data_preprocessor: preprocessor of batches; by default a BlurDataPreprocessor with this gamma.
         init_cfg: mmengine's.
 
     Raises:
@@ -361,8 +361,8 @@ class UFPNetModel(RestorerModel):
 
     Args:
         net: such as dict(type='UFPNet').
-        pixel: as of a `RestorerModel`.
-        reblur: as of a `RestorerModel`.
+        pixel: config of a loss, see `RestorerModel`.
+        reblur: config of a ConsistencyLoss, see `RestorerModel`.
         pretrained_estimator: weights of a LatentKernelNet that UFPNet begins with.
         freeze_estimator: whether UFPNet's kernels stay as they are; see BasicSR's UFPNetModel.
         others: those of `RestorerModel`, by keyword.
@@ -439,7 +439,7 @@ class IterateFusionModel(_BesideFrozenBlur):
     Args:
         net: such as dict(type='IterateFusion').
         blur: weights of the frozen network that estimates the blur, a file or a name; by default the shipped one.
-        views: of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
+        views: number of views of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
         view_size: their side, pixels.
         others: those of `RestorerModel`, by keyword.
 

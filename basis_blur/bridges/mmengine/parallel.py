@@ -44,7 +44,7 @@ class DistributedModel(MMDistributedDataParallel):
 
     Args:
         module: the model, on its device.
-        device_ids: of the process's GPU; not read on a CPU.
+        device_ids: number of the process's GPU; not read on a CPU.
         others: those of `MMDistributedDataParallel`, by keyword.
     """
 

@@ -38,7 +38,7 @@ class ShardedModel(MMFullyShardedDataParallel):
 
     Args:
         module: the model.
-        device_id: of the process's GPU; not read on a CPU.
+        device_id: number of the process's GPU; not read on a CPU.
         others: those of `MMFullyShardedDataParallel`, by keyword.
 
     Raises:

@@ -41,15 +41,15 @@ class BlurVisualizer(Visualizer):
         """Draw one prediction.
 
         Args:
-            name: of the picture.
+            name: name of the picture.
             image: (H, W, 3) uint8, red first; the blurred photo.
             data_sample: a prediction of one photo, by name: 'field' and 'true_field', a BlurField or PixelField each;
                 'image' and 'gt', (1, 3, H, W) in [0, 1].
             draw_gt: whether to draw the truth.
             draw_pred: whether to draw the estimate.
             show: whether to open a window, too.
-            wait_time: of the window, seconds; 0 waits for a key.
-            step: of the training.
+            wait_time: time of the window, seconds; 0 waits for a key.
+            step: step of the training.
         """
         picture = _beside(_panels(image, data_sample or {}, draw_gt, draw_pred))
         if show:

@@ -17,7 +17,7 @@ from basis_blur.estimation.shake.extension import differences
 OVER_NOISE = 60.0
 DIRECTIONS = 4
 PIXELS_OF_KERNEL = 0.5  # number of edge pixels a direction, over the number of pixels of the kernel
-DECAY = 1.1  # of a threshold from one round to the next
+DECAY = 1.1  # divisor of a threshold from one round to the next
 
 
 def telling_edges(scene: Tensor, weights: Tensor, kernel_size: int, noise: float | None, number: int) -> Tensor:
@@ -28,7 +28,7 @@ def telling_edges(scene: Tensor, weights: Tensor, kernel_size: int, noise: float
         weights: (h, w); how much each place counts (`extension.inner_ramp`).
         kernel_size: K.
         noise: standard deviation of the photo's noise at this size, light; None for the rule by count.
-        number: of the round, from 0.
+        number: number of the round, from 0.
 
     Returns:
         (N, 2, h, w); down and right.

@@ -71,7 +71,7 @@ def fit_kernels(edges: Tensor, photo_edges: Tensor, start: Tensor) -> Tensor:
     """Return the kernels (N, K, K), >= 0; their sums are not made 1.
 
     Args:
-        edges, photo_edges: see `correlations`.
+        edges, photo_edges: edges of the scene and of the photo, see `correlations`.
         start: (N, K, K); where the steps begin.
     """
     own, other = correlations(edges, photo_edges, start.shape[-1])

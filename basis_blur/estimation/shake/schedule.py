@@ -71,7 +71,7 @@ def search(
     Args:
         light: (1, 1, H, W); gray linear light, larger than K.
         start: (N, K, K).
-        variant: see there.
+        variant: settings of the search, see `Variant`.
         first: level to begin with; by default that at which the kernel has about 11 pixels.
         last: level to end with; 0 is full size. The kernels have the size of that level.
         watch: called after each level with its number, the kernels and the scenes.

@@ -54,7 +54,7 @@ RIM, RIM_LIGHT = 0.42, 0.03  # more light beyond this share of the side means th
 VARIANTS = (Variant(by_count=False, weight=4e-3, rounds=4), Variant(by_count=True, weight=1e-2, rounds=4))
 POLISH_ROUNDS, POLISH_ROUNDS_LARGE, POLISH_WEIGHT = 15, 6, 2e-3
 CERTAIN, FAILED = 0.9, 0.75  # agreement of variants; below the second, a search has failed
-ITERATIONS = 20  # of Richardson-Lucy with such a kernel
+ITERATIONS = 20  # number of iterations of Richardson-Lucy with such a kernel
 KERNEL_NOISE = 0.01  # what errors of the kernel are worth, as noise of the photo
 
 
@@ -63,7 +63,7 @@ class Tried:
     """One kernel that was looked at.
 
     Args:
-        name: what it came from.
+        name: name of its source.
         kernel: (K, K), at full size.
     """
 
@@ -101,8 +101,8 @@ def estimate_shake(
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1]; at least 64 pixels a side and larger than twice the kernel.
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
-        start: a field of this photo, such as of a network, whose mean kernel is the start; or kernels (N, K, K); by
-            default simple blobs.
+        start: a field of this photo, such as that of a network, whose mean kernel is the start; or kernels (N, K, K);
+            by default simple blobs.
         kernel_size: K, odd; by default the size of the start, or 33, 65, 129 or 257 as the blur needs.
         leave_out_clipped: whether places near clipped ones tell nothing; of use for photos with lamps, whose light is
             more than white, and of harm where white is white.
@@ -203,7 +203,7 @@ def unclipped(photo: Tensor) -> Tensor:
 
 
 def gray_light(photo: Tensor, gamma: float) -> Tensor:
-    """Return what is searched of a photo, (1, 1, H, W) float32; arguments and errors as of `estimate_shake`."""
+    """Return what is searched of a photo, (1, 1, H, W) float32; arguments and errors are those of `estimate_shake`."""
     check_photo(photo)
     if len(photo) != 1:
         raise ValueError(f'{len(photo)} photos are given, expected one; estimate them one by one.')

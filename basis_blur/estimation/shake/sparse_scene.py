@@ -17,7 +17,7 @@ from torch import Tensor
 
 from basis_blur.estimation.shake.extension import difference_power, differences, divergence, spectrum_of
 
-GROWTH = 4.0  # of beta from one step to the next
+GROWTH = 4.0  # factor on beta from one step to the next
 LARGEST_BETA = 1e5
 
 
