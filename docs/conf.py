@@ -30,7 +30,8 @@ extensions = [
 ]
 exclude_patterns = ['_build', '_ext', 'examples', 'gallery/*.ipynb', 'gallery/*.py', 'gallery/*.json', 'gallery/*.md5']
 html_theme = 'furo'
-html_static_path = []
+html_static_path = ['_static']
+html_css_files = ['site.css']
 html_show_copyright = False
 templates_path = []
 
