@@ -195,7 +195,7 @@ def test_another_strength_of_a_result_is_as_if_it_had_been_asked_for_before(tmp_
         found = deblurrer.with_strength(result, strength)
         assert torch.equal(found.pixels, asked.pixels)
         assert found.doubts == asked.doubts
-    with pytest.raises(ValueError, match='does not hold the restored photos'):
+    with pytest.raises(ValueError, match='holds no restored photos'):
         deblurrer.with_strength(dataclasses.replace(result, restored=()))
 
 
