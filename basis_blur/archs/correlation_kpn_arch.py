@@ -89,7 +89,7 @@ class CorrelationKPN(nn.Module):
 
     @property
     def facts(self) -> NetworkFacts:
-        """What the network takes and returns."""
+        """The facts of the network: what it takes and returns."""
         return replace(self.FACTS, kernel_size=self.kernel_size, removal=self.removal)
 
     @property

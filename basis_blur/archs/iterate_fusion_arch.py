@@ -91,7 +91,7 @@ class IterateFusion(nn.Module):
 
     @property
     def facts(self) -> NetworkFacts:
-        """What the network takes and returns."""
+        """The facts of the network: what it takes and returns."""
         return replace(self.FACTS, channels=(self.in_channels,))
 
     @property
@@ -101,7 +101,7 @@ class IterateFusion(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How far a pixel of the result can depend on pixels of the photo, rounded up to whole cells of 8."""
+        """The distance over which a pixel of the result can depend on the photo, rounded up to whole cells of 8."""
         shallow = 2 + 2 * self._hyper_parameters['blocks']  # convolutions of 3 x 3
         deep = 2 * self._hyper_parameters['deep_blocks']
         return SIZE_MULTIPLE * (deep + -(-shallow // 2) + 1)

@@ -83,7 +83,7 @@ class KernelFlow(nn.Module):
 
     @property
     def facts(self) -> NetworkFacts:
-        """What the network takes and returns."""
+        """The facts of the network: what it takes and returns."""
         return replace(self.FACTS, channels=(self.dims,), kernel_size=self._hyper_parameters['kernel_size'])
 
     @property

@@ -125,7 +125,7 @@ class LatentKernelNet(nn.Module):
 
     @property
     def facts(self) -> NetworkFacts:
-        """What the network takes and returns."""
+        """The facts of the network: what it takes and returns."""
         told = self._hyper_parameters
         return replace(
             self.FACTS,
@@ -137,7 +137,7 @@ class LatentKernelNet(nn.Module):
 
     @property
     def hyper_parameters(self) -> dict:
-        """What builds the same network again."""
+        """The arguments that build the same network again."""
         return dict(self._hyper_parameters)
 
     @property

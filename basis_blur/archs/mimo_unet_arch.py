@@ -100,7 +100,7 @@ class MIMOUNet(nn.Module):
 
     @property
     def facts(self) -> NetworkFacts:
-        """What the network takes and returns."""
+        """The facts of the network: what it takes and returns."""
         told = self._hyper_parameters
         return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
 

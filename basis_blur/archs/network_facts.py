@@ -38,7 +38,7 @@ FIELD_TENSORS = MappingProxyType(
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What a network takes and returns.
+    """The facts of a network: what it takes and returns.
 
     Args:
         kind: purpose: 'estimator', 'restorer', 'fusion' or 'flow'.

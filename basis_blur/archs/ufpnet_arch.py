@@ -34,7 +34,7 @@ ESTIMATOR_KEYS = ('kernel_extra.', 'flow.')
 
 
 class Restored(NamedTuple):
-    """What UFPNet returns.
+    """The result of UFPNet.
 
     Args:
         image: (N, C, H, W); sRGB, clamped to [0, 1] in evaluation. In training it is what the restorer returns, not
@@ -163,7 +163,7 @@ class UFPNet(nn.Module):
 
     @property
     def facts(self) -> NetworkFacts:
-        """What the network takes and returns."""
+        """The facts of the network: what it takes and returns."""
         told, tensors, one_size = self._hyper_parameters, self.FACTS.tensors, ''
         if self.latent_kernels is None:
             tensors = {name: tensors[name] for name in ('photo', 'image')}

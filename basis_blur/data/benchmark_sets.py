@@ -40,7 +40,7 @@ class IncompleteError(InputError):
 
 @dataclass(frozen=True)
 class Split:
-    """What a part of a benchmark holds.
+    """The contents of a part of a benchmark.
 
     Args:
         count: blurred photos.
@@ -57,7 +57,7 @@ class Split:
 
 @dataclass
 class Found:
-    """What was recognised: members of the download by (split, name); the ground truth by frame below that."""
+    """The members of a download that were recognised, by (split, name); the ground truth by frame below that."""
 
     blurred: dict[tuple[str, str], str] = field(default_factory=dict)
     sharp: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was written: pairs by split, files linked and copied; `complaints` on what is not there."""
+    """A report of what was written: pairs by split, files linked and copied; `complaints` on what is not there."""
 
     pairs: Mapping[str, int]
     linked: int

@@ -39,7 +39,7 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class KernelRecipe:
-    """What the contents of a kernel LMDB depend on.
+    """The values that the contents of a kernel LMDB depend on.
 
     Args:
         count: number of kernels, 1 to 10^8.
@@ -66,7 +66,7 @@ class KernelRecipe:
 
 
 class Preparation(NamedTuple):
-    """What `prepare_kernels` found: kernels that were there before, and whether the folder was finished already."""
+    """A report of `prepare_kernels`: kernels that were there before, and whether the folder was finished already."""
 
     resumed: int
     was_finished: bool

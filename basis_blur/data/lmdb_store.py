@@ -275,7 +275,7 @@ class LmdbReader:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the folder was prepared with; empty where BasicSR made it."""
+        """The parameters with which the folder was prepared; empty where BasicSR made it."""
         file = self.path / PARAMETERS_FILE
         try:
             return parse_json(file.read_bytes())

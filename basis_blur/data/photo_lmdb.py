@@ -45,7 +45,7 @@ ORIENTATION_TAG = 0x0112  # tag of EXIF; above a value of 4 the sides change pla
 
 @dataclass(frozen=True)
 class PhotoSource:
-    """Where photos and their annotations come from.
+    """The source of photos and their annotations.
 
     Args:
         photos: a folder, searched with its sub-folders.
@@ -66,7 +66,7 @@ class PhotoSource:
 
 @dataclass
 class Preparation:
-    """What `prepare_photos` did: `photos` in the LMDB, of them `unmasked` new ones without annotation, `objects` in
+    """A report of `prepare_photos`: `photos` in the LMDB, of them `unmasked` new ones without annotation, `objects` in
     the new ones, `resumed` that were there before; left out are those `too_small`, `without_object` of the size that is
     wanted, and unusable (`bad`: name -> reason)."""
 

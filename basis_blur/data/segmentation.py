@@ -64,7 +64,7 @@ MOVING_2021 = {'person': 1831, 'car': 401}
 
 
 class Annotation(Protocol):
-    """What is known of one photo; small and ready to be sent to another process."""
+    """The annotations of one photo; small and ready to be sent to another process."""
 
     def label_map(self, photo: Path, size: tuple[int, int]) -> np.ndarray:
         """Return (H, W) uint8 labels for a photo of `size` (H, W); raise InputError where they do not fit it."""

@@ -67,7 +67,7 @@ SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # of a megapixel
 
 @dataclass(frozen=True)
 class DeblurSettings:
-    """What a person wants of a deblurrer; what is None follows from the photo and its estimate.
+    """The settings of a deblurrer; those that are None follow from the photo and its estimate.
 
     Args:
         gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light. None for what the photo
@@ -485,7 +485,7 @@ def said_of(photo: Any) -> Iterator[None]:
 
 
 class _Result(NamedTuple):
-    """What comes of one photo: with the strength that is wanted, and with all of it."""
+    """The result for one photo: with the strength that is wanted, and with the whole step."""
 
     pixels: Tensor
     restored: Tensor

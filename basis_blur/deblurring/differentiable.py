@@ -108,7 +108,9 @@ def deblur_with_gradients(
     tv_weight: float | None = None,
     strength: float | None = None,
 ) -> Tensor:
-    """Do as `deblur`, and let gradients flow to the photo, the kernels and the mixing; arguments and errors as there.
+    """Return what `deblur` does without fusion, with gradients to the photo, the kernels and the mixing.
+
+    Arguments and errors are those of `deblur`.
 
     Gradients of gradients are refused.
     """
@@ -124,7 +126,7 @@ def deblur_iterates_with_gradients(
     gamma: float = GAMMA,
     tv_weight: float | None = None,
 ) -> Tensor:
-    """Do as `deblur_iterates`, and let gradients flow as in `deblur_with_gradients`."""
+    """Return what `deblur_iterates` does, with gradients as in `deblur_with_gradients`."""
     refuse_transforms('deblur', 'take its gradients by backward() or torch.autograd.grad.')
     given, photo, field = photo.dtype, in_full_precision(photo), field.in_full_precision()
     least_tv_weight = 0.0 if field.removal is None else field.removal.least_tv_weight

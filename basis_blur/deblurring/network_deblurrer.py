@@ -33,7 +33,7 @@ SECONDS_OF_MEGAPIXEL = 10.0  # that the shipped network takes on two cores
 
 @dataclass(frozen=True)
 class RestoringSettings:
-    """What a person wants of a restoring network.
+    """The settings of a restoring network.
 
     Args:
         gamma: exponent of the photos, light = photo ** gamma; None for what the photo itself says, and 2.2 where it
@@ -98,7 +98,7 @@ class NetworkDeblurrer:
 
     @property
     def has_kernels(self) -> bool:
-        """Whether the network estimates kernels, so that a result can have them."""
+        """Return whether the network estimates kernels, so that a result can have them."""
         return facts_of(self.net).kernel_size is not None
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:

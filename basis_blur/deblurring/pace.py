@@ -69,7 +69,7 @@ class Pace:
         return sum(seconds * (1 - self._over[stage]) for stage, seconds in self._expected.items())
 
     def _slowness(self) -> float:
-        """How many seconds of this computer are one of those that are expected."""
+        """Return how many seconds this computer takes for one second that was expected."""
         return (self._last - self._start + PRIOR_SECONDS) / (self._done() + PRIOR_SECONDS)
 
     def _ahead(self) -> float:

@@ -85,7 +85,7 @@ class Estimate:
 
     @property
     def is_known(self) -> bool:
-        """Whether the field was given and not estimated."""
+        """Return whether the field was given and not estimated."""
         return self.source == KNOWN
 
 

@@ -34,7 +34,7 @@ RESTORATION_ITERATIONS = 6  # while the field still changes
 
 
 class Refinement(NamedTuple):
-    """What came of it.
+    """The result of a refinement.
 
     Args:
         field: the refined field, or the given one if it was not better.
@@ -50,7 +50,7 @@ class Refinement(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Whether the refinement was of use, for a person."""
+        """Say whether the refinement was of use, in a sentence for a person."""
         return _sentence(self.before, self.after, self.improved)
 
 
@@ -106,7 +106,7 @@ def refine_field(
 
 
 class CodeRefinement(NamedTuple):
-    """What came of the refinement of codes.
+    """The result of the refinement of codes.
 
     Args:
         image: (1, 3, H, W); the photo restored with the refined kernels, or the estimated ones if better.
@@ -124,7 +124,7 @@ class CodeRefinement(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Whether the refinement was of use, for a person."""
+        """Say whether the refinement was of use, in a sentence for a person."""
         return _sentence(self.before, self.after, self.improved)
 
 

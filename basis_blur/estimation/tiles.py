@@ -101,7 +101,7 @@ def blur_of_tiles(net: Any, light: Tensor, tile: int, mixing: Tensor) -> Tensor:
 
 
 class _Parts:
-    """What `BasisKPN.predict` does, in pieces."""
+    """The parts of `BasisKPN.predict`, to be run one by one."""
 
     def __init__(self, net: BasisKPN, stem: nn.Module):
         self.net = net

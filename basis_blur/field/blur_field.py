@@ -124,7 +124,7 @@ class BlurField:
 
     @property
     def device(self) -> torch.device:
-        """Where the numbers are."""
+        """The device of the numbers."""
         return self.mixing.device
 
     @property
@@ -302,7 +302,7 @@ class CompactField(BlurField):
 
     @property
     def device(self) -> torch.device:
-        """Where the numbers are."""
+        """The device of the numbers."""
         return self.packed.device
 
     @property
@@ -381,7 +381,7 @@ class PixelField:
 
     @property
     def device(self) -> torch.device:
-        """Where the numbers are."""
+        """The device of the numbers."""
         return self.pixel_kernels.device
 
     @property

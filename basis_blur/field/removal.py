@@ -28,7 +28,7 @@ def check_strength(strength: float) -> None:
 
 @dataclass(frozen=True)
 class Removal:
-    """How a blur is best removed.
+    """The settings with which a blur is best removed.
 
     Args:
         iterations: number of iterations of Richardson-Lucy at most, >= 1.

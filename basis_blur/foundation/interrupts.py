@@ -52,7 +52,7 @@ class SafeStop(Interrupted):
 
 
 class _Wish:
-    """Whether signals are put off in this process, and the number of the one that was."""
+    """The state of signals in this process: whether they are put off, and the number of the one that was."""
 
     deferring = False
     number: int | None = None
@@ -99,7 +99,7 @@ def deferred() -> Iterator[None]:
 
 
 def deferring() -> bool:
-    """Whether signals are put off now."""
+    """Return whether signals are put off now."""
     return _Wish.deferring
 
 

@@ -32,7 +32,7 @@ class OptionError(InputError):
 
 @dataclass(frozen=True)
 class Option:
-    """What one key of an option file may hold.
+    """The description of one key of an option file.
 
     Args:
         kinds: accepted types; `float` also takes whole numbers and texts such as '1e-4', which YAML 1.1

@@ -64,7 +64,7 @@ class Alignment(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What a restored photo scores.
+    """The scores of a restored photo.
 
     Args:
         psnr: PSNR in dB; infinite where the two are the same.

@@ -347,7 +347,7 @@ class NetworkModel(BaseModel):
         write_whole(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     def _gathered(self, own: Any) -> list[Any]:
-        """What each process has, in their order."""
+        """Return the values of all processes, in their order."""
         if not self.opt['dist']:
             return [own]
         gathered: list[Any] = [None] * self.opt['world_size']
@@ -431,7 +431,7 @@ class NetworkModel(BaseModel):
         self._conclude([score for part in self._gathered(self.validate(run)) for score in part], run)
 
     def lower_is_better(self, metric: str) -> bool:
-        """Whether a score is an error; of those that the options name, the options say it."""
+        """Return whether a score is an error; for those that the options name, the options say it."""
         named = ((self.opt.get('val') or {}).get('metrics') or {}).get(metric)
         return (named.get('better', 'higher') == 'lower') if named else False
 

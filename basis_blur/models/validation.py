@@ -20,7 +20,7 @@ TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a stage is given to validate.
+    """One validation, as a stage is given it.
 
     Args:
         samples: batches of one, as the data set's loader returns them.

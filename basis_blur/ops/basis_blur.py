@@ -273,7 +273,7 @@ class _Tile(NamedTuple):
 
 
 class _Plan:
-    """How the work is cut into tiles and basis elements, and the way between pixels and spectra.
+    """The cut of the work into tiles and basis elements, and the way between pixels and spectra.
 
     A transform as large as a tile of the scene suffices: what wraps around falls on the K-1 border that is cropped.
     'Turned' spectra are transposed, columns before rows: back from them, the rows that are cropped are never computed,

@@ -86,7 +86,7 @@ class RichardsonLucy:
 
 
 class Restoration(NamedTuple):
-    """What the solver returns.
+    """The result of the solver.
 
     Args:
         scene: (N, C, h, w) linear light >= 0, on the domain of the operator; may exceed 1 in saturated places.
@@ -166,7 +166,7 @@ def richardson_lucy_with_graph(
     callback: Callable[[int, float], None] | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Restoration:
-    """Do as `richardson_lucy`, and record it for gradients of the scene, by all that it was computed from.
+    """Return what `richardson_lucy` does, recorded for gradients of the scene by all that it was computed from.
 
     Memory is used again in place, so where gradients are wanted, this must be called under `recording.keep_copies`.
     """
@@ -243,7 +243,7 @@ class _Photo:
         return total
 
     def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
-        """Of some rows: what the photos show, what they should, and where saturation makes that differ from H u."""
+        """Return for some rows what the photos show, what they should, and where saturation makes it differ from H u."""
         shown, bent = blurred + self.offset, None
         if self.saturated is not None:  # few pixels are near the knee; elsewhere R(x) = x and R'(x) = 1
             bent = ((blurred > KNEE) & self.saturated).nonzero(as_tuple=True)
@@ -275,7 +275,7 @@ class _Photo:
 
 
 class _Steps:
-    """Where to go from a scene, and how far."""
+    """The direction and the length of a step from a scene."""
 
     def __init__(self, model: _Photo, settings: RichardsonLucy):
         self.model = model

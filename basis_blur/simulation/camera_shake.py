@@ -192,7 +192,7 @@ def _between(uniform: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _unsteadiness(draw: ShakeDraw) -> np.ndarray:
-    """How much more or less than RATE this hand shakes about each of the two axes."""
+    """Return the factors on RATE by which this hand shakes about each of the two axes."""
     hand = _between(draw.uniform[:, 0], 0.5, 2.0)
     ratio = _between(draw.uniform[:, 1], 0.7, 1 / 0.7)
     return np.stack([hand * ratio, hand / ratio], 1)[:, :, None]

@@ -43,7 +43,7 @@ RESIDUAL = 1e-4
 
 
 class Extras(TypedDict, total=False):
-    """What may be left out of the ingredients.
+    """The ingredients that may be left out.
 
     Args:
         photons: (N,); number of photons of white light in a pixel, whose noise is Poisson's; 0 for none.
@@ -59,7 +59,7 @@ class Extras(TypedDict, total=False):
 
 
 class Ingredients(Extras):
-    """What determines a blurred photo. All of one scene, without N, or all of a batch.
+    """The ingredients that determine a blurred photo: all of one scene, without N, or all of a batch.
 
     Args:
         sharp: (N, 3, H+K-1, W+K-1); sRGB-like, uint8 in [0, 255] or floating point in [0, 1].

@@ -24,7 +24,7 @@ from basis_blur.weights.fitting import listing
 
 @dataclass
 class Content:
-    """What a file holds: the state dict, and what is said about it, if anything is."""
+    """The contents of a file: the state dict, and the facts that stand beside it, if there are any."""
 
     state: dict[str, Tensor]
     arch: str | None = None

@@ -18,7 +18,7 @@ from basis_blur.weights.checkpoints import build_without_memory
 
 @dataclasses.dataclass
 class Registries:
-    """What is registered in BasicSR, by kind and name, and whether the file at hand asks for basis_blur."""
+    """The components registered in BasicSR, by kind and name, and whether the file at hand asks for basis_blur."""
 
     known: dict[str, Mapping[str, Any]]
     asks_for_ours: bool

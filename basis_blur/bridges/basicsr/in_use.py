@@ -31,12 +31,12 @@ class _Use:
 
 
 def loaded_by_hook() -> bool:
-    """Whether nothing but the start-up hook has asked for the plugin in this process."""
+    """Return whether nothing but the start-up hook has asked for the plugin in this process."""
     return getattr(sys.modules.get('_basis_blur_hook'), 'LOADED_PLUGIN', False)
 
 
 def in_force() -> bool:
-    """Whether what is mended is in force now."""
+    """Return whether the changes of `mended` are in force now."""
     return not loaded_by_hook() if _Use.asked is None else _Use.asked
 
 
@@ -67,7 +67,7 @@ def decide_by_command_line(arguments: list[str]) -> None:
 
 
 def asks_for_us(opt: Mapping[str, Any]) -> bool:
-    """Whether options have our line or name a component that this package has registered."""
+    """Return whether options have our line or name a component that this package has registered."""
     if 'basis_blur' in str(opt.get('plugin')):
         return True
     named = set(_types_in(opt))

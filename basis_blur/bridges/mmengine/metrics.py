@@ -123,7 +123,7 @@ class KernelErrors(MeanMetric):
 
 @METRICS.register_module()
 class BitsPerDimension(MeanMetric):
-    """What a KernelFlow needs to write a kernel down, in bits per pixel."""
+    """The bits per pixel that a KernelFlow needs to write a kernel down."""
 
     def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
         return {'bits_per_dim': prediction['bits_per_dim']}

@@ -102,7 +102,7 @@ class BlurDataPreprocessor(BaseDataPreprocessor):
 
 
 class StageModel(BaseModel):
-    """What the stages share: one network that learns, its modes, and how its batch is prepared.
+    """The base of the stages: one network that learns, its modes, and the preparation of its batch.
 
     Args:
         net: config of a network in MODELS, or the network.

@@ -73,7 +73,7 @@ class Tried:
 
 @dataclass(frozen=True, eq=False)
 class ShakeEstimate(Estimate):
-    """What the shake search found; see `Estimate`.
+    """The result of the shake search; see `Estimate`.
 
     Args:
         kernel: (K, K); the point spread function of the middle of the photo.
