@@ -272,7 +272,6 @@ def prepare_photos() -> None:
 
 def train(name: str, *changes: str) -> Path:
     """Train by an option file, and return the folder of its weights."""
-    shutil.rmtree(EXPERIMENTS / name, ignore_errors=True)
     changes = ('logger:loss_log_freq=1', 'logger:use_tb_logger=false', *changes)
     command('train', Path('options') / f'{name}.yml', '--force_yml', *changes)
     return EXPERIMENTS / name / 'models'
