@@ -33,16 +33,16 @@ from basis_blur.field.removal import Removal
 CHANNELS = 5  # see `correlations`
 GROUPS = 8
 SLOPE = 0.01
-WINDOWS = 25  # at most
+WINDOWS = 25  # largest number of windows
 WINDOW = 128  # least side, pixels
 OVERLAP = 4 / 3  # side of a window over the distance of two
 CLIPPED = 0.95  # light from which on a pixel may be clipped, and is not looked at
 FLAT = 0.1  # share of the mean contrast below which a place counts as flat
 CONTRAST_PIXELS = 16
-LARGEST_GRADIENT = 5.0  # in standard deviations, in the fourth-order correlation
+LARGEST_GRADIENT = 5.0  # largest gradient in the fourth-order correlation, standard deviations
 LEAST_POWER = 1e-4  # lower bound of the power in its logarithm, as a share of the mean power
 CEPSTRUM_SCALE = 0.3
-NUMBERS_AT_ONCE = 1 << 22  # of gradients whose correlations are taken together; it bounds the memory
+NUMBERS_AT_ONCE = 1 << 22  # count of gradients whose correlations are taken together; it bounds the memory
 
 
 class CorrelationKPN(nn.Module):

@@ -28,7 +28,7 @@ from basis_blur.weights.checkpoints import load_network
 
 DEFAULT_WEIGHTS = 'ufpnet'
 RESTORING = 'restoring'  # name of the stage
-SECONDS_OF_MEGAPIXEL = 10.0  # that the shipped network takes on two cores
+SECONDS_OF_MEGAPIXEL = 10.0  # time that the shipped network takes on two cores
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-PRIOR_SECONDS = 2.0  # for which the expected pace is believed more than that which is seen
+PRIOR_SECONDS = 2.0  # time for which the expected pace is believed more than that which is seen
 MOST_AHEAD = 0.9  # share of a step that is taken for done before it is reported
 
 

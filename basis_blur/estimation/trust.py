@@ -37,7 +37,7 @@ GRID = 48  # number of pixels, in each direction, whose kernels are looked at
 # Value of `contrast_of` for noise of 1: two differences of means of 4 x 4 pixels in three colours.
 NOISE_CONTRAST = math.sqrt(2 * 3 * 2) / 4
 FLAT_RATIO = 1.5  # least contrast of a photo, as a multiple of that of its noise
-RESIDUAL_RATIO = 3  # over the noise
+RESIDUAL_RATIO = 3  # ratio of the residual to the noise
 # sRGB-like, root mean square. The few iterations for an estimated blur leave something at edges: of 200 scenes of
 # training photos (256 pixels, up to three objects, noise, JPEG), restored with their own estimates, 9 % leave more than
 # 0.04, and gain no less than the others; 35 % leave more than 0.025. Of those that lose by the kernels of another

@@ -54,7 +54,7 @@ DATASET = {
     'pin_memory': Option((bool,), False, meaning='Whether batches lie in pinned memory, from which GPUs copy faster.'),
     'persistent_workers': Option((bool,), False, meaning='Whether the processes stay from one epoch to the next.'),
 }  # fmt: skip
-NEEDED_IN_TRAINING = ('num_worker_per_gpu', 'batch_size_per_gpu')  # of DATASET
+NEEDED_IN_TRAINING = ('num_worker_per_gpu', 'batch_size_per_gpu')  # keys of DATASET
 TRAIN = {
     'total_iter': Option((float,), least=1, most=10**12, meaning='Number of iterations of the whole training.'),
     'warmup_iter': Option(
@@ -120,7 +120,7 @@ _PHOTOS = {
         (float,), GAMMA, least=0.1, most=10, meaning='Exponent of the photos, light = photo ** gamma, for our models.',
     ),
 }  # fmt: skip
-NEEDED_OF_PAIRS = ('gt_size', 'use_hflip', 'use_rot')  # in training
+NEEDED_OF_PAIRS = ('gt_size', 'use_hflip', 'use_rot')  # keys that a training on pairs must give
 PHOTO_DATASETS = {
     'PairedImageDataset': _PHOTOS,
     'SingleImageDataset': {

@@ -28,7 +28,7 @@ from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 
-SAMPLES = 1000  # that are drawn for the table
+SAMPLES = 1000  # number of kernels drawn for the table
 SHOWN = 48  # kernels of each kind in the picture
 CHUNK = 1024  # kernels computed at once
 

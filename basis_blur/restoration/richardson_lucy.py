@@ -243,7 +243,7 @@ class _Photo:
         return total
 
     def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
-        """Return for some rows what the photos show, what they should, and where saturation makes it differ from H u."""
+        """Return for some rows what the photos show, what they should, and where saturation makes it other than H u."""
         shown, bent = blurred + self.offset, None
         if self.saturated is not None:  # few pixels are near the knee; elsewhere R(x) = x and R'(x) = 1
             bent = ((blurred > KNEE) & self.saturated).nonzero(as_tuple=True)

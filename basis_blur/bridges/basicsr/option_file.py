@@ -23,7 +23,7 @@ OUR_TAG = 'tag:yaml.org,2002:python/name:basis_blur.plugin.loaded'
 PLAIN_TAGS = tuple(f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float', 'str', 'seq', 'map'))
 # An option file has some hundred values; what is beyond these limits wants the memory of the machine, or its stack.
 MOST_BYTES = 10**6
-MOST_VALUES = 20_000  # with aliases written out
+MOST_VALUES = 20_000  # number of values with aliases written out
 MOST_LEVELS = 50
 LONGEST_NUMBER = 100  # bits or characters; Python refuses to write or read some thousand
 WHOLE = re.compile(r'[-+]?\d+')
