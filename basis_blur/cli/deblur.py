@@ -7,6 +7,7 @@ import functools
 import math
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
 from basis_blur.foundation.errors import InputError, sentence_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -116,6 +117,19 @@ def add_parser(subparsers) -> None:
         help='also write NAME_compare.jpg, the photo before and after beside each other, and NAME_compare.html, a page '
         'with a slider between them, the kernels over the photo and the warnings',
     )
+    parser.add_argument(
+        '--workers',
+        metavar='N',
+        type=_count,
+        default=1,
+        help='photos to work on at a time, each in a process of its own with its share of the cores (default: 1)',
+    )
+    parser.add_argument(
+        '--shard',
+        metavar='I/N',
+        type=_shard,
+        help='do the Ith of N parts of the photos, such as 3/16: for N computers, or the jobs of an array',
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that are already there')
     existing.add_argument(
@@ -134,6 +148,13 @@ def _count(text: str) -> int:
     if not 1 <= number <= LARGEST_COUNT:
         raise argparse.ArgumentTypeError(f'{text[:40]!r} is no whole number from 1 to {LARGEST_COUNT}')
     return number
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, found, number = text.partition('/')
+    if not (found and part.isdecimal() and number.isdecimal() and 1 <= int(part) <= int(number) <= LARGEST_COUNT):
+        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no part of a whole, expected such as 3/16, from 1/16 on')
+    return int(part), int(number)
 
 
 def _strength(text: str) -> float:
@@ -159,6 +180,9 @@ def run(args: argparse.Namespace) -> int:
     tasks = plan(args.inputs, args.output)
     # The result itself is written last; what an interrupt left of the others is made again.
     wanted = Wanted(args.save_kernels, args.compare, args.method)
+    if args.shard is not None:
+        check_outputs(tasks, wanted, True, files_of(args))
+        tasks = tasks[args.shard[0] - 1 :: args.shard[1]]
     check_outputs(tasks, wanted, args.overwrite or args.skip_done, files_of(args))
     if args.skip_done:
         found = len(tasks)
@@ -167,29 +191,81 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    failures = 0
+    failures, is_only = 0, len(args.inputs) == 1 and not args.inputs[0].is_dir()
     with estimation.plain_warnings(COMMAND):
-        if args.method != 'ufpnet':
-            deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
-            method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, wanted=wanted)
-        else:
-            deblurrer = estimation.network_deblurrer(args, refine=args.refine or 0, tile=args.tile)
-            method = functools.partial(by_network, deblurrer=deblurrer, wanted=wanted)
-        for task in tqdm(tasks, unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True):
-            try:
-                line = deblur_photo(task, method)
-            except BrokenPipeError:  # nobody reads what is printed any more
-                raise
-            except (InputError, OSError) as error:  # the latter of writing it, such as a name that is too long
-                if len(args.inputs) == 1 and not args.inputs[0].is_dir():
-                    raise
+        done = _outcomes(args, wanted, tasks, is_only)
+        for line, sentence in tqdm(
+            done, total=len(tasks), unit='photo', desc=COMMAND, disable=None if len(tasks) > 1 else True
+        ):
+            if sentence:
                 failures += 1
-                tqdm.write(f'basis-blur {COMMAND}: {sentence_of(error)}', file=sys.stderr)
+                tqdm.write(f'basis-blur {COMMAND}: {sentence}', file=sys.stderr)
             else:
                 tqdm.write(line)
     if failures:
         print(f'basis-blur {COMMAND}: {failures} of {len(tasks)} photos could not be deblurred.', file=sys.stderr)
     return 2 if failures else 0
+
+
+def _outcomes(
+    args: argparse.Namespace, wanted: Wanted, tasks: Sequence[Task], is_only: bool
+) -> Iterator[tuple[str, str]]:
+    """Do the tasks; yield for each a line that says so, or a sentence on why it could not be done."""
+    workers = min(args.workers, len(tasks))
+    if not tasks:
+        return
+    if workers <= 1:
+        work = work_of(args, wanted, is_only)
+        yield from map(work, tasks)
+        return
+
+    from tqdm import tqdm
+
+    from basis_blur.cli.workers import in_workers
+
+    check_parts(args)
+    for outcome in in_workers(work_of, (args, wanted, is_only, True), tasks, workers):
+        for text, stream in ((outcome.told, sys.stdout), (outcome.warned, sys.stderr)):
+            if text:
+                tqdm.write(text.rstrip(), file=stream)
+        yield outcome.result
+
+
+def work_of(
+    args: argparse.Namespace, wanted: Wanted, is_only: bool, in_worker: bool = False
+) -> Callable[[Task], tuple[str, str]]:
+    """Return the function that does one task, and returns a line, or a sentence on why it could not be done.
+
+    Args:
+        args: of the command.
+        wanted: what is written.
+        is_only: whether there is but one photo, whose error is raised.
+        in_worker: whether this is a process of its own, whose warnings are to be shown as the command does.
+    """
+    if args.method != 'ufpnet':
+        deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
+        method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, wanted=wanted)
+    else:
+        restorer = estimation.network_deblurrer(args, refine=args.refine or 0, tile=args.tile)
+        method = functools.partial(by_network, deblurrer=restorer, wanted=wanted)
+
+    def work(task: Task) -> tuple[str, str]:
+        with estimation.plain_warnings(COMMAND) if in_worker else nullcontext():
+            try:
+                return deblur_photo(task, method), ''
+            except BrokenPipeError:  # nobody reads what is printed any more
+                raise
+            except (InputError, OSError) as error:  # the latter of writing it, such as a name that is too long
+                if is_only:
+                    raise
+                return '', sentence_of(error)
+
+    return work
+
+
+def check_parts(args: argparse.Namespace) -> None:
+    """Raise what is wrong with the weights or the device before processes are started."""
+    work_of(args, Wanted(), False)
 
 
 def files_of(args: argparse.Namespace) -> list[Path]:
