@@ -1,5 +1,7 @@
 """Perceptual scores of photos by pyiqa, an optional package: LPIPS, NIQE and others by their names there.
 
+`niqe_basicsr` is the NIQE of BasicSR, which has its parameters with it.
+
 pyiqa downloads the weights of a metric when it is first used, and keeps them. Metrics are of two modes: those with a
 reference (FR), such as LPIPS, compare a restored photo with its ground truth; those without (NR), such as NIQE, look at
 the restored photo alone.
@@ -8,8 +10,10 @@ the restored photo alone.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +21,8 @@ from basis_blur.bridges import torchvision_shim
 from basis_blur.foundation.errors import InputError, did_you_mean
 
 HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'
+NIQE_OF_BASICSR = 'niqe_basicsr'
+LEAST_SIDE = 192  # pixels; NIQE looks at windows of 96, and takes covariances of them
 OF_WHOLE_SETS = ('fid', 'inception_score')
 
 
@@ -64,9 +70,38 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
         InputError: pyiqa is not installed, a name is given twice or not known to it, a metric is of whole sets, or its
             weights cannot be downloaded.
     """
+    return [
+        _niqe_of_basicsr() if name == NIQE_OF_BASICSR else metric
+        for name, metric in zip(names, _of_pyiqa(names, device), strict=True)
+    ]
+
+
+def _niqe_of_basicsr() -> PerceptualMetric:
+    """Return BasicSR's NIQE, of which the parameters lie beside it."""
+    from basis_blur.bridges.basicsr import presence
+
+    presence.check()
+    torchvision_shim.install()
+    from basicsr.metrics.niqe import calculate_niqe
+
+    def compute(photo: Tensor) -> Tensor:
+        if min(photo.shape[-2:]) < LEAST_SIDE:
+            return torch.tensor(math.nan)
+        levels = (photo[0].flip(0).movedim(0, -1) * 255).round().numpy()  # blue first
+        with warnings.catch_warnings(), np.errstate(all='ignore'):
+            warnings.simplefilter('ignore')
+            return torch.tensor(float(calculate_niqe(levels, crop_border=0)))
+
+    return PerceptualMetric(NIQE_OF_BASICSR, compute, 'NR', True)
+
+
+def _of_pyiqa(names: Sequence[str], device: str) -> list[PerceptualMetric | None]:
+    """Return the metrics of pyiqa among some names, in the places of these, and None in the others."""
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise InputError(f'the perceptual metric {twice[0]} is asked for twice; name each once.')
+    if set(names) == {NIQE_OF_BASICSR}:
+        return [None]
     torchvision_shim.install()  # pyiqa imports torchvision
     try:
         import pyiqa
@@ -75,8 +110,11 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
             f'{", ".join(names)}: needs pyiqa, which cannot be loaded ({error}); {HOW_TO_INSTALL}.'
         ) from error
     known = pyiqa.list_models()
-    metrics = []
+    metrics: list[PerceptualMetric | None] = []
     for name in names:
+        if name == NIQE_OF_BASICSR:
+            metrics.append(None)
+            continue
         if name not in known:
             raise InputError(f'pyiqa has no metric "{name}".{did_you_mean(name, known)} It has {len(known)} metrics.')
         if name in OF_WHOLE_SETS:

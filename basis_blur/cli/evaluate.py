@@ -1,4 +1,4 @@
-"""basis-blur evaluate: score a folder of restored photos against their ground truth."""
+"""basis-blur evaluate: score folders of restored photos, against their ground truth or without one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from basis_blur.cli import side_by_side
 from basis_blur.cli.plan import check_writable
+from basis_blur.cli.side_by_side import Judged, methods_of, same_names
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import real_path
 from basis_blur.photos.folders import list_photos, listed, normal_name
@@ -37,6 +39,10 @@ the restored photo NAME.png, or one photo NAME.png.
 --perceptual adds scores of pyiqa, an optional package (pip install "basis_blur[perceptual]"), which downloads the
 weights of a metric when it is first used. Those with a reference, such as lpips, compare the photos as the protocol
 does, aligned or as they lie; those without, such as niqe, look at the restored photo as it is.
+
+Several folders, as DIR or NAME=DIR, are methods that are compared: one table, and one sheet with all of them side by
+side. Without --gt there is no ground truth, and the scores are those of --perceptual, such as niqe; niqe_basicsr is
+BasicSR's own NIQE, which downloads nothing.
 
 A photo that cannot be aligned, or not be read, has no score: it is named with the reason, counted apart and not in the
 mean, and the exit code is 2."""
@@ -78,9 +84,11 @@ def add_parser(subparsers) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--restored', metavar='DIR', type=Path, required=True, help='folder of restored photos')
-    parser.add_argument('--gt', metavar='DIR', type=Path, required=True, help='folder of ground truth')
-    parser.add_argument('--protocol', choices=PROTOCOLS, required=True, help='how to compare; see above')
+    parser.add_argument(
+        '--restored', metavar='DIR', nargs='+', required=True, help='folder of restored photos, or one for each method'
+    )
+    parser.add_argument('--gt', metavar='DIR', type=Path, help='folder of ground truth')
+    parser.add_argument('--protocol', choices=PROTOCOLS, help='how to compare with it; see above')
     parser.add_argument('--csv', metavar='OUT.csv', type=Path, help='also write a line for each photo')
     parser.add_argument(
         '--sheet', metavar='OUT.png', type=Path, help='also draw the worst and best cases beside their ground truth'
@@ -111,32 +119,23 @@ def run(args: argparse.Namespace) -> int:
             perceptual metric is not there.
         OSError: a file cannot be read or written.
     """
-    check_outputs(args)
-    pairs = pair_up(args.restored, args.gt, several_frames=args.protocol == 'koehler')
-    check_sizes(pairs)
-    tell_left_out((args.restored, args.gt))
+    methods = methods_of(args.restored)
+    check_arguments(args)
+    check_outputs(args, [*methods.values(), *([args.gt] if args.gt else [])])
+    if args.gt is None:
+        return without_truth(args, methods)
+    pairs = {
+        method: pair_up(folder, args.gt, several_frames=args.protocol == 'koehler')
+        for method, folder in methods.items()
+    }
+    for each in pairs.values():
+        check_sizes(each)
+    tell_left_out((*methods.values(), args.gt))
     metrics = _metrics(args.perceptual)
-
-    from tqdm import tqdm
-
-    results = []
-    total = sum(len(pair.frames) for pair in pairs)
-    stop = None
-    with tqdm(total=total, unit='frame' if total > len(pairs) else 'photo', desc=args.protocol, disable=None) as bar:
-        for pair in pairs:
-            before = bar.n
-            try:
-                score = score_of(pair, args.protocol, lambda done, before=before: bar.update(before + done - bar.n))
-                results.append(Result(pair, score, perceptual=perceptual_of(pair, score, args.protocol, metrics)))
-            except InputError as error:
-                results.append(Result(pair, None, sentence_of(error)))
-                tqdm.write(f'basis-blur {COMMAND}: {pair.name}: {sentence_of(error)}', file=sys.stderr)
-            except KeyboardInterrupt as error:
-                stop = error
-                stop.remark = f'{len(results)} of {len(pairs)} photos were compared; what is written is of those'
-                break
-            bar.update(before + len(pair.frames) - bar.n)
-
+    if len(methods) > 1:
+        return several(args, pairs, metrics)
+    (of_method,) = pairs.values()
+    results, stop = compare(of_method, args.protocol, metrics)
     if stop is not None and not results:
         raise stop
     print(table(results, args.protocol))
@@ -148,22 +147,130 @@ def run(args: argparse.Namespace) -> int:
         write_picture(args.sheet, contact_sheet(results))
     if stop is not None:
         raise stop
-    failures = sum(result.score is None for result in results)
+    return _tell_failures(sum(result.score is None for result in results), len(results))
+
+
+def _tell_failures(failures: int, number: int) -> int:
     if failures:
-        print(f'basis-blur {COMMAND}: {failures} of {len(results)} photos have no score.', file=sys.stderr)
+        print(f'basis-blur {COMMAND}: {failures} of {number} photos have no score.', file=sys.stderr)
     return 2 if failures else 0
 
 
-def check_outputs(args: argparse.Namespace) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise InputError if what was asked for makes no sense."""
+    if args.gt is not None and args.protocol is None:
+        raise InputError(f'--gt needs a --protocol, one of {", ".join(PROTOCOLS)}; see --help.')
+    if args.gt is None and args.protocol is not None:
+        raise InputError(f'--protocol {args.protocol} compares with a ground truth; give its folder by --gt.')
+    if args.gt is None and not args.perceptual:
+        raise InputError('without --gt there is nothing to compare with; give it, or --perceptual niqe.')
+
+
+def compare(
+    pairs: Sequence[Pair], protocol: str, metrics: Sequence[PerceptualMetric], method: str = ''
+) -> tuple[list[Result], KeyboardInterrupt | None]:
+    """Score pairs one after the other; return what was found, and the interrupt that ended it, if one did."""
+    from tqdm import tqdm
+
+    results: list[Result] = []
+    total = sum(len(pair.frames) for pair in pairs)
+    stop = None
+    with tqdm(
+        total=total, unit='frame' if total > len(pairs) else 'photo', desc=method or protocol, disable=None
+    ) as bar:
+        for pair in pairs:
+            before = bar.n
+            try:
+                score = score_of(pair, protocol, lambda done, before=before: bar.update(before + done - bar.n))
+                results.append(Result(pair, score, perceptual=perceptual_of(pair, score, protocol, metrics)))
+            except InputError as error:
+                results.append(Result(pair, None, sentence_of(error)))
+                name = f'{method}: {pair.name}' if method else pair.name
+                tqdm.write(f'basis-blur {COMMAND}: {name}: {sentence_of(error)}', file=sys.stderr)
+            except KeyboardInterrupt as error:
+                stop = error
+                stop.remark = f'{len(results)} of {len(pairs)} photos were compared; what is written is of those'
+                break
+            bar.update(before + len(pair.frames) - bar.n)
+    return results, stop
+
+
+def several(args: argparse.Namespace, pairs: Mapping[str, Sequence[Pair]], metrics: Sequence[PerceptualMetric]) -> int:
+    """Score several methods and print one table; return as `run`."""
+    judged: dict[str, dict[str, Judged]] = {}
+    truth: dict[str, Path] = {}
+    for method, of_method in pairs.items():
+        results, stop = compare(of_method, args.protocol, metrics, method)
+        if stop is not None:  # a method of which some photos are missing cannot be compared
+            stop.remark = 'the methods were not compared to their end, so nothing is written'
+            raise stop
+        judged[method] = {
+            result.pair.name: Judged(result.pair.restored, _scores(result), result.reason) for result in results
+        }
+        truth.update((result.pair.name, result.shown) for result in results if result.score is not None)
+    return conclude(args, judged, truth, f'{args.protocol} protocol: ')
+
+
+def _scores(result: Result) -> dict[str, float] | None:
+    if result.score is None:
+        return None
+    return {'psnr': result.score.psnr, 'ssim': result.score.ssim, **result.perceptual}
+
+
+def without_truth(args: argparse.Namespace, methods: Mapping[str, Path]) -> int:
+    """Score photos that have no ground truth, of one method or several; return as `run`."""
+    from tqdm import tqdm
+
+    folders = {
+        method: {name: photo for name, (photo,) in _named(folder, several_frames=False).items()}
+        for method, folder in methods.items()
+    }
+    names = same_names(folders)
+    tell_left_out(methods.values())
+    metrics = _metrics(args.perceptual)
+    if with_reference := [metric.name for metric in metrics if metric.needs_reference]:
+        raise InputError(f'{listed(with_reference)} compares with a ground truth; give its folder by --gt.')
+    judged: dict[str, dict[str, Judged]] = {method: {} for method in methods}
+    with tqdm(total=len(names) * len(methods), unit='photo', desc=COMMAND, disable=None) as bar:
+        for name in names:
+            for method, photos in folders.items():
+                try:
+                    pixels = _pixels(photos[name])
+                    scores = {metric.name: metric(pixels, pixels) for metric in metrics}
+                    judged[method][name] = Judged(photos[name], scores)
+                except InputError as error:
+                    judged[method][name] = Judged(photos[name], None, sentence_of(error))
+                    tqdm.write(f'basis-blur {COMMAND}: {method}: {name}: {sentence_of(error)}', file=sys.stderr)
+                bar.update()
+    return conclude(args, judged, {}, 'no ground truth: ')
+
+
+def conclude(
+    args: argparse.Namespace, judged: Mapping[str, Mapping[str, Judged]], truth: Mapping[str, Path], words: str
+) -> int:
+    """Print the table of methods, and write what was asked for; return as `run`."""
+    print(words + side_by_side.table(judged))
+    if args.csv is not None:
+        side_by_side.write_csv(args.csv, judged)
+    if args.sheet is not None:
+        from basis_blur.photos.pictures import write_picture
+
+        write_picture(args.sheet, side_by_side.sheet(judged, truth))
+    failures = [one for photos in judged.values() for one in photos.values() if one.scores is None]
+    return _tell_failures(len(failures), sum(map(len, judged.values())))
+
+
+def check_outputs(args: argparse.Namespace, folders: Iterable[Path]) -> None:
     """Raise InputError or OSError for an output that could not be written in the end."""
     if args.csv is not None and args.csv.suffix.lower() != '.csv':
         raise InputError(f'{args.csv} ends in "{args.csv.suffix}", expected ".csv"; name the table so.')
     if args.sheet is not None and args.sheet.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         raise InputError(f'{args.sheet} ends in "{args.sheet.suffix}", expected .png or .jpg; name the sheet so.')
+    folders = list(folders)
     for path in (args.csv, args.sheet):
         if path is None:
             continue
-        if real_path(path.absolute().parent) in (real_path(args.restored), real_path(args.gt)) and path is args.sheet:
+        if real_path(path.absolute().parent) in map(real_path, folders) and path is args.sheet:
             raise InputError(f'{path} would lie among the photos that are compared; put it elsewhere.')
         if path.exists() and not args.overwrite:
             raise InputError(f'{path} already exists; add --overwrite to replace it.')

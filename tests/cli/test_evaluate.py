@@ -265,3 +265,76 @@ def test_a_perceptual_score_that_is_no_number_fails_the_photo(folders, monkeypat
     told = capsys.readouterr()
     assert 'a: niqe of the photo is nan' in told.err
     assert '0 of 3 photos scored' in told.out
+
+
+# ------------------------------------------------------------------------------------------------- several methods
+
+
+def test_several_methods_stand_side_by_side(folders, capsys):
+    for index, name in enumerate('abc'):
+        write_photo(folders / 'other' / f'{name}.png', noisy(scene(index), 0.01))
+    outputs = ['--csv', folders / 'scores.csv', '--sheet', folders / 'sheet.png']
+    command = ['--restored', folders / 'restored', f'less noise={folders}/other', '--gt', folders / 'gt']
+    assert main([str(each) for each in ('evaluate', *command, '--protocol', 'plain', *outputs)]) == 0
+    found = rows(folders / 'scores.csv')
+    methods = ('restored', 'less noise')
+    assert [(row['method'], row['name']) for row in found] == [(method, name) for method in methods for name in 'abc']
+    out = capsys.readouterr().out
+    assert 'plain protocol: 3 of 3 photos have scores of every method' in out
+    for method in methods:
+        mean = sum(float(row['psnr']) for row in found if row['method'] == method) / 3
+        assert f'{method} {mean:.2f}' in ' '.join(out.split())
+    width, height = Image.open(folders / 'sheet.png').size
+    assert width > 3 * 420
+    assert height > 3 * 60 * 420 // 80
+
+
+def test_means_of_methods_are_of_the_photos_that_all_have(folders, capsys):
+    for index, name in enumerate('abc'):
+        write_photo(folders / 'other' / f'{name}.png', noisy(scene(index), 0.01))
+    (folders / 'other' / 'b.png').write_bytes(b'no photo')
+    command = ['--restored', folders / 'restored', folders / 'other', '--gt', folders / 'gt', '--protocol', 'plain']
+    assert main([str(each) for each in ('evaluate', *command, '--csv', folders / 'scores.csv')]) == 2
+    out, err = capsys.readouterr()
+    assert 'evaluate: other: b: ' in err
+    assert '2 of 3 photos have scores of every method' in out
+    own = {row['name']: float(row['psnr']) for row in rows(folders / 'scores.csv') if row['method'] == 'restored'}
+    assert f'restored {(own["a"] + own["c"]) / 2:.2f}' in ' '.join(out.split())
+    assert out.splitlines()[-1].endswith('1 without scores')
+
+
+def test_photos_without_ground_truth_are_scored_by_niqe(tmp_path, capsys):
+    torch.set_default_dtype(torch.float32)  # as in the command; BasicSR's resizing relies on it
+    sharp = torch.nn.functional.interpolate(scene(0), (200, 240), mode='bilinear')
+    for name, photo in (('sharp', sharp), ('noisy', noisy(sharp, 0.2))):
+        write_photo(tmp_path / name / 'a.png', photo)
+    command = ['--restored', tmp_path / 'sharp', tmp_path / 'noisy', '--perceptual', 'niqe_basicsr']
+    outputs = ['--csv', tmp_path / 'scores.csv', '--sheet', tmp_path / 'sheet.png']
+    assert main([str(each) for each in ('evaluate', *command, *outputs)]) == 0
+    found = {row['method']: float(row['niqe_basicsr']) for row in rows(tmp_path / 'scores.csv')}
+    assert found['sharp'] != found['noisy']
+    assert f'noisy {found["noisy"]:.4f}' in ' '.join(capsys.readouterr().out.split())
+    assert (tmp_path / 'sheet.png').is_file()
+    write_photo(tmp_path / 'sharp' / 'a.png', torch.rand(1, 3, 64, 64))
+    assert main([str(each) for each in ('evaluate', *command)]) == 2
+    assert 'niqe_basicsr of the photo is nan' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('options', 'found'),
+    [
+        (
+            ['--restored', 'a', 'b/a', '--gt', 'gt', '--protocol', 'plain'],
+            'two methods are called "a"; give them names',
+        ),
+        (['--restored', 'a', '--gt', 'gt'], '--gt needs a --protocol, one of realblur, koehler, plain'),
+        (['--restored', 'a', '--protocol', 'plain'], 'compares with a ground truth; give its folder by --gt'),
+        (['--restored', 'a'], 'without --gt there is nothing to compare with'),
+        (['--restored', 'restored', 'x=short', '--perceptual', 'niqe_basicsr'], 'missing: b, c in the photos of x'),
+    ],
+)
+def test_what_makes_no_sense_is_told_first(folders, capsys, monkeypatch, options, found):
+    write_photo(folders / 'short' / 'a.png', scene(0))
+    monkeypatch.chdir(folders)
+    assert main(['evaluate', *options]) == 2
+    assert found in capsys.readouterr().err
