@@ -46,6 +46,7 @@ METHODS = ('rl', 'rl-c21', 'ufpnet')
 # Shipped weights that each method takes by default.
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
+PREVIEW_SIDE = 448  # pixels
 LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted
 
 
@@ -118,6 +119,13 @@ def add_parser(subparsers) -> None:
         'with a slider between them, the kernels over the photo and the warnings',
     )
     parser.add_argument(
+        '--preview',
+        action='store_true',
+        help='restore only the part of each photo with most detail, and write NAME_preview.jpg and NAME_preview.html, '
+        'that part before and after, in place of the result: to choose settings by in seconds. What is there of an '
+        'earlier preview is replaced; the blur is estimated from the part alone',
+    )
+    parser.add_argument(
         '--workers',
         metavar='N',
         type=_count,
@@ -179,11 +187,11 @@ def run(args: argparse.Namespace) -> int:
         args.weights = WEIGHTS[args.method]
     tasks = plan(args.inputs, args.output)
     # The result itself is written last; what an interrupt left of the others is made again.
-    wanted = Wanted(args.save_kernels, args.compare, args.method)
+    wanted = Wanted(args.save_kernels, args.compare or args.preview, args.method, args.preview)
     if args.shard is not None:
         check_outputs(tasks, wanted, True, files_of(args))
         tasks = tasks[args.shard[0] - 1 :: args.shard[1]]
-    check_outputs(tasks, wanted, args.overwrite or args.skip_done, files_of(args))
+    check_outputs(tasks, wanted, args.overwrite or args.skip_done or args.preview, files_of(args))
     if args.skip_done:
         found = len(tasks)
         tasks = [task for task in tasks if not all(path.exists() for path in task.outputs(wanted))]
@@ -252,7 +260,7 @@ def work_of(
     def work(task: Task) -> tuple[str, str]:
         with estimation.plain_warnings(COMMAND) if in_worker else nullcontext():
             try:
-                return deblur_photo(task, method), ''
+                return (preview_photo if wanted.preview else deblur_photo)(task, method), ''
             except BrokenPipeError:  # nobody reads what is printed any more
                 raise
             except (InputError, OSError) as error:  # the latter of writing it, such as a name that is too long
@@ -292,6 +300,8 @@ def check_method(args: argparse.Namespace) -> None:
         raise InputError('--estimator means nothing with --kernels, where nothing is estimated; leave one out.')
     if args.iterations is not None and args.fusion not in (None, NO_FUSION):
         raise InputError('--iterations means nothing with --fusion, which says how many it needs; leave one out.')
+    if args.preview and (args.kernels is not None or args.save_kernels):
+        raise InputError('--preview estimates the blur of a part of the photo; leave out --kernels and --save-kernels.')
     if args.tile is not None:
         from basis_blur.deblurring.restoring import OVERLAP
 
@@ -315,6 +325,18 @@ def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
     sharp = with_hidden_as_before(method(task, photo).to(photo.pixels), photo.pixels, photo.alpha)
     write_photo(task.result, sharp, like=photo)
     return f'{task.photo} -> {task.result} ({width}x{height}, {time.perf_counter() - started:.1f} s)'
+
+
+def preview_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
+    """Deblur a part of one photo, which is written by the method, and return a line that says so."""
+    from basis_blur.photos.comparison import detail_of
+
+    started = time.perf_counter()
+    part, (top, left) = detail_of(_read(task.photo), PREVIEW_SIDE)
+    method(task, part)
+    height, width = part.pixels.shape[-2:]
+    place = f'{width}x{height} pixels from column {left} and row {top} on'
+    return f'{task.photo} -> {task.previews[-1]} ({place}, {time.perf_counter() - started:.1f} s)'
 
 
 def removal_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -362,7 +384,7 @@ def write_beside(task: Task, photo: Photo, result: Deblurred, wanted: Wanted) ->
 
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))
     if wanted.comparisons:
-        for path in task.comparisons:
+        for path in task.previews if wanted.preview else task.comparisons:
             result.save_comparison(path, title=task.photo.name)
 
 

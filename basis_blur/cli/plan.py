@@ -31,11 +31,13 @@ class Wanted(NamedTuple):
         kernels: whether the blur field and its picture are written too.
         comparisons: whether the photo before and after is, as a picture and as a page.
         method: by which the blur is removed.
+        preview: whether a part of the photo is compared, and nothing else written.
     """
 
     kernels: bool = False
     comparisons: bool = False
     method: str = 'rl'
+    preview: bool = False
 
 
 class Task(NamedTuple):
@@ -64,8 +66,15 @@ class Task(NamedTuple):
         """The photo before and after: as a picture, and as a page with a slider."""
         return [self.result.with_name(f'{self.result.stem}_compare{suffix}') for suffix in ('.jpg', '.html')]
 
+    @property
+    def previews(self) -> list[Path]:
+        """A part of the photo before and after, as the comparisons."""
+        return [self.result.with_name(f'{self.result.stem}_preview{suffix}') for suffix in ('.jpg', '.html')]
+
     def outputs(self, wanted: Wanted) -> list[Path]:
         """All files that will be written."""
+        if wanted.preview:
+            return self.previews
         of_network = wanted.method == 'ufpnet'
         fields = [self.kernel_picture, self.sigma_picture] if of_network else [self.kernels, self.kernel_picture]
         return [

@@ -155,6 +155,15 @@ def comparison_of(before: Photo, after: Tensor, field=None, **told) -> Compariso
     return Comparison(*shown, kernels=kernels, icc=before.icc, **told)
 
 
+def detail_of(photo: Photo, side: int) -> tuple[Photo, tuple[int, int]]:
+    """Return the part of a photo with the most edges, of at most `side` pixels a side, and its first row and column."""
+    rows, columns = most_detailed(rgb_levels(photo.pixels), side, side)
+    pixels, alpha = (
+        None if each is None else each[..., rows, columns].contiguous() for each in (photo.pixels, photo.alpha)
+    )
+    return dataclasses.replace(photo, pixels=pixels, alpha=alpha), (rows.start, columns.start)
+
+
 def most_detailed(levels: np.ndarray, width: int, height: int) -> tuple[slice, slice]:
     """Return where a picture (H, W, 3) has the most edges: rows and columns of a window of at most this size."""
     height, width = min(height, levels.shape[0]), min(width, levels.shape[1])

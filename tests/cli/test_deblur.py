@@ -227,6 +227,20 @@ def test_a_comparison_is_written_beside_the_result_with_what_is_doubted(tmp_path
     assert len(negatives) == 1
 
 
+def test_a_preview_shows_the_part_with_most_detail_and_writes_no_result(tmp_path, negatives, weights, capsys):
+    levels = torch.full((1, 1, 600, 700), 128 / 255)
+    levels[..., 300:, 400:] = torch.randint(0, 256, (1, 1, 300, 300)) / 255
+    write_photo(tmp_path / 'a.png', levels)
+    arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights, '--preview']
+    for strength in ('0.5', '1'):
+        assert main([*arguments, '--strength', strength]) == 0
+    assert files_in(tmp_path) == ['a.png', 'b_preview.html', 'b_preview.jpg']
+    assert '448x448 pixels from column 25' in capsys.readouterr().out
+    assert torch.equal(negatives[0]['photo'], levels[..., 152:600, 252:700].float())
+    assert main([*arguments, '--save-kernels']) == 2
+    assert '--preview estimates the blur of a part' in complaint(capsys)
+
+
 @pytest.fixture
 def fusion_weights(tmp_path):
     """A fresh IterateFusion: 0.6 of the way from the photo to the mean of its iterates."""
