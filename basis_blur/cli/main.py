@@ -26,6 +26,7 @@ COMMANDS = {
     'evaluate': 'score restored photos against their ground truth',
     'train': 'train a network from an option file, by BasicSR',
     'test': 'test a network on data sets from an option file, by BasicSR',
+    'samples': 'draw samples of a data set, with masks, kernels and weights',
     'options': 'list the option files that come with basis_blur, or print one',
     'prep-kernels': 'draw camera-shake kernels into an LMDB',
     'prep-lmdb': 'turn a folder of photos and masks into LMDBs',
