@@ -123,12 +123,13 @@ def bar(name: str, expected: Mapping[str, float]) -> Iterator[Callable[[str, int
     from basis_blur.deblurring.pace import Pace
 
     pace, over = Pace(expected), threading.Event()
-    shown = tqdm(total=1.0, leave=False, disable=None, bar_format='{desc} {percentage:3.0f}% |{bar}|{postfix}')
+    shown = tqdm(total=1.0, unit='', leave=False, disable=None, bar_format='{desc} {percentage:3.0f}% |{bar}| {unit}')
 
     def draw() -> None:
         shown.n = max(shown.n, pace.share)
         shown.set_description_str(f'{name}: {pace.stage}', refresh=False)
-        shown.set_postfix_str(f'about {in_words(pace.seconds_left)} left', refresh=True)
+        shown.unit = f'about {in_words(pace.seconds_left)} left'
+        shown.refresh()
 
     def draw_often() -> None:
         while not over.wait(SECONDS_OF_BAR):
