@@ -1,7 +1,7 @@
 """Which estimate a photo gets: one kernel of the shake search, the field of the network, or none.
 
     source      where
-    shake       the variants of the search agree, and one kernel explains all of the photo
+    shake       the variants of the search agree, and one kernel explains all of the photo; or lights drew the kernel
     network     objects move on their own, the camera rolled, or the search failed
     none        the photo is nearly sharp; it is left as it is
 
@@ -46,6 +46,7 @@ from basis_blur.estimation.shake.search import (
     network_start,
     uniform_field,
 )
+from basis_blur.estimation.shake.streaks import estimate_by_streaks
 from basis_blur.estimation.trust import is_flat, reblur_residual
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
@@ -86,6 +87,9 @@ class ShakeEstimator:
         found = estimate_shake(photo, gamma, start, progress=progress)
         if found.agreement >= FAILED:
             return found
+        by_streaks = estimate_by_streaks(photo, gamma, progress)
+        if by_streaks is not None:
+            return by_streaks
         words = (
             f'the search for the shake of the camera did not end in one kernel (its variants agree to '
             f'{found.agreement:.2f}, expected {FAILED} at least); do not trust the estimate.'
@@ -124,7 +128,7 @@ class BestEstimator:
         if progress is not None:
             progress(BEGINNING, 1, 1)
         if spread(start[0]) < LEAST_EXTENT:
-            return left_alone(photo, spread(start[0]))
+            return estimate_by_streaks(photo, gamma, progress) or left_alone(photo, spread(start[0]))
         try:
             found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # too small or too flat to be searched, which the network has no need of
@@ -148,10 +152,12 @@ class BestEstimator:
         by_network = functools.cache(lambda: self.network(photo, gamma, progress))
         # A search that fails often ends at a point, or at a part of the kernel.
         if found.agreement < FAILED or spread(found.kernel) < max(LEAST_EXTENT, LEAST_SHARE * extent):
-            return _noted(by_network(), 'the search for one camera shake failed; the blur is that of the network.')
-        if not explains_all(photo, gamma, found, lambda: by_network().field, progress):
-            return _noted(by_network(), 'places of the photo have different blurs; they are those of the network.')
-        return found
+            note = 'the search for one camera shake failed; the blur is that of the network.'
+        elif explains_all(photo, gamma, found, lambda: by_network().field, progress):
+            return found
+        else:
+            note = 'places of the photo have different blurs; they are those of the network.'
+        return estimate_by_streaks(photo, gamma, progress) or _noted(by_network(), note)
 
 
 def estimator_for(choice: str, network: NetworkEstimator) -> Estimator:

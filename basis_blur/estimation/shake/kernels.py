@@ -49,13 +49,13 @@ def cleaned(kernels: Tensor, least_tap: float, least_part: float) -> Tensor:
         least_part: connected parts (8 neighbours) with less than this share of the light become 0.
     """
     kernels = torch.where(kernels < least_tap * kernels.amax((-2, -1), keepdim=True), 0, kernels)
-    parts = _parts(kernels > 0)
+    parts = parts_of(kernels > 0)
     light = torch.zeros_like(kernels).flatten(1).scatter_add_(1, parts.flatten(1), kernels.flatten(1))
     share = light.gather(1, parts.flatten(1)).view_as(kernels)
     return normalised(torch.where(share < least_part * kernels.sum((-2, -1), keepdim=True), 0, kernels))
 
 
-def _parts(lit: Tensor) -> Tensor:
+def parts_of(lit: Tensor) -> Tensor:
     """Label the connected parts of (N, K, K): each pixel has the largest index of a pixel of its part."""
     number = lit[0].numel()
     index = torch.arange(1, number + 1, device=lit.device, dtype=torch.float64).view(lit[0].shape)

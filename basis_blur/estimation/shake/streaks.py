@@ -1,0 +1,222 @@
+"""The kernel as the camera drew it itself: the streaks of small lights, after Hu, Cho, Wang, Yang 2014.
+
+A lamp, or the glint of one, is a point much brighter than what is around it; its picture is the kernel. Such photos are
+dark elsewhere, and what is clipped says nothing of the kernel by its edges, so that the search of `schedule` fails.
+
+    streaks     bright marks on dark ground: the light above its opening, in isolated connected parts
+    kernel      the aligned mean of the largest group of marks that are alike
+    test        a photo is restored with the kernel, and with it mirrored and turned; what is left unexplained is far
+                less with the right one. Marks that are alike because the scene repeats, as windows and letters do,
+                fail it, and so do lights whose kernel equals its mirror image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from basis_blur.estimation.estimate import Progress
+from basis_blur.estimation.shake.kernels import (
+    aligned_mean,
+    best_shift,
+    centred,
+    cleaned,
+    normalised,
+    odd_size,
+    on_canvas,
+    parts_of,
+    resized,
+    spread,
+)
+from basis_blur.estimation.shake.search import (
+    FAILED,
+    ShakeEstimate,
+    Tried,
+    estimate_shake,
+    gray_light,
+    removal_for,
+    uniform_field,
+)
+from basis_blur.estimation.trust import reblur_residual
+from basis_blur.ops.camera_response import to_srgb
+from basis_blur.ops.windows import spread_windows
+from basis_blur.restoration.deblur import deblur_iterates
+
+SIDE = 65  # of the patches that hold a streak, pixels
+WHOLE = 1_200_000  # pixels; larger photos are looked at reduced
+WIDTH = 9  # pixels; streaks are narrower
+LEAST_HEIGHT, HEIGHT_SHARE, HEIGHT_QUANTILE = 0.05, 0.5, 0.995  # of a streak above its ground, light
+LIT = 0.3  # pixels of a mark have this share of the light of its brightest pixel
+NEAR, FAR, MOST_LIGHT_AROUND = 2, 6, 0.02  # pixels about a mark; share of those between that may be lit
+SHORTEST = 5  # pixels, of the longer side of a mark
+MOST_MARKS = 64
+CLIPPED = 0.9  # quantile of a mark's light above which it is as if clipped
+ALIKE, LEAST_MARKS, LEAST_AGREEMENT, LEAST_SPREAD = 0.75, 3, 0.75, 2.0
+FAINT, SMALL = 0.25, 0.15  # what is cleaned away of the mean
+ITERATIONS = 10  # of Richardson-Lucy in the test
+PROBE, PROBES = 420, 2  # pixels a side of the windows that are restored in the test, and how many
+MOST_OF_WRONG = 0.5  # residual of the right kernel over that of a wrong one, at most
+LIKE_STREAKS = 0.7  # likeness to the streaks from which on the kernel of a search that began with them is taken
+
+
+@dataclass(frozen=True)
+class Streaks:
+    """What the lights of a photo tell.
+
+    Args:
+        kernel: (K, K), their aligned mean.
+        number: of streaks that are alike.
+        agreement: mean over their pairs of the largest normalised correlation.
+    """
+
+    kernel: Tensor
+    number: int
+    agreement: float
+
+
+def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate | None:
+    """Return the blur that the light streaks of a photo show, or None where there are none to trust.
+
+    The search over the photo begins with their kernel; where it ends at another one, the streaks are right.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        gamma: exponent of the photo.
+        progress: called while the work goes on.
+
+    Raises:
+        ValueError, InputError: as `estimate_shake`.
+    """
+    light = gray_light(photo, gamma)
+    streaks = light_streaks(light)
+    if streaks is None or streaks.kernel.shape[-1] > min(light.shape[-2:]) // 2:
+        return None
+    if share_of_wrong(light, streaks.kernel) > MOST_OF_WRONG:
+        return None
+    note = f'the blur was read from {streaks.number} streaks of light.'
+    found = estimate_shake(photo, gamma, streaks.kernel[None], progress=progress)
+    if found.agreement >= FAILED and best_shift(found.kernel, streaks.kernel)[2] >= LIKE_STREAKS:
+        return dataclasses.replace(found, notes=(*found.notes, note))
+    return ShakeEstimate(
+        uniform_field(streaks.kernel, photo),
+        'shake',
+        removal_for(photo, gamma),
+        confidence=streaks.agreement,
+        notes=(note,),
+        kernel=streaks.kernel,
+        agreement=streaks.agreement,
+        tried=(Tried('streaks', streaks.kernel), *found.tried),
+    )
+
+
+@torch.no_grad()
+def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
+    """Return how much of a photo a kernel leaves unexplained, over what it leaves mirrored or turned by 90 degrees.
+
+    The residual is that of the photo, restored and blurred again (`reblur_residual`), in windows spread over it. About
+    1 where the kernel is not that of the photo, or equals its mirror image; the larger of the two ratios is returned.
+
+    Args:
+        light: (1, 1, H, W); gray linear light.
+        kernel: (K, K).
+    """
+    photo = to_srgb(light)
+    windows = spread_windows((light.shape[-2], light.shape[-1]), max(PROBE, 3 * kernel.shape[-1]), PROBES)
+
+    def residual(candidate: Tensor) -> float:
+        squares = 0.0
+        for rows, columns in windows:
+            part = photo[..., rows, columns]
+            blur = uniform_field(candidate, part)
+            squares += reblur_residual(part, deblur_iterates(part, blur, (ITERATIONS,)), blur) ** 2
+        return squares**0.5
+
+    wrong = min(residual(kernel.flip(0)), residual(kernel.rot90(1, (0, 1)).contiguous()))
+    return residual(kernel) / max(wrong, 1e-9)
+
+
+@torch.no_grad()
+def light_streaks(light: Tensor) -> Streaks | None:
+    """Return the kernel that isolated small lights of a photo have drawn, or None where no group of them agrees.
+
+    Args:
+        light: (1, 1, H, W); gray linear light.
+    """
+    reduction = 1
+    while light.shape[-2] * light.shape[-1] > WHOLE * reduction**2:
+        reduction += 1
+    small = light if reduction == 1 else F.avg_pool2d(light, reduction)
+    marks = isolated_marks(small)
+    if len(marks) < LEAST_MARKS:
+        return None
+    alike = torch.tensor([[best_shift(one, other)[2] for other in marks] for one in marks])
+    of_group = alike > ALIKE
+    medoid = int((alike * of_group).sum(1).argmax())
+    group = marks[of_group[medoid].to(marks.device)]
+    mean, agreement = aligned_mean(group)
+    if len(group) < LEAST_MARKS or agreement < LEAST_AGREEMENT or spread(mean) < LEAST_SPREAD:
+        return None
+    kernel = centred(cleaned(mean[None], FAINT, SMALL))
+    if reduction > 1:
+        kernel = centred(resized(kernel, odd_size(SIDE * reduction)))
+    return Streaks(fitting(kernel[0]), len(group), agreement)
+
+
+def fitting(kernel: Tensor) -> Tensor:
+    """Return a kernel (K, K) on as few pixels as hold it, and a margin of a quarter."""
+    offset = torch.arange(kernel.shape[-1], device=kernel.device) - kernel.shape[-1] // 2
+    lit = (kernel > 0).nonzero()
+    reach = int(offset[lit].abs().max())
+    size = min(kernel.shape[-1], odd_size(2.5 * reach + 3))
+    return on_canvas(kernel[None], size)[0]
+
+
+def isolated_marks(light: Tensor) -> Tensor:
+    """Return patches (M, 65, 65) of narrow bright marks with dark ground around them, each with sum 1.
+
+    Args:
+        light: (1, 1, H, W); gray linear light.
+    """
+    half, reach = SIDE // 2, WIDTH // 2
+    if min(light.shape[-2:]) <= SIDE:
+        return light.new_zeros(0, SIDE, SIDE)
+    ground = F.max_pool2d(-F.max_pool2d(-light, WIDTH, 1, reach), WIDTH, 1, reach)
+    above = light - ground
+    flat = above.flatten()
+    height = flat[:: max(1, len(flat) // 1_000_000)].quantile(HEIGHT_QUANTILE).item()
+    least = max(LEAST_HEIGHT, HEIGHT_SHARE * height)
+    inside = above[0, 0, half:-half, half:-half]
+    peaks = (F.max_pool2d(above, WIDTH, 1, reach) == above)[0, 0, half:-half, half:-half] & (inside >= least)
+    order = inside[peaks].argsort(descending=True, stable=True)
+    places = _apart(peaks.nonzero()[order].tolist())
+    if not places:
+        return light.new_zeros(0, SIDE, SIDE)
+    patches = torch.stack([above[0, 0, y : y + SIDE, x : x + SIDE] for y, x in places])
+    lit = patches >= LIT * patches[:, half, half, None, None]
+    parts = parts_of(lit)
+    own = lit & (parts == parts[:, half, half, None, None])
+    near, far = (F.max_pool2d(own[:, None].to(light), 2 * r + 1, 1, r)[:, 0] > 0 for r in (NEAR, FAR))
+    around = far & ~near
+    light_around = (lit & around).sum((1, 2)) / around.sum((1, 2)).clamp_min(1)
+    high, wide = own.any(2).sum(1), own.any(1).sum(1)
+    rim = own[:, 0].any(1) | own[:, -1].any(1) | own[:, :, 0].any(1) | own[:, :, -1].any(1)
+    good = (light_around <= MOST_LIGHT_AROUND) & (torch.maximum(high, wide) >= SHORTEST) & ~rim
+    marks = []
+    for patch, mark in zip(patches[good], near[good], strict=True):
+        marks.append((patch * mark).clamp(0, patch[mark].quantile(CLIPPED)))
+    return centred(normalised(torch.stack(marks))) if marks else light.new_zeros(0, SIDE, SIDE)
+
+
+def _apart(places: list[list[int]]) -> list[list[int]]:
+    """Leave out places (brightest first) closer than a quarter patch to a brighter one, and all but the first 64."""
+    kept: list[list[int]] = []
+    for y, x in places:
+        if all(max(abs(y - a), abs(x - b)) > SIDE // 4 for a, b in kept):
+            kept.append([y, x])
+        if len(kept) == MOST_MARKS:
+            break
+    return kept
