@@ -25,6 +25,9 @@ docs: $(VENV)/ready
 	$(RUN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html in a browser.'
 
+# Threads that wait by spinning take the cores from those that work; the commands see to it themselves.
+demo demo-flow: export OMP_WAIT_POLICY := PASSIVE
+
 demo: $(VENV)/ready
 	$(RUN)/python scripts/demo.py
 
