@@ -61,5 +61,6 @@ show(blurred=read_photo(photos / 'coffee.png').pixels, restored=read_photo(resul
 folder.cleanup()
 
 # %%
-# In a program that uses several processes, give each its own ``Deblurrer`` and set ``OMP_NUM_THREADS`` to the cores
-# that it may use: processes that each take all cores wait for one another.
+# ``--workers 4`` works on four photos at a time and ``--shard 3/16`` on a part of them, for array jobs of a cluster;
+# :doc:`/batch` has both. In a program of your own that uses several processes, give each its own ``Deblurrer`` and set
+# ``OMP_NUM_THREADS`` to the cores that it may use: processes that each take all cores wait for one another.
