@@ -4,6 +4,7 @@ The tree is a copy of the installed BasicSR, changed where the git master's inte
 Each run is a process of its own that imports all of BasicSR, so there are few of them and each checks several things.
 """
 
+import functools
 import importlib.util
 import os
 import re
@@ -205,7 +206,10 @@ def test_ctrl_c_saves_the_state_and_the_folder_is_locked_until_then(tree):
     changes = ('name=stopped', 'path:experiments_root=runs/stopped', 'train:total_iter=1000000',
                'logger:save_checkpoint_freq=1000000')  # fmt: skip
     command = (*TRAIN, 'options_with_line.yml', '--force_yml', *changes)
-    running = subprocess.Popen(command, cwd=tree, env=environment(tree, 'line'), stderr=subprocess.PIPE, text=True)
+    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may ignore it
+    running = subprocess.Popen(
+        command, cwd=tree, env=environment(tree, 'line'), stderr=subprocess.PIPE, text=True, preexec_fn=hear
+    )
     for line in running.stderr:
         if 'iter:       3' in line:
             break
