@@ -286,7 +286,7 @@ def snapshots(models: Path) -> dict[int, Path]:
 def trained_estimator(output: Path) -> Section:
     """Train an estimator small, and draw what it sees in a photo that it was not trained on."""
     folder = output / 'estimator'
-    models = train(ESTIMATOR)
+    models = train(ESTIMATOR, 'datasets:val:samples_per_epoch=2', 'val:save_img=false')
     photo = read_photo(PHOTOS / VALIDATION_PHOTOS[0]).pixels
     blurred, truth = two_halves(photo)
     stages = snapshots(models)
