@@ -22,7 +22,7 @@ def blurred(photo: torch.Tensor) -> torch.Tensor:
 def true_estimate(monkeypatch):
     """The estimate is the blur of `blurred`: an untrained network leaves nothing that could be aligned."""
 
-    def estimate(net, photo, gamma):
+    def estimate(net, photo, gamma, progress=None):
         kernel = torch.zeros(1, 1, 5, 5)
         kernel[..., 1:4, 1:4] = 1 / 9
         return bb.BlurField(kernel.to(photo), torch.ones_like(photo[:, :1])), False

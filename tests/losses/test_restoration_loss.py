@@ -10,6 +10,7 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.losses import RestorationLoss
 from basis_blur.metrics.psnr import psnr
 from basis_blur.objectives.basis_objective import BasisObjective, reblur
+from basis_blur.objectives.sample import Sample
 from basis_blur.restoration.deblur import deblur
 
 NUMBER, SIZE, KERNEL_SIZE = 2, 40, 9
@@ -105,7 +106,7 @@ def test_descent_restores_better(sample):
     seen = []
     for _ in range(12):
         kernels = logits.flatten(2).softmax(-1).view_as(logits)
-        loss = objective(BlurField.unchecked(kernels, sample['mixing']), sample)['l_restoration']
+        loss = objective(BlurField.unchecked(kernels, sample['mixing']), Sample.of(sample))['l_restoration']
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
