@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis_blur.foundation.errors import InputError, sentence_of
-from basis_blur.photos.formats import result_suffix
+from basis_blur.photos.formats import READ_SUFFIXES, result_suffix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,8 +178,6 @@ def _told(deblurrer: Deblurrer, path: Path, progress: Callable[[float, str], Non
 
 
 def _suffix_of(path: Path) -> str:
-    from basis_blur.photos.formats import READ_SUFFIXES
-
     return result_suffix(path.suffix) if path.suffix.lower() in READ_SUFFIXES else '.png'
 
 

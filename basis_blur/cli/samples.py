@@ -97,13 +97,13 @@ def row(sample: dict[str, Any]) -> np.ndarray:
     import torch
 
     from basis_blur.field.blur_field import BlurField
+    from basis_blur.objectives.sample import Sample
     from basis_blur.photos.pictures import draw_kernel_grid, put_side_by_side, resized_picture, rgb_levels, with_title
 
-    lq, gt, mixing, weight = (sample[name] for name in ('lq', 'gt', 'mixing', 'weight'))
-    border = (gt.shape[-1] - lq.shape[-1]) // 2
+    lq, mixing, weight = (sample[name] for name in ('lq', 'mixing', 'weight'))
     colours = mixing.new_tensor([COLOURS[index % len(COLOURS)] for index in range(len(mixing))])
     photos = {
-        f'sharp  {sample["key"]}': gt[..., border : gt.shape[-2] - border, border : gt.shape[-1] - border],
+        f'sharp  {sample["key"]}': Sample.of(sample).sharp,
         'blurred': lq,
         'masks': torch.einsum('bhw,bc->chw', mixing, colours),
         'weight': (weight / weight.amax()).expand(3, -1, -1),

@@ -73,8 +73,7 @@ def same_names(folders: Mapping[str, Mapping[str, Path]]) -> list[str]:
 
 def table(judged: Judgement) -> str:
     """Return a line for each method: the means of the photos that all methods have scores of."""
-    shared = _shared(judged)
-    columns = list(next((one.scores for each in judged.values() for one in each.values() if one.scores), {}))
+    shared, columns = _shared(judged), _columns(judged)
     total = len(next(iter(judged.values())))
     width = max(6, *(len(name) for name in judged))
     lines = [f'{len(shared)} of {total} photos have scores of every method; the means are of these']
@@ -89,6 +88,10 @@ def table(judged: Judgement) -> str:
     return '\n'.join(lines)
 
 
+def _columns(judged: Judgement) -> list[str]:
+    return list(next((one.scores for each in judged.values() for one in each.values() if one.scores), {}))
+
+
 def _shared(judged: Judgement) -> list[str]:
     names = next(iter(judged.values()))
     return [name for name in names if all(photos[name].scores is not None for photos in judged.values())]
@@ -98,7 +101,7 @@ def write_csv(path: Path, judged: Judgement) -> None:
     """Write a line for each method and photo, whole or not at all; scores with all their digits."""
     from basis_blur.foundation.files import atomic_path
 
-    columns = list(next((one.scores for each in judged.values() for one in each.values() if one.scores), {}))
+    columns = _columns(judged)
     with atomic_path(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
         writer.writerow(['method', 'name', 'status', *columns, 'reason'])

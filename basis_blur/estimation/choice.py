@@ -37,6 +37,7 @@ from basis_blur.estimation.estimate import (
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
 from basis_blur.estimation.shake.kernels import best_shift, spread
+from basis_blur.estimation.shake.residual import unexplained
 from basis_blur.estimation.shake.search import (
     FAILED,
     LEAST_SIDE,
@@ -47,11 +48,10 @@ from basis_blur.estimation.shake.search import (
     uniform_field,
 )
 from basis_blur.estimation.shake.streaks import estimate_by_streaks
-from basis_blur.estimation.trust import is_flat, reblur_residual
+from basis_blur.estimation.trust import is_flat
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.windows import spread_windows
-from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
 
@@ -239,19 +239,9 @@ def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float, progress: Pr
         gamma: exponent of the photo.
         progress: called after each window.
     """
-    size = estimate.kernel.shape[-1]
-    squares = []
-    windows = spread_windows(photo.shape[-2:], max(PROBE_SIDE, 3 * size), PROBES)
-    for number, (rows, columns) in enumerate(windows, 1):
-        part = photo[..., rows, columns]
-        blur = uniform_field(estimate.kernel, part)
-        restored = deblur_iterates(
-            part, blur, (estimate.removal.iterations,), gamma, least_tv_weight=estimate.removal.least_tv_weight
-        )
-        squares.append(reblur_residual(part, restored, blur, gamma) ** 2)
-        if progress is not None:
-            progress(CHOOSING, number, len(windows))
-    return (sum(squares) / len(squares)) ** 0.5 / max(estimate_noise(photo).item(), LEAST_NOISE)
+    windows = spread_windows(photo.shape[-2:], max(PROBE_SIDE, 3 * estimate.kernel.shape[-1]), PROBES)
+    residual = unexplained(photo, estimate.kernel, gamma, estimate.removal, windows, progress)
+    return residual / max(estimate_noise(photo).item(), LEAST_NOISE)
 
 
 def likeness(blur: BlurField) -> float:

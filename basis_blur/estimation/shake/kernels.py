@@ -106,6 +106,11 @@ def best_shift(kernel: Tensor, target: Tensor) -> tuple[int, int, float]:
     return (down - size if down > size // 2 else down), (right - size if right > size // 2 else right), alike.item()
 
 
+def likenesses(kernels: Tensor) -> list[list[float]]:
+    """Return how alike each of N kernels (N, K, K) is to each at the best shift: N lists of N numbers, 1 if equal."""
+    return [[best_shift(one, other)[2] for other in kernels] for one in kernels]
+
+
 def aligned_mean(kernels: Tensor) -> tuple[Tensor, float]:
     """Return the mean of kernels, each moved onto the one that is most like all others, and how alike they are.
 
@@ -117,7 +122,7 @@ def aligned_mean(kernels: Tensor) -> tuple[Tensor, float]:
     """
     if len(kernels) == 1:
         return centred(kernels)[0], 1.0
-    alike = [[best_shift(one, other)[2] for other in kernels] for one in kernels]
+    alike = likenesses(kernels)
     medoid = max(range(len(kernels)), key=lambda i: sum(alike[i]))
     moved = [shifted(kernel, *best_shift(kernel, kernels[medoid])[:2]) for kernel in kernels]
     pairs = [alike[i][j] for i in range(len(kernels)) for j in range(i)]

@@ -25,6 +25,7 @@ from basis_blur.estimation.shake.kernels import (
     best_shift,
     centred,
     cleaned,
+    likenesses,
     normalised,
     odd_size,
     on_canvas,
@@ -32,6 +33,7 @@ from basis_blur.estimation.shake.kernels import (
     resized,
     spread,
 )
+from basis_blur.estimation.shake.residual import unexplained
 from basis_blur.estimation.shake.search import (
     FAILED,
     ShakeEstimate,
@@ -41,10 +43,9 @@ from basis_blur.estimation.shake.search import (
     removal_for,
     uniform_field,
 )
-from basis_blur.estimation.trust import reblur_residual
-from basis_blur.ops.camera_response import to_srgb
+from basis_blur.ops.camera_response import GAMMA, to_srgb
 from basis_blur.ops.windows import spread_windows
-from basis_blur.restoration.deblur import deblur_iterates
+from basis_blur.restoration.settings import Removal
 
 SIDE = 65  # of the patches that hold a streak, pixels
 WHOLE = 1_200_000  # pixels; larger photos are looked at reduced
@@ -117,8 +118,8 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
 def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
     """Return how much of a photo a kernel leaves unexplained, over what it leaves mirrored or turned by 90 degrees.
 
-    The residual is that of the photo, restored and blurred again (`reblur_residual`), in windows spread over it. About
-    1 where the kernel is not that of the photo, or equals its mirror image; the larger of the two ratios is returned.
+    The residual is that of `unexplained`, in windows spread over the photo. The ratio is about 1 where the kernel is
+    not that of the photo, or equals its mirror image; the larger of the two ratios is returned.
 
     Args:
         light: (1, 1, H, W); gray linear light.
@@ -126,17 +127,9 @@ def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
     """
     photo = to_srgb(light)
     windows = spread_windows((light.shape[-2], light.shape[-1]), max(PROBE, 3 * kernel.shape[-1]), PROBES)
-
-    def residual(candidate: Tensor) -> float:
-        squares = 0.0
-        for rows, columns in windows:
-            part = photo[..., rows, columns]
-            blur = uniform_field(candidate, part)
-            squares += reblur_residual(part, deblur_iterates(part, blur, (ITERATIONS,)), blur) ** 2
-        return squares**0.5
-
-    wrong = min(residual(kernel.flip(0)), residual(kernel.rot90(1, (0, 1)).contiguous()))
-    return residual(kernel) / max(wrong, 1e-9)
+    turned = (kernel, kernel.flip(0), kernel.rot90(1, (0, 1)).contiguous())
+    right, *wrong = (unexplained(photo, each, GAMMA, Removal(ITERATIONS), windows) for each in turned)
+    return right / max(min(wrong), 1e-9)
 
 
 @torch.no_grad()
@@ -153,7 +146,7 @@ def light_streaks(light: Tensor) -> Streaks | None:
     marks = isolated_marks(small)
     if len(marks) < LEAST_MARKS:
         return None
-    alike = torch.tensor([[best_shift(one, other)[2] for other in marks] for one in marks])
+    alike = torch.tensor(likenesses(marks))
     of_group = alike > ALIKE
     medoid = int((alike * of_group).sum(1).argmax())
     group = marks[of_group[medoid].to(marks.device)]
