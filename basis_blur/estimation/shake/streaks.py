@@ -43,6 +43,7 @@ from basis_blur.estimation.shake.search import (
     removal_for,
     uniform_field,
 )
+from basis_blur.foundation.errors import InputError
 from basis_blur.ops.camera_response import GAMMA, to_srgb
 from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.settings import Removal
@@ -82,7 +83,8 @@ class Streaks:
 def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate | None:
     """Return the blur that the light streaks of a photo show, or None where there are none to trust.
 
-    The search over the photo begins with their kernel; where it ends at another one, the streaks are right.
+    The search over the photo begins with their kernel; where it ends at another one, the streaks are right. A photo
+    that is too small or too dark to be searched has none.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
@@ -90,9 +92,12 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
         progress: called while the work goes on.
 
     Raises:
-        ValueError, InputError: as `estimate_shake`.
+        ValueError: the photo is not as described.
     """
-    light = gray_light(photo, gamma)
+    try:
+        light = gray_light(photo, gamma)
+    except InputError:  # it is too small, or has no contrast in linear light
+        return None
     streaks = light_streaks(light)
     if streaks is None or streaks.kernel.shape[-1] > min(light.shape[-2:]) // 2:
         return None

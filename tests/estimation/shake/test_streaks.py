@@ -97,6 +97,13 @@ def test_a_night_photo_gets_the_kernel_of_its_lamps_where_the_network_sees_none(
     assert likeness(estimate.kernel, hook()) > 0.65
 
 
+def test_a_photo_without_contrast_in_linear_light_is_left_as_it_is():
+    rows, columns = torch.arange(150), torch.arange(160)
+    dark = torch.zeros(1, 3, 150, 160) + 0.008 * ((rows[:, None] // 12 + columns // 12) % 2)
+    assert estimate_by_streaks(dark, 2.2) is None
+    assert BestEstimator(NetworkEstimator(Blind(), 'full'))(dark, 2.2).source == 'none'
+
+
 def test_a_search_that_fails_asks_the_lamps(photo, monkeypatch):
     monkeypatch.setattr('basis_blur.estimation.choice.FAILED', 2.0)
     assert 'streaks' in ShakeEstimator(Blind())(photo, 2.2).notes[-1]
