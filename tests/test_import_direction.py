@@ -20,7 +20,8 @@ FLOORS = [
     {'objectives'},
     {'data'},
     {'models'},
-    {'bridges', 'plugin', 'registry'},
+    {'bridges', 'registry'},
+    {'plugin'},
     {'cli', '__main__'},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

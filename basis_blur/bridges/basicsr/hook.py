@@ -50,15 +50,22 @@ def _close_torchvision_gaps():
 
 
 LOADED_PLUGIN = False  # whether this hook, and not the program itself, has asked for the plugin
+WAITS = False  # whether the plugin is to be loaded as soon as a module of it, which is being imported, is complete
 
 
-def _register():
-    global LOADED_PLUGIN
-    # A module of the plugin that imports basicsr itself is not complete yet; it registers when it is, see `presence`.
-    own = [module for name, module in sys.modules.items() if name.startswith('basis_blur.bridges.basicsr.')]
-    if not any(getattr(getattr(module, '__spec__', None), '_initializing', False) for module in own):
+def _register(complete=None):
+    global LOADED_PLUGIN, WAITS
+    # A module of the plugin that imports basicsr itself is not complete yet; its last line calls `register_after`.
+    names = [name for name in sys.modules if name.startswith('basis_blur.bridges.basicsr.') and name != complete]
+    WAITS = any(getattr(getattr(sys.modules[name], '__spec__', None), '_initializing', False) for name in names)
+    if not WAITS:
         LOADED_PLUGIN = 'basis_blur.plugin' not in sys.modules
-        import basis_blur.plugin  # noqa: F401
+        import basis_blur.bridges.basicsr.registration  # noqa: F401
+
+
+def register_after(name):
+    """Load the plugin now that its module `name` is complete, unless another one is being imported too."""
+    _guarded(lambda: _register(name))
 
 
 def _guarded(step):

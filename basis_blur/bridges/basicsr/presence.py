@@ -6,7 +6,6 @@ carry a `basicsr` folder of their own, made from a version before 1.3, which has
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -49,18 +48,14 @@ def has_registries(folders: Iterable[str]) -> bool:
 
 
 def register_when_complete(name: str) -> None:
-    """Load the plugin at the end of a module that imports basicsr, unless another such module is being imported.
+    """Have the start-up hook load the plugin, if it waits for the module that calls this by its last line.
 
-    The start-up hook loads the plugin as soon as basicsr is imported. Where that happens within a module that the
-    plugin needs, the module is not complete then; so the hook leaves it to that module, and it to its last line.
+    The hook loads the plugin as soon as basicsr is imported. Where that happens within a module that the plugin needs,
+    the module is not complete then; so the hook waits for it.
 
     Args:
         name: name of the module.
     """
-    others = [
-        module
-        for other, module in list(sys.modules.items())
-        if other != name and (other.startswith(f'{__package__}.') or other == 'basis_blur.plugin')
-    ]
-    if not any(getattr(getattr(module, '__spec__', None), '_initializing', False) for module in others):
-        importlib.import_module('basis_blur.plugin')
+    hook = sys.modules.get('_basis_blur_hook')
+    if getattr(hook, 'WAITS', False):
+        hook.register_after(name)
