@@ -33,10 +33,10 @@ from torch import Tensor
 import basis_blur as bb
 from basis_blur.deblurring.deblurrer import Deblurred
 from basis_blur.estimation.shake.search import removal_for
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.flow_nll_loss import bits_per_dimension, kernel_nll
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.photos.pictures import (
     draw_basis_montage,
     draw_kernel_grid,
@@ -46,7 +46,6 @@ from basis_blur.photos.pictures import (
 )
 from basis_blur.photos.reading import read_photo
 from basis_blur.photos.writing import write_photo
-from basis_blur.simulation.camera_shake import shake_kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = Path(skimage.__file__).parent / 'data'
@@ -93,7 +92,7 @@ class Shake:
 
     def scene(self) -> tuple[Tensor, Tensor, bb.BlurField]:
         """Return the sharp photo without its border, the blurred one with noise and in 8 bits, and the true field."""
-        kernel = torch.from_numpy(shake_kernels(1, self.kernel_size, HELD_OUT_SEED, self.number))[None]
+        kernel = torch.from_numpy(bb.shake_kernels(1, self.kernel_size, HELD_OUT_SEED, self.number))[None]
         photo, radius = read_photo(PHOTOS / self.photo).pixels, self.kernel_size // 2
         sharp = photo[..., radius:-radius, radius:-radius]
         field = bb.BlurField(kernel, torch.ones(1, 1, *sharp.shape[-2:]))
@@ -333,7 +332,7 @@ def trained_flow(output: Path) -> Section:
     nets = [bb.load_network(path) for path in chosen]
     untrained = type(nets[0])(**nets[0].hyper_parameters).eval()
     untrained.set_normalization(nets[0].normalization.item())
-    truth = torch.from_numpy(shake_kernels(400, TRAINED_SIZE, HELD_OUT_SEED))
+    truth = torch.from_numpy(bb.shake_kernels(400, TRAINED_SIZE, HELD_OUT_SEED))
     code = torch.randn(SHOWN_KERNELS, untrained.dims, generator=torch.Generator().manual_seed(0))
     sets, scores = {'simulated shakes (the truth)': truth[:SHOWN_KERNELS]}, {}
     names = ('untrained', 'after 100 iterations', f'after {max(stages)} iterations')
@@ -377,7 +376,7 @@ def shaken(photo: Tensor, kernel_size: int) -> tuple[Tensor, Tensor, bb.BlurFiel
     down, right = (torch.linspace(0, 1, size) for size in sharp.shape[-2:])
     down, right = down[:, None], right[None]
     mixing = torch.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
-    one, other = torch.from_numpy(shake_kernels(2, kernel_size, HELD_OUT_SEED))
+    one, other = torch.from_numpy(bb.shake_kernels(2, kernel_size, HELD_OUT_SEED))
     kernels = torch.stack([(1 - share) * one + share * other for share in (0.0, 0.35, 0.65, 1.0)])
     field = bb.BlurField(kernels[None], mixing[None])
     light = bb.camera_response(bb.BasisBlur(field)(bb.to_linear(photo)))
@@ -390,7 +389,7 @@ def two_halves(photo: Tensor) -> tuple[Tensor, bb.BlurField]:
     radius = TRAINED_SIZE // 2
     height, width = (side - 2 * radius for side in photo.shape[-2:])
     right = torch.sigmoid(torch.linspace(-HALVES, HALVES, width)).expand(height, width)
-    kernels = [shake_kernels(1, TRAINED_SIZE, HELD_OUT_SEED, number) for number in SHOWN_SHAKES]
+    kernels = [bb.shake_kernels(1, TRAINED_SIZE, HELD_OUT_SEED, number) for number in SHOWN_SHAKES]
     kernels = torch.from_numpy(np.concatenate(kernels))
     field = bb.BlurField(kernels[None], torch.stack([1 - right, right])[None])
     light = bb.BasisBlur(field)(bb.to_linear(photo))

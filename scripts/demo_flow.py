@@ -25,10 +25,7 @@ import torch
 from demo import DATA, KERNELS, PHOTOS, ROOT, SHARP_PHOTO, command, prepare_photos, shaken, step
 
 import basis_blur as bb
-from basis_blur.deblurring.restoring import restore
 from basis_blur.metrics.psnr import psnr
-from basis_blur.ops.boundary import ReplicatePad
-from basis_blur.ops.pixel_blur import PixelBlur
 from basis_blur.photos.pictures import draw_kernel_grid, draw_side_by_side, draw_sigma, write_picture
 from basis_blur.photos.reading import read_photo
 from basis_blur.photos.writing import write_photo
@@ -64,11 +61,11 @@ def show(output: Path) -> str:
     """Write the pictures, and return the line of scores that is also written."""
     net = bb.load_network(EXPERIMENTS / STAGES[2] / 'models' / 'net_g_latest.pth', expect='UFPNet')
     sharp, blurred, _ = shaken(read_photo(PHOTOS / SHARP_PHOTO).pixels, KERNEL_SIZE)
-    restored = restore(net, blurred)
+    restored = bb.restore(net, blurred)
     with torch.no_grad():
         found = net(blurred)
-    operator = PixelBlur(found.pixel_kernels)
-    reblurred = (operator @ ReplicatePad(operator.field))(sharp).clamp(0, 1)
+    operator = bb.PixelBlur(found.pixel_kernels)
+    reblurred = (operator @ bb.ReplicatePad(operator.field))(sharp).clamp(0, 1)
     write_photo(output / 'blurred.png', blurred)
     write_photo(output / 'restored.png', restored)
     write_picture(output / 'before_after.png', draw_side_by_side({'blurred': blurred, 'restored': restored}))

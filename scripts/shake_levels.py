@@ -20,6 +20,7 @@ import basis_blur as bb
 from basis_blur.estimation.shake.kernels import resized
 from basis_blur.estimation.shake.schedule import search
 from basis_blur.estimation.shake.search import VARIANTS, gray_light, network_start
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.photos.pictures import write_picture
 from basis_blur.photos.reading import read_photo
 
@@ -34,13 +35,13 @@ def main() -> None:
     parser.add_argument('photo', type=Path, nargs='?', metavar='PHOTO')
     args = parser.parse_args()
     photo, true = (read_photo(args.photo).pixels, None) if args.photo else example()
-    start = network_start(bb.load_network('correlation_kpn'), photo, 2.2)
+    start = network_start(bb.load_network('correlation_kpn'), photo, GAMMA)
     columns = [column(photo, start[0])]
 
     def watch(level: int, kernels: Tensor, scenes: Tensor) -> None:
-        columns.append(column(scenes.clamp(0, 1) ** (1 / 2.2), resized(kernels, SIZE)[0]))
+        columns.append(column(scenes.clamp(0, 1) ** (1 / GAMMA), resized(kernels, SIZE)[0]))
 
-    search(gray_light(photo, 2.2), resized(start, SIZE), VARIANTS[0], watch=watch)
+    search(gray_light(photo, GAMMA), resized(start, SIZE), VARIANTS[0], watch=watch)
     if true is not None:
         columns.append(column(*true))
     write_picture(args.out, np.concatenate(columns, 1))

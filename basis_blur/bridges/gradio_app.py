@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.photos.formats import READ_SUFFIXES, result_suffix
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def build(deblurrer: Deblurrer, folder: str | os.PathLike) -> Any:
                 off = {'interactive': False}
                 strength = gr.Slider(0, 1, 1, step=0.05, label='Strength', info=_STRENGTH, elem_id='strength', **off)
                 gamma = gr.Slider(
-                    LEAST_GAMMA, MOST_GAMMA, 2.2, step=0.1, label='Gamma', info=_GAMMA, elem_id='gamma', **off
+                    LEAST_GAMMA, MOST_GAMMA, GAMMA, step=0.1, label='Gamma', info=_GAMMA, elem_id='gamma', **off
                 )
                 file = gr.DownloadButton('Download the photo', variant='primary', elem_id='file', **off)
                 with gr.Row():

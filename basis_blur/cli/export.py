@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
     from basis_blur.archs import names_of
     from basis_blur.archs.network_facts import LIGHT
+    from basis_blur.foundation.numbers import GAMMA
     from basis_blur.weights.checkpoints import load_network
-    from basis_blur.weights.export import GAMMA, export_onnx, save_program
+    from basis_blur.weights.export import export_onnx, save_program
 
     net = load_network(args.weights)
     if args.gamma is not None and net.facts.takes != LIGHT:

@@ -35,8 +35,8 @@ from basis_blur.data.sample_stream import Draw
 from basis_blur.data.segmentation import FORMS, open_annotations
 from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.foundation.options import Option, OptionError, read_options
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
 from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots

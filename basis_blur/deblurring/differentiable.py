@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.estimation.by_network import checked_field, light_for, removal_of
 from basis_blur.field.blur_field import BlurField
-from basis_blur.ops.camera_response import GAMMA
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.photo import in_full_precision
 from basis_blur.ops.transforms import refuse_transforms
 from basis_blur.restoration.deblur import check_is_field, deblur_iterates

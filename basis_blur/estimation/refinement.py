@@ -18,9 +18,8 @@ from torch import Tensor
 
 from basis_blur.archs.latent_kernel_arch import LatentKernels, decoded
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.numbers import check_number
+from basis_blur.foundation.numbers import GAMMA, check_number
 from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.ops.photo import check_photo
 from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import ITERATIONS

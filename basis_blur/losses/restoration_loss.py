@@ -21,9 +21,8 @@ from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.numbers import check_number
+from basis_blur.foundation.numbers import GAMMA, check_number
 from basis_blur.losses.psnr_loss import PSNRLoss
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import ESTIMATED_BLUR, solver_settings, step_towards, steps_for
 

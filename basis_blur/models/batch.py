@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.objectives.sample import Sample
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.simulation.scene_blur import blur_scene
 
 

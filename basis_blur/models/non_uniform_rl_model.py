@@ -20,10 +20,10 @@ from torch import Tensor
 from basis_blur.deblurring.deblurrer import METHODS, Deblurred, Deblurrer, DeblurSettings, settings_of_method
 from basis_blur.estimation.choice import CHOICES, estimator_for
 from basis_blur.estimation.estimators import SIZES, NetworkEstimator
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.foundation.options import Option, OptionError, options_of, read_options
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
-from basis_blur.ops.camera_response import GAMMA
 from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 from basis_blur.weights.checkpoints import load_fusion
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
-from basis_blur.ops.camera_response import GAMMA
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.photos.jpeg import encode_jpeg
 from basis_blur.photos.photo import Photo
 from basis_blur.photos.pictures import (

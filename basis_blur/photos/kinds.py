@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.ops.camera_response import GAMMA
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.photo import check_photo
 from basis_blur.photos.photo import Photo
 

@@ -44,7 +44,7 @@ from basis_blur.archs.modes import evaluation_mode
 from basis_blur.archs.network_facts import CODE, LIGHT, NetworkFacts, facts_of
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
-from basis_blur.ops.camera_response import GAMMA
+from basis_blur.foundation.numbers import GAMMA
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

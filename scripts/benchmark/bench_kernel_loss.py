@@ -19,8 +19,7 @@ import torch
 from measure import peak_mib, print_table, report_claims, time_alternately, write_json
 from torch import Tensor
 
-from basis_blur.field.blur_field import BlurField
-from basis_blur.losses.kernel_loss import KernelLoss
+from basis_blur import BlurField, KernelLoss
 
 SHARE = 0.1  # the bar
 TRUE_KERNELS = 4

@@ -23,10 +23,8 @@ import torch
 import torch.nn.functional as F
 from measure import peak_mib, print_table, report_claims, write_json
 
-from basis_blur.archs.basis_kpn_arch import BasisKPN
-from basis_blur.archs.ufpnet_arch import UFPNet
+from basis_blur import BasisKPN, UFPNet, save_network
 from basis_blur.photos.writing import write_photo
-from basis_blur.weights.checkpoints import save_network
 
 LIMIT = 6.0  # GB, the bar
 GROWTH = 1.1  # resident memory after the second time of all sizes, over that after the first

@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from measure import peak_mib, print_table, report_claims, time_alternately, write_json
 from torch import Tensor
 
-from basis_blur.field.blur_field import BlurField
-from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur import BasisBlur, BlurField
 
 FASTER = 5.0  # the bar
 MEMORY_GROWTH = 1.1  # peak memory of H at the largest B over that at the smallest

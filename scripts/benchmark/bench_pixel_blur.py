@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from measure import print_table, report_claims, time_alternately, write_json
 from torch import Tensor
 
-from basis_blur.ops.pixel_blur import PixelBlur
+from basis_blur import PixelBlur
 
 SHARE = 1 / 3  # the bar
 METHODS = ('ours', 'unfold')

@@ -19,11 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from basis_blur import __version__
+from basis_blur import __version__, load_network
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import atomic_path
 from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
-from basis_blur.weights.checkpoints import load_network
 
 HIGHEST_PSNR = 100.0  # of photos that are the same: JSON and means know no infinity
 DIGITS = 5

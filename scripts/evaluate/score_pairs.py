@@ -48,6 +48,7 @@ from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.metrics.aligned import plain_score, realblur_score
 from basis_blur.photos.formats import SUFFIXES
 from basis_blur.photos.pictures import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
@@ -80,7 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
         '--fusion', type=Path, metavar='F', help='weights of an IterateFusion; without, the solver alone'
     )
     parser.add_argument('--name', help='of the set, in the record (default: that of the folder)')
-    parser.add_argument('--gamma', type=gamma_argument, default=2.2, help='light = photo ** gamma (default: 2.2)')
+    parser.add_argument(
+        '--gamma', type=gamma_argument, default=GAMMA, help='light = photo ** gamma (default: %(default)s)'
+    )
     parser.add_argument('--device', default='cpu', help='where to compute (default: cpu)')
     parser.add_argument('--restored', type=Path, metavar='DIR', help='also keep the restored photos here')
     parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')

@@ -40,7 +40,6 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.photos.formats import SUFFIXES
 from basis_blur.photos.reading import read_photo
-from basis_blur.simulation.camera_shake import shake_kernels
 
 SETS = ('uniform', 'roll2', 'roll5', 'near', 'levin')
 ESTIMATORS = ('auto', 'network', 'shake')
@@ -223,7 +222,7 @@ def make(kind: str, photo: Tensor, generator: np.random.Generator, seed: int, in
     )
     sharp = photo[..., top : top + high + border, left : left + wide + border]
     noise = float(np.exp(generator.uniform(np.log(0.003), np.log(0.01)))) if kind == 'uniform' else 0.003
-    kernel = torch.from_numpy(shake_kernels(1, size, 7 + seed, index)[0])
+    kernel = torch.from_numpy(bb.shake_kernels(1, size, 7 + seed, index)[0])
     if kind == 'near':
         scale, noise = generator.uniform(0.25, 1.5), float(generator.choice([0.0005, 0.001, 0.002, 0.004]))
         small = F.interpolate(kernel[None, None], scale_factor=scale / 5, mode='area')[0]

@@ -46,9 +46,9 @@ from basis_blur.archs.network_facts import ESTIMATOR, RESTORER
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.data.segmentation import FORMS
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
-from basis_blur.deblurring.deblurrer import DeblurSettings
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
@@ -82,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--patch-size', type=int, default=256, help='side of a scene in pixels (default: 256)')
     parser.add_argument('--kernel-size', type=int, default=33, help='of the true kernels (default: 33)')
     parser.add_argument('--max-objects', type=int, default=3, help='in a scene (default: 3)')
-    parser.add_argument('--gamma', type=gamma_argument, default=2.2, help='light = photo ** gamma (default: 2.2)')
+    parser.add_argument(
+        '--gamma', type=gamma_argument, default=GAMMA, help='light = photo ** gamma (default: %(default)s)'
+    )
     parser.add_argument(
         '--noise', type=float, default=0.0, help='standard deviation of noise in linear light (default: 0)'
     )
@@ -215,7 +217,7 @@ def score_scene(
 
 def restored(photo: Tensor, field: bb.BlurField, gamma: float, fusion: nn.Module | None = None) -> Tensor:
     """Return what a Deblurrer makes of a photo whose blur is told, with a fusion or without."""
-    settings = DeblurSettings(gamma, fusion=fusion is not None)
+    settings = bb.DeblurSettings(gamma, fusion=fusion is not None)
     return bb.Deblurrer(KnownField(field), settings, fusion, device=str(photo.device))(photo).photo
 
 
