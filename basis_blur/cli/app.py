@@ -17,18 +17,11 @@ alone; nothing is sent anywhere, and no network is needed. Ctrl-C ends it and de
 
 It needs Gradio: pip install 'basis_blur[app]'."""
 
-COMMAND = 'app'
 PORT = 7860
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='remove the blur of photos in the browser',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument(
         '--port', metavar='N', type=_port, default=PORT, help=f'of this computer (default: {PORT}); 0 for any free one'
     )
@@ -37,7 +30,6 @@ def add_parser(subparsers) -> None:
     words = estimation.WEIGHTS_HELP.format(f'{weights}, which is in the package')
     parser.add_argument('--weights', metavar='W', default=weights, help=words)
     parser.add_argument('--device', metavar='D', help=estimation.DEVICE_HELP)
-    parser.set_defaults(run=run)
 
 
 def _port(text: str) -> int:

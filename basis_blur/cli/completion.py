@@ -15,20 +15,12 @@ DESCRIPTION = """Write a script by which a shell completes commands, options and
 
 The script needs nothing of basis_blur when it completes, so it answers at once. Write it again after an update."""
 
-COMMAND = 'completion'
 SHELLS = ('bash', 'zsh', 'tcsh')
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='write what lets a shell complete commands and options',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('shell', choices=SHELLS, help='the shell')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -50,14 +50,8 @@ PREVIEW_SIDE = 448  # pixels
 LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='estimate the blur of photos and remove it',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('inputs', metavar='IMG', type=Path, nargs='+', help='a photo, or a folder of photos')
     parser.add_argument(
         '-o',
@@ -145,7 +139,6 @@ def add_parser(subparsers) -> None:
         action='store_true',
         help='leave out photos whose results are all there, and go on with the others, as after an interrupt',
     )
-    parser.set_defaults(run=run)
 
 
 def _count(text: str) -> int:

@@ -17,6 +17,8 @@ from pathlib import Path
 from basis_blur import __version__
 from basis_blur.bridges.basicsr import presence
 
+DESCRIPTION = 'Tell what is installed, what is registered in BasicSR, and what had to be mended.'
+
 DISTRIBUTIONS = {
     'torchvision': ('torchvision',),
     'numpy': ('numpy',),
@@ -32,14 +34,8 @@ DISTRIBUTIONS = {
 }
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'doctor',
-        help='tell versions, what is registered in BasicSR, and what had to be mended',
-        description=__doc__.split(': ', 1)[1].split('\n')[0],
-    )
-    parser.set_defaults(run=run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add no options; the command has none."""
 
 
 def run(args: argparse.Namespace) -> int:

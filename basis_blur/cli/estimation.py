@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from basis_blur.deblurring.deblurrer import Deblurrer
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
-    from basis_blur.estimation.estimate import Doubt
 
 DEFAULT_WEIGHTS = 'correlation_kpn'
 SECONDS_OF_BAR = 0.5  # after which a progress bar is drawn again
@@ -166,8 +165,13 @@ def said_of(path: Path) -> Iterator[None]:
         raise InputError(f'{path}: {error}') from error
 
 
-def tell_doubts(path: Path, doubts: Iterable[Doubt]) -> None:
-    """Warn of every reason not to trust what was made of a photo; see `plain_warnings`."""
+def tell_doubts(path: Path, doubts: Iterable[object]) -> None:
+    """Warn of every reason not to trust what was made of a photo; see `plain_warnings`.
+
+    Args:
+        path: name of the photo.
+        doubts: `doubts` of an `Estimate` or of what a `Deblurrer` returns.
+    """
     for doubt in doubts:
         warnings.warn(f'{path}: {doubt}', stacklevel=2)
 

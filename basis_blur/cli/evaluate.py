@@ -76,14 +76,8 @@ class Result(NamedTuple):
         return self.pair.frames[self.score.frame if self.score else 0]
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='score restored photos against their ground truth',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument(
         '--restored', metavar='DIR', nargs='+', required=True, help='folder of restored photos, or one for each method'
     )
@@ -101,7 +95,6 @@ def add_parser(subparsers) -> None:
         help='also score by these metrics of pyiqa, such as lpips,niqe; see above',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
-    parser.set_defaults(run=run)
 
 
 def _names(text: str) -> tuple[str, ...]:

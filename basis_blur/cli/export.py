@@ -18,18 +18,11 @@ number of photos of any size; networks that see windows, such as the shipped one
 it. What a tensor is, and the colour space and gamma of the input, is in the file's metadata. docs/export.md has an
 example."""
 
-COMMAND = 'export'
 SUFFIXES = {'onnx': '.onnx', 'pt2': '.pt2'}
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='write a network for other programs: ONNX, torch.export',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('weights', metavar='WEIGHTS', help='network: a .safetensors or .pth file, or a name')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file to write')
     parser.add_argument(
@@ -43,7 +36,6 @@ def add_parser(subparsers) -> None:
         help='to be told in the file of a network that sees light = photo ** G; 1 for photos in light (default: 2.2)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace a file that is already there')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,14 +22,8 @@ take little time beside the others."""
 MOST_PIXELS = 2**24  # more would take all memory
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'info',
-        help='tell the parameters and FLOPs of a network',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('network', metavar='NETWORK', help='name of a network, or a file of weights')
     parser.add_argument(
         '--size', metavar='WxH', default='256x256', help='of the photo, pixels (default: %(default)s, as papers do)'
@@ -41,7 +35,6 @@ def add_parser(subparsers) -> None:
         default=[],
         help='a hyper-parameter, such as width=32; repeatable',
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,14 +22,8 @@ COMMAND = 'kernels'
 SUFFIXES = ('.npz', *TIFF_SUFFIXES)
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='estimate the blur of a photo and save it, as numbers and pictures',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('input', metavar='IMG', type=Path, help='a photo')
     parser.add_argument(
         '-o', '--output', metavar='OUT.npz', type=Path, required=True, help='file to write: .npz or .tif'
@@ -38,7 +32,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument('--picture', metavar='PNG', type=Path, help='also draw the kernels over the photo')
     parser.add_argument('--montage', metavar='PNG', type=Path, help='also draw the basis kernels and their mixing')
     parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,15 +21,15 @@ from basis_blur.foundation.errors import InputError, did_you_mean, sentence_of
 
 COMMANDS = {
     'deblur': 'estimate the blur of photos and remove it',
-    'kernels': 'estimate the blur of photos and draw it over them',
+    'kernels': 'estimate the blur of a photo and save it, as numbers and pictures',
     'app': 'remove the blur of photos in the browser',
     'evaluate': 'score restored photos against their ground truth',
     'train': 'train a network from an option file, by BasicSR',
     'test': 'test a network on data sets from an option file, by BasicSR',
     'samples': 'draw samples of a data set, with masks, kernels and weights',
     'options': 'list the option files that come with basis_blur, or print one',
-    'prep-kernels': 'draw camera-shake kernels into an LMDB',
-    'prep-lmdb': 'turn a folder of photos and masks into LMDBs',
+    'prep-kernels': 'draw camera-shake kernels into an LMDB for training',
+    'prep-lmdb': 'turn a folder of photos and masks into LMDBs for training',
     'prep-dataset': 'check the download of a benchmark and bring it into pairs',
     'export': 'write a network for other programs: ONNX, torch.export',
     'info': 'tell the parameters and FLOPs of a network',
@@ -126,11 +126,19 @@ def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'basis_blur {__version__}')
     subparsers = parser.add_subparsers(metavar='COMMAND', required=True)
     for name, purpose in COMMANDS.items():
-        if name in commands:
-            importlib.import_module(f'basis_blur.cli.{name.replace("-", "_")}').add_parser(subparsers)
-            if name in LOGGED:
-                words = 'also write what is told here, with the time, to the end of a file'
-                subparsers.choices[name].add_argument('--log', metavar='FILE', type=Path, help=words)
-        else:
+        if name not in commands:
             subparsers.add_parser(name, help=purpose)
+            continue
+        command = importlib.import_module(f'basis_blur.cli.{name.replace("-", "_")}')
+        below = subparsers.add_parser(
+            name,
+            help=purpose,
+            description=command.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(below)
+        below.set_defaults(run=command.run)
+        if name in LOGGED:
+            words = 'also write what is told here, with the time, to the end of a file'
+            below.add_argument('--log', metavar='FILE', type=Path, help=words)
     return parser

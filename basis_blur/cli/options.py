@@ -26,17 +26,10 @@ TITLES = {
 }
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'options',
-        help='list the option files that come with basis_blur, or print one',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('name', metavar='NAME', nargs='?', help='the file to print (default: list all)')
     parser.add_argument('--schema', action='store_true', help='print the JSON schema of option files')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

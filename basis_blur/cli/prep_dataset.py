@@ -22,14 +22,8 @@ COMMAND = 'prep-dataset'
 MOST_LINES = 50  # number of lines of complaints that are printed
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help='check the download of a benchmark and bring it into pairs',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('name', metavar='NAME', nargs='?', help='which benchmark; see above')
     parser.add_argument('downloads', metavar='DOWNLOAD', nargs='*', type=Path, help='folder, archives, or both')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, help='folder to write')
@@ -42,7 +36,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--where', action='store_true', help='tell where the download of NAME comes from, or of all of them, and end'
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

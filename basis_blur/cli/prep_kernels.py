@@ -14,14 +14,8 @@ Interrupted at any moment, even killed, the same command goes on where it stoppe
 complete and checked."""
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'prep-kernels',
-        help='draw camera-shake kernels into an LMDB for training',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument(
         '-o', '--output', metavar='OUT', type=Path, required=True, help='folder to write; its name ends in .lmdb'
     )
@@ -35,7 +29,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--workers', metavar='W', type=int, default=os.cpu_count() or 1, help='processes (default: one per core)'
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

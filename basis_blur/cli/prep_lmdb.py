@@ -20,14 +20,8 @@ ade20k (*_seg.png of the full ADE20K), ade20k_2016 (annotations of the scene-par
 none (default)"""
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'prep-lmdb',
-        help='turn a photo folder with masks into LMDBs for training',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('photos', metavar='PHOTOS', type=Path, help='folder of photos, with its sub-folders')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='folder for the LMDBs')
     parser.add_argument(
@@ -51,7 +45,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         '--workers', metavar='N', type=int, default=os.cpu_count() or 1, help='processes (default: one per core)'
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,14 +19,8 @@ COLOURS = ((0.45, 0.45, 0.45), (0.9, 0.3, 0.2), (0.2, 0.6, 0.9), (0.95, 0.75, 0.
 MOST_SAMPLES = 100
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'samples',
-        help='draw samples of a data set, with masks, kernels and weights',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument('file', metavar='FILE', help='an option file, or the name of a shipped one')
     parser.add_argument('-o', '--output', metavar='OUT.png', type=Path, required=True, help='picture to write')
     parser.add_argument('-n', '--number', metavar='N', type=int, default=4, help='how many samples (default: 4)')
@@ -34,7 +28,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument('--seed', metavar='S', type=int, default=0, help='of the random numbers (default: 0)')
     parser.add_argument('--force_yml', metavar='KEY=VALUE', nargs='+', help='change options of the file')
     parser.add_argument('--overwrite', action='store_true', help='replace the picture if it is there')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,23 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 
-from basis_blur.cli.train import add_arguments, check_option_file, set_basicsr_arguments
+from basis_blur.cli.train import add_run_arguments, check_option_file, set_basicsr_arguments
 
 DESCRIPTION = """Test a network on data sets from an option file, by BasicSR.
 
 The log with the scores and the pictures go to results/NAME in the current folder."""
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'test',
-        help='test a network on data sets from an option file, by BasicSR',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    add_arguments(parser)
-    parser.set_defaults(run=run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,20 +21,13 @@ Ctrl-C ends it after the present step and saves its state; --auto_resume goes on
 On several GPUs or CPU processes: torchrun --nproc_per_node=2 -m basis_blur train FILE --launcher pytorch"""
 
 
-def add_parser(subparsers) -> None:
-    """Add the command to the parser of `basis-blur`."""
-    parser = subparsers.add_parser(
-        'train',
-        help='train a network from an option file, by BasicSR',
-        description=DESCRIPTION,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    add_arguments(parser)
-    parser.add_argument('--auto_resume', action='store_true', help="go on from the newest state in the run's folder")
-    parser.set_defaults(run=run)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_run_arguments(parser)
+    parser.add_argument('--auto_resume', action='store_true', help="go on from the newest state in the run's folder")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that BasicSR's train.py and test.py share, under the names that they have there."""
     parser.add_argument('file', metavar='FILE', nargs='?', help='option file (YAML), or a name of "basis-blur options"')
     parser.add_argument('-opt', '--opt', metavar='FILE', help="the same, written as for BasicSR's scripts")

@@ -11,9 +11,8 @@ from basis_blur.foundation.errors import InputError
 
 def command(*words):
     parser = argparse.ArgumentParser()
-    prep_kernels.add_parser(parser.add_subparsers())
-    args = parser.parse_args(['prep-kernels', *map(str, words)])
-    return args.run(args)
+    prep_kernels.add_arguments(parser)
+    return prep_kernels.run(parser.parse_args([*map(str, words)]))
 
 
 def test_it_says_what_it_did_and_that_it_is_done(tmp_path, capsys):

@@ -22,9 +22,8 @@ def photos(tmp_path):
 
 def command(*words):
     parser = argparse.ArgumentParser()
-    prep_lmdb.add_parser(parser.add_subparsers())
-    args = parser.parse_args(['prep-lmdb', *map(str, words)])
-    return args.run(args)
+    prep_lmdb.add_arguments(parser)
+    return prep_lmdb.run(parser.parse_args([*map(str, words)]))
 
 
 def test_it_says_what_it_did_and_that_it_is_done(photos, tmp_path, capsys):
