@@ -22,15 +22,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, NetworkFacts
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField
-from basis_blur.field.removal import Removal
 
 SIZE_MULTIPLE = 32  # five poolings
 GROUPS = 8
@@ -38,7 +36,7 @@ SLOPE = 0.01  # slope of the activation for negative values
 LAST_GAIN = 0.1  # gain of the last convolutions when fresh
 
 
-class BasisKPN(nn.Module):
+class BasisKPN(DescribedNetwork):
     """Predict basis kernels and mixing coefficients from a blurred photo in linear light.
 
     Args:
@@ -62,7 +60,6 @@ class BasisKPN(nn.Module):
     """
 
     FACTS: ClassVar[NetworkFacts] = NetworkFacts(ESTIMATOR, LIGHT, FIELD, in_tiles=True, tensors=FIELD_TENSORS)
-    removal: Removal | None = None  # stored with the weights, see `NetworkFacts`
 
     def __init__(
         self,
@@ -109,19 +106,6 @@ class BasisKPN(nn.Module):
         for head in (self.mixing_head, self.kernel_head):
             with torch.no_grad():
                 head.tail[-1].weight.mul_(LAST_GAIN)
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """The facts of the network: what it takes and returns."""
-        told = self._hyper_parameters
-        return replace(
-            self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'], removal=self.removal
-        )
-
-    @property
-    def hyper_parameters(self) -> dict[str, int | str | bool]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
 
     def forward(self, light: Tensor) -> BlurField:
         """Predict the blur field of a batch of photos.

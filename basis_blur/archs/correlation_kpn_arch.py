@@ -19,16 +19,15 @@ What it cannot see: a boundary between two motions within a window.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, NetworkFacts
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField
-from basis_blur.field.removal import Removal
+from basis_blur.ops.basis_blur import fast_fft_size
 
 CHANNELS = 5  # see `correlations`
 GROUPS = 8
@@ -45,7 +44,7 @@ CEPSTRUM_SCALE = 0.3
 NUMBERS_AT_ONCE = 1 << 22  # count of gradients whose correlations are taken together; it bounds the memory
 
 
-class CorrelationKPN(nn.Module):
+class CorrelationKPN(DescribedNetwork):
     """Predict the blur field of a photo in linear light from the correlations of its gradients.
 
     Args:
@@ -66,7 +65,6 @@ class CorrelationKPN(nn.Module):
         tensors=FIELD_TENSORS,
         one_size='which can be exported for one size only, by which it cuts photos into windows; give a size',
     )
-    removal: Removal | None = None  # stored with the weights, see `NetworkFacts`
 
     def __init__(self, num_kernels: int = WINDOWS, kernel_size: int = 33, num_feat: int = 64, window: int = WINDOW):
         super().__init__()
@@ -86,16 +84,6 @@ class CorrelationKPN(nn.Module):
         }
         self.reach = reach_of(kernel_size)
         self.decoder = CorrelationDecoder(num_feat)
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """The facts of the network: what it takes and returns."""
-        return replace(self.FACTS, kernel_size=self.kernel_size, removal=self.removal)
-
-    @property
-    def hyper_parameters(self) -> dict[str, int]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
 
     def forward(self, light: Tensor) -> BlurField:
         """Predict the blur field of a batch of photos.
@@ -271,7 +259,8 @@ def correlations(gradients: Tensor, reach: int) -> Tensor:
         cepstrum of the power of both.
     """
     # Far enough that what is moved out on one side does not come in on the other, and that all shifts are there.
-    size = [_good_size(max(int(side) + reach, 2 * reach + 1)) for side in gradients.shape[-2:]]
+    least = [max(int(side) + reach, 2 * reach + 1) for side in gradients.shape[-2:]]
+    size = [2 * fast_fft_size((side + 1) // 2) for side in least]  # even
     tiny = torch.finfo(gradients.dtype).tiny
     spectrum = torch.fft.rfft2(gradients, s=size)
     power = torch.view_as_real(spectrum).square().sum(-1)
@@ -305,19 +294,6 @@ def _near(spectrum: Tensor, size: list[int], reach: int) -> Tensor:
 def _root(x: Tensor) -> Tensor:
     """The signed square root, as steep as a line below 0.01 so that its gradient stays finite."""
     return x / (x.abs() + 1e-4).sqrt()
-
-
-def _good_size(least: int) -> int:
-    """The next size that is a product of 2, 3 and 5, and even, so that transforms are fast."""
-    size = least + least % 2
-    while True:
-        rest = size
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return size
-        size += 2
 
 
 def _conv_act(before: int, after: int) -> nn.Sequential:

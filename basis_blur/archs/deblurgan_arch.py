@@ -14,20 +14,19 @@ Parameters: 11.38 M with the default sizes, the network of the paper.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import check_inputs
-from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
+from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 # Halved twice; and the smallest size must be 2 x 2 pixels, as one pixel has neither a reflection nor a variance.
 SIZE_MULTIPLE = 8
 
 
-class DeblurGANGenerator(nn.Module):
+class DeblurGANGenerator(DescribedNetwork):
     """Restore a blurred photo.
 
     Args:
@@ -64,17 +63,6 @@ class DeblurGANGenerator(nn.Module):
             nn.Conv2d(w, in_channels, 7),
             nn.Tanh(),
         )
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """The facts of the network: what it takes and returns."""
-        told = self._hyper_parameters
-        return replace(self.FACTS, channels=(told['in_channels'],))
-
-    @property
-    def hyper_parameters(self) -> dict[str, int | float]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
 
     def forward(self, photo: Tensor) -> Tensor:
         """Return the restored image, (N, C, H, W); sRGB, not clamped.

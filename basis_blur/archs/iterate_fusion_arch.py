@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
-from basis_blur.archs.network_facts import FUSION, PHOTO, STACK, NetworkFacts
+from basis_blur.archs.network_facts import FUSION, PHOTO, STACK, DescribedNetwork, NetworkFacts
 
 COLOURS = 3
 SLACK = 0.02  # how far a fused photo may lie outside the range of the photo and its iterates, sRGB-like
@@ -35,7 +35,7 @@ DIFFERENCES = 4.0  # factor by which the differences of the inputs are about 1
 IMAGE_SCALE = 0.1  # size of the image that the network adds where its own numbers are about 1
 
 
-class IterateFusion(nn.Module):
+class IterateFusion(DescribedNetwork):
     """Fuse a photo and the iterates of its restoration to one photo.
 
     Args:
@@ -92,12 +92,7 @@ class IterateFusion(nn.Module):
     @property
     def facts(self) -> NetworkFacts:
         """The facts of the network: what it takes and returns."""
-        return replace(self.FACTS, channels=(self.in_channels,))
-
-    @property
-    def hyper_parameters(self) -> dict[str, int | tuple[int, ...]]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
+        return replace(super().facts, channels=(self.in_channels,))
 
     @property
     def reach(self) -> int:

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basis_blur.archs.network_facts import CODE, FLOW, KERNELS, NetworkFacts
+from basis_blur.archs.network_facts import CODE, FLOW, KERNELS, DescribedNetwork, NetworkFacts
 
 LEVELS = 720  # steps that a normalised pixel is thought to have; uniform noise of one step makes it continuous [L21]
 ALPHA = 1e-6  # keeps the logit finite at 0 and 1
@@ -33,7 +33,7 @@ EPSILON = 1e-5  # added to variances
 LAST_GAIN = 0.1  # gain of the last layers when fresh, so that a fresh flow is nearly the identity
 
 
-class KernelFlow(nn.Module):
+class KernelFlow(DescribedNetwork):
     """Map kernels to codes that are standard normal, and codes to kernels.
 
     In training mode the batch normalisations use the statistics of the batch in `forward`; `inverse` and evaluation
@@ -84,12 +84,7 @@ class KernelFlow(nn.Module):
     @property
     def facts(self) -> NetworkFacts:
         """The facts of the network: what it takes and returns."""
-        return replace(self.FACTS, channels=(self.dims,), kernel_size=self._hyper_parameters['kernel_size'])
-
-    @property
-    def hyper_parameters(self) -> dict[str, int]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
+        return replace(super().facts, channels=(self.dims,))
 
     @property
     def dims(self) -> int:

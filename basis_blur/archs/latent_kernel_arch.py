@@ -26,9 +26,8 @@ from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.correlation_kpn_arch import bilinear_mixing
 from basis_blur.archs.kernel_flow_arch import KernelFlow
-from basis_blur.archs.network_facts import ESTIMATOR, PHOTO, PIXEL_KERNELS, NetworkFacts
+from basis_blur.archs.network_facts import ESTIMATOR, PHOTO, PIXEL_KERNELS, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField
-from basis_blur.field.removal import Removal
 
 CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
 ESTIMATORS = ('unet', 'correlation')
@@ -52,7 +51,7 @@ class LatentKernels(NamedTuple):
     pixel_kernels: Tensor
 
 
-class LatentKernelNet(nn.Module):
+class LatentKernelNet(DescribedNetwork):
     """Estimate the kernel of every pixel from a blurred photo.
 
     Codes are those of cells of `stride` x `stride` pixels, from the mean of their features, h = ceil(H / stride), or of
@@ -84,7 +83,6 @@ class LatentKernelNet(nn.Module):
     """
 
     FACTS: ClassVar[NetworkFacts] = NetworkFacts(ESTIMATOR, PHOTO, PIXEL_KERNELS)
-    removal: Removal | None = None  # stored with the weights, see `NetworkFacts`
 
     def __init__(
         self,
@@ -126,19 +124,7 @@ class LatentKernelNet(nn.Module):
     @property
     def facts(self) -> NetworkFacts:
         """The facts of the network: what it takes and returns."""
-        told = self._hyper_parameters
-        return replace(
-            self.FACTS,
-            channels=(told['in_channels'],),
-            kernel_size=told['kernel_size'],
-            by_cells=self.stride is None,
-            removal=self.removal,
-        )
-
-    @property
-    def hyper_parameters(self) -> dict:
-        """The arguments that build the same network again."""
-        return dict(self._hyper_parameters)
+        return replace(super().facts, by_cells=self.stride is None)
 
     @property
     def stride(self) -> int | None:

@@ -14,7 +14,6 @@ its skip connection comes from before the attention, as in the NAFNet of [F23].
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
-from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
+from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 4  # halved twice
 LEVELS = 3
@@ -43,7 +42,7 @@ class ImagesBySize(NamedTuple):
     quarter: Tensor
 
 
-class MIMOUNet(nn.Module):
+class MIMOUNet(DescribedNetwork):
     """Restore a blurred photo.
 
     Args:
@@ -97,17 +96,6 @@ class MIMOUNet(nn.Module):
         if kernel_size is not None:
             self.kernel_attentions = nn.ModuleList(KernelAttention(channels, kernel_size**2) for channels in widths)
             self.kernel_down = nn.ModuleList(halving(kernel_size**2) for _ in widths[1:])
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """The facts of the network: what it takes and returns."""
-        told = self._hyper_parameters
-        return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
-
-    @property
-    def hyper_parameters(self) -> dict[str, int | bool | None]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
 
     def forward(self, photo: Tensor, raw_kernels: Tensor | None = None) -> Tensor | ImagesBySize:
         """Return the restored image, (N, C, H, W); sRGB, not clamped. In training with `multi_scale`, three of them.

@@ -18,7 +18,6 @@ connection comes from before the attention, as in the NAFNet of [F23].
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs
-from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
+from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 8  # halved for the quarters, and twice in the U-Nets
 LEVELS = 3
@@ -49,7 +48,7 @@ class ImagesByStage(NamedTuple):
     first: Tensor
 
 
-class MPRNet(nn.Module):
+class MPRNet(DescribedNetwork):
     """Restore a blurred photo.
 
     Args:
@@ -100,17 +99,6 @@ class MPRNet(nn.Module):
         self.kernel_attention = None if kernel_size is None else KernelAttention(last, kernel_size**2)
         self.full_size = _FullSize(last, widths, num_cab)
         self.ending = _conv(last, in_channels)
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """The facts of the network: what it takes and returns."""
-        told = self._hyper_parameters
-        return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
-
-    @property
-    def hyper_parameters(self) -> dict[str, int | bool | None]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
 
     def forward(self, photo: Tensor, raw_kernels: Tensor | None = None) -> Tensor | ImagesByStage:
         """Return the restored image, (N, C, H, W); sRGB, not clamped. In training with `multi_stage`, three of them.

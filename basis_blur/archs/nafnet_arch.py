@@ -28,7 +28,6 @@ Aggregation", ECCV 2022, recommend 1.5 times the side of the training crops.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -37,10 +36,10 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
-from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
+from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 
-class NAFNet(nn.Module):
+class NAFNet(DescribedNetwork):
     """Restore a blurred photo.
 
     Args:
@@ -110,17 +109,6 @@ class NAFNet(nn.Module):
             # The published weights have one for every level. Those after the last level that looks at kernels are
             # without effect, and so not trained.
             self.kernel_down[self._last_attention :].requires_grad_(False)
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """The facts of the network: what it takes and returns."""
-        told = self._hyper_parameters
-        return replace(self.FACTS, channels=(told['in_channels'],), kernel_size=told['kernel_size'])
-
-    @property
-    def hyper_parameters(self) -> dict[str, int | tuple[int, ...] | None]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
 
     def forward(self, photo: Tensor, raw_kernels: Tensor | None = None) -> Tensor:
         """Return the restored image, (N, C, H, W); sRGB, not clamped.

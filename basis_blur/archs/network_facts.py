@@ -7,7 +7,7 @@
     fusion       stack      photo               IterateFusion: a photo and the iterates of its restoration
     flow         code       kernels             KernelFlow
 
-How a network is added: write its file, give its class `FACTS` and a property `facts`, and enter it in `ARCHS`. Loading,
+How a network is added: write its file with a `DescribedNetwork` that has `FACTS`, and enter it in `ARCHS`. Loading,
 estimation, restoration, export and the commands read no more than that. An estimator's `facts.removal` says how its
 blurs are best removed; it is stored with the weights (`save_network`), since it depends on how good they are.
 """
@@ -15,8 +15,9 @@ blurs are best removed; it is stored with the weights (`save_network`), since it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -64,6 +65,29 @@ class NetworkFacts:
     tensors: Mapping[str, str] = field(default_factory=dict)
     one_size: str = ''
     removal: Removal | None = None
+
+
+class DescribedNetwork(nn.Module):
+    """A network that says what it is, and how it is built again.
+
+    A subclass has `FACTS`, and its constructor sets `_hyper_parameters`, the keyword arguments that it was given.
+    """
+
+    FACTS: ClassVar[NetworkFacts]
+    removal: Removal | None = None  # how its blurs are best removed, as its weights say
+    _hyper_parameters: dict[str, Any]
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """The facts of the network: what it takes and returns."""
+        told = self._hyper_parameters
+        channels = (told['in_channels'],) if 'in_channels' in told else self.FACTS.channels
+        return replace(self.FACTS, channels=channels, kernel_size=told.get('kernel_size'), removal=self.removal)
+
+    @property
+    def hyper_parameters(self) -> dict[str, Any]:
+        """The keyword arguments that build this network again."""
+        return dict(self._hyper_parameters)
 
 
 def facts_of(net: nn.Module) -> NetworkFacts:

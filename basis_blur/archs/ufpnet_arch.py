@@ -26,7 +26,7 @@ from basis_blur.archs.latent_kernel_arch import CHUNK_PIXELS, LatentKernelNet
 from basis_blur.archs.mimo_unet_arch import MIMOUNet
 from basis_blur.archs.mprnet_arch import MPRNet
 from basis_blur.archs.nafnet_arch import NAFNet
-from basis_blur.archs.network_facts import PHOTO, RESTORER, NetworkFacts
+from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 RESTORERS = {'nafnet': NAFNet, 'mimo_unet': MIMOUNet, 'mprnet': MPRNet}
 PARTS = ('latent_kernels.', 'restorer.')  # left out of the names in a state dict
@@ -48,7 +48,7 @@ class Restored(NamedTuple):
     sigma: Tensor | None
 
 
-class UFPNet(nn.Module):
+class UFPNet(DescribedNetwork):
     """Estimate kernels and restore.
 
     Args:
@@ -178,18 +178,7 @@ class UFPNet(nn.Module):
                 'or export a UFPNet with the restorer nafnet'
             )
         kernel_size = None if self.latent_kernels is None else told['kernel_size']
-        return replace(
-            self.FACTS,
-            channels=(told['in_channels'],),
-            kernel_size=kernel_size,
-            tensors=tensors,
-            one_size=one_size,
-        )
-
-    @property
-    def hyper_parameters(self) -> dict[str, Any]:
-        """The keyword arguments that build this network again."""
-        return dict(self._hyper_parameters)
+        return replace(super().facts, kernel_size=kernel_size, tensors=tensors, one_size=one_size)
 
     def forward(self, photo: Tensor, noise: Tensor | None = None, chunk_pixels: int | None = CHUNK_PIXELS) -> Restored:
         """Return the restored image and the kernels that helped.
