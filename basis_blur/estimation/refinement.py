@@ -11,7 +11,8 @@ restoration, it is smaller than it was before, and whether it was is told.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,17 +33,16 @@ LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
 RESTORATION_ITERATIONS = 6  # while the field still changes
 
 
-class Refinement(NamedTuple):
-    """The result of a refinement.
+@dataclass(frozen=True)
+class Gain:
+    """What a refinement has gained.
 
     Args:
-        field: the refined field, or the given one if it was not better.
-        before: reblur loss with the given field.
-        after: reblur loss with the refined field.
-        improved: whether the refined one is returned.
+        before: reblur loss of the restoration with the estimated blur.
+        after: the same with the refined blur.
+        improved: whether the refined blur is returned, and not the estimated one.
     """
 
-    field: BlurField
     before: float
     after: float
     improved: bool
@@ -50,7 +50,24 @@ class Refinement(NamedTuple):
     @property
     def sentence(self) -> str:
         """Say whether the refinement was of use, in a sentence for a person."""
-        return _sentence(self.before, self.after, self.improved)
+        losses = f'{self.before:.5f} -> {self.after:.5f}'
+        if self.improved:
+            return f'the refined blur explains the photo better: reblur loss {losses}.'
+        return (
+            f'refining did not lower the reblur loss ({losses}); the photo is restored with the blur as it was '
+            'estimated.'
+        )
+
+
+@dataclass(frozen=True)
+class Refinement(Gain):
+    """The result of the refinement of a field.
+
+    Args:
+        field: the refined field, or the given one if it was not better.
+    """
+
+    field: BlurField
 
 
 def refine_field(
@@ -101,30 +118,20 @@ def refine_field(
     refined = _field_of([each.detach() for each in logits]).with_removal(field.removal)
     before, after = judge(field), judge(refined)
     improved = after < before
-    return Refinement(refined if improved else field, before, after, improved)
+    return Refinement(before, after, improved, refined if improved else field)
 
 
-class CodeRefinement(NamedTuple):
+@dataclass(frozen=True)
+class CodeRefinement(Gain):
     """The result of the refinement of codes.
 
     Args:
         image: (1, 3, H, W); the photo restored with the refined kernels, or the estimated ones if better.
         pixel_kernels: (1, K*K, H, W); the kernels it was restored with, convolution kernels.
-        before: reblur loss of the restoration with the estimated codes.
-        after: reblur loss of the restoration with the refined codes.
-        improved: whether the refined ones are returned.
     """
 
     image: Tensor
     pixel_kernels: Tensor
-    before: float
-    after: float
-    improved: bool
-
-    @property
-    def sentence(self) -> str:
-        """Say whether the refinement was of use, in a sentence for a person."""
-        return _sentence(self.before, self.after, self.improved)
 
 
 def refine_codes(
@@ -179,17 +186,8 @@ def refine_codes(
         before = loss(estimate.pixel_kernels, first, photo).item()
         after = loss(refined.pixel_kernels, last, photo).item()
     if after < before:
-        return CodeRefinement(last, refined.pixel_kernels, before, after, True)
-    return CodeRefinement(first, estimate.pixel_kernels, before, after, False)
-
-
-def _sentence(before: float, after: float, improved: bool) -> str:
-    if improved:
-        return f'the refined blur explains the photo better: reblur loss {before:.5f} -> {after:.5f}.'
-    return (
-        f'refining did not lower the reblur loss ({before:.5f} -> {after:.5f}); the photo is restored with the blur as '
-        'it was estimated.'
-    )
+        return CodeRefinement(before, after, True, last, refined.pixel_kernels)
+    return CodeRefinement(before, after, False, first, estimate.pixel_kernels)
 
 
 def _check(photo: Tensor, steps: int) -> None:

@@ -32,13 +32,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.linear_operator import LinearOperator
-from basis_blur.ops.transforms import derivative, fold_into_batch, plain
+from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
 # A CPU tile covers about this many photo pixels a side.
 CPU_TILE = 256
@@ -86,36 +85,13 @@ class BasisBlur(LinearOperator):
         self.chunk = chunk
 
     def _apply(self, x: Tensor) -> Tensor:
-        return _Blur.apply(*_common_dtype(x, self.field.kernels, self.field.mixing), self.chunk)
+        return _Blur.apply(*common_dtype(x, self.field.kernels, self.field.mixing), self.chunk)
 
     def _apply_transpose(self, y: Tensor) -> Tensor:
-        return _BlurTranspose.apply(*_common_dtype(y, self.field.kernels, self.field.mixing), self.chunk)
+        return _BlurTranspose.apply(*common_dtype(y, self.field.kernels, self.field.mixing), self.chunk)
 
 
-def _common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
-    dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
-    return tuple(t.to(dtype) for t in tensors)
-
-
-class _Form(Function):
-    """One derivative of the trilinear form: a function of three tensors, each with the batch first, linear in each."""
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:3])
-        ctx.save_for_forward(*inputs[:3])
-        ctx.others = inputs[3:]
-
-    @classmethod
-    def jvp(cls, ctx, *tangents):
-        return derivative(cls.apply, (*ctx.saved_tensors, *ctx.others), tangents[:3])
-
-    @classmethod
-    def vmap(cls, info, in_dims, *inputs):
-        return fold_into_batch(cls.apply, info, in_dims, *inputs)
-
-
-class _Blur(_Form):
+class _Blur(LinearForm):
     """H(k, m) u."""
 
     @staticmethod
@@ -151,7 +127,7 @@ class _Blur(_Form):
         )
 
 
-class _BlurTranspose(_Form):
+class _BlurTranspose(LinearForm):
     """H(k, m)^T v."""
 
     @staticmethod
@@ -190,7 +166,7 @@ class _BlurTranspose(_Form):
         )
 
 
-class _KernelGradient(_Form):
+class _KernelGradient(LinearForm):
     """dT/dk: for each basis element, sum_i m_b[i] v[i] u[i + (K - 1) - s], over channels."""
 
     @staticmethod
@@ -224,7 +200,7 @@ class _KernelGradient(_Form):
         )
 
 
-class _MixingGradient(_Form):
+class _MixingGradient(LinearForm):
     """dT/dm: for each basis element, sum_c v_c (k_b conv u_c)."""
 
     @staticmethod

@@ -22,12 +22,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from basis_blur.field.blur_field import PixelField
 from basis_blur.ops.basis_blur import _thread_pool, without_gradients
 from basis_blur.ops.linear_operator import LinearOperator
-from basis_blur.ops.transforms import derivative, fold_into_batch, plain
+from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
 CPU_BAND_NUMBERS = 1 << 18  # numbers of the photo, all channels, in a band
 
@@ -57,35 +56,13 @@ class PixelBlur(LinearOperator):
         self.field = field
 
     def _apply(self, x: Tensor) -> Tensor:
-        return _Blur.apply(*_common_dtype(x, self.field.pixel_kernels))
+        return _Blur.apply(*common_dtype(x, self.field.pixel_kernels))
 
     def _apply_transpose(self, y: Tensor) -> Tensor:
-        return _BlurTranspose.apply(*_common_dtype(y, self.field.pixel_kernels))
+        return _BlurTranspose.apply(*common_dtype(y, self.field.pixel_kernels))
 
 
-def _common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
-    dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
-    return tuple(t.to(dtype) for t in tensors)
-
-
-class _Form(Function):
-    """One derivative of the trilinear form: a function of two tensors, both with the batch first, linear in each."""
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @classmethod
-    def jvp(cls, ctx, *tangents):
-        return derivative(cls.apply, ctx.saved_tensors, tangents)
-
-    @classmethod
-    def vmap(cls, info, in_dims, *inputs):
-        return fold_into_batch(cls.apply, info, in_dims, *inputs)
-
-
-class _Blur(_Form):
+class _Blur(LinearForm):
     """H(k) u."""
 
     @staticmethod
@@ -110,7 +87,7 @@ class _Blur(_Form):
         )
 
 
-class _BlurTranspose(_Form):
+class _BlurTranspose(LinearForm):
     """H(k)^T v."""
 
     @staticmethod
@@ -136,7 +113,7 @@ class _BlurTranspose(_Form):
         )
 
 
-class _KernelGradient(_Form):
+class _KernelGradient(LinearForm):
     """dT/dk: for each tap, sum over the channels of v[i] u[i + (K - 1) - s]."""
 
     @staticmethod

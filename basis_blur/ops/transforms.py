@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 
 def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Tensor, int]:
@@ -49,6 +50,35 @@ def derivative(apply: Callable, inputs: Sequence[Any], tangents: Sequence[Tensor
         if tangent is not None
     ]
     return sum(terms[1:], terms[0])
+
+
+class LinearForm(Function):
+    """A derivative of a form that is linear in each of its tensors, all with the batch first; others may follow them.
+
+    A subclass writes `forward` and `backward`; `ctx.others` are the inputs that are no tensors.
+    """
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        tensors = [each for each in inputs if isinstance(each, Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.others = inputs[len(tensors) :]
+
+    @classmethod
+    def jvp(cls, ctx, *tangents):
+        tensors = ctx.saved_tensors
+        return derivative(cls.apply, (*tensors, *ctx.others), tangents[: len(tensors)])
+
+    @classmethod
+    def vmap(cls, info, in_dims, *inputs):
+        return fold_into_batch(cls.apply, info, in_dims, *inputs)
+
+
+def common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors in float64 if one of them is, else in float32."""
+    dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    return tuple(t.to(dtype) for t in tensors)
 
 
 def plain(*tensors: Tensor) -> tuple[Tensor, ...]:

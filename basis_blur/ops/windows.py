@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Window = tuple[slice, slice]
@@ -104,3 +105,16 @@ def inside(core: Window, around: Window, scale: int = 1) -> Window:
         for part, outer in zip(core, around, strict=True)
     )
     return rows, columns
+
+
+def fullest_window(amounts: Tensor, rows: int, columns: int) -> tuple[int, int]:
+    """Return the first row and the first column of the window of a map that holds the most.
+
+    Args:
+        amounts: (H, W); what each place holds, >= 0.
+        rows, columns: size of the window, at least 1 and at most that of the map.
+    """
+    sums = F.pad(amounts, (1, 0, 1, 0)).double().cumsum(-1).cumsum(-2)
+    held = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+    top, left = divmod(int(held.flatten().argmax()), held.shape[-1])
+    return top, left

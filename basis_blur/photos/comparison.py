@@ -24,6 +24,7 @@ from torch import Tensor
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
 from basis_blur.foundation.numbers import GAMMA
+from basis_blur.ops.windows import fullest_window
 from basis_blur.photos.jpeg import encode_jpeg
 from basis_blur.photos.photo import Photo
 from basis_blur.photos.pictures import (
@@ -171,10 +172,8 @@ def most_detailed(levels: np.ndarray, width: int, height: int) -> tuple[slice, s
     gray = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, (-(-gray.shape[1] // step), -(-gray.shape[0] // step)), interpolation=cv2.INTER_AREA)
     # The fourth root keeps one strong edge from outweighing a window that is full of them.
-    edges = torch.from_numpy(np.abs(cv2.Laplacian(small, cv2.CV_32F)) ** 0.5)[None, None]
-    window = max(1, height // step), max(1, width // step)
-    sums = torch.nn.functional.avg_pool2d(edges, window, 1)
-    top, left = divmod(int(sums.flatten().argmax()), sums.shape[-1])
+    edges = torch.from_numpy(np.abs(cv2.Laplacian(small, cv2.CV_32F)) ** 0.5)
+    top, left = fullest_window(edges, max(1, height // step), max(1, width // step))
     top, left = min(top * step, levels.shape[0] - height), min(left * step, levels.shape[1] - width)
     return slice(top, top + height), slice(left, left + width)
 

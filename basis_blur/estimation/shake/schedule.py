@@ -22,6 +22,7 @@ from basis_blur.estimation.shake.extension import differences, extended, inner_r
 from basis_blur.estimation.shake.kernel_fit import fit_kernels
 from basis_blur.estimation.shake.kernels import centred, cleaned, odd_size, resized
 from basis_blur.estimation.shake.sparse_scene import SparseScene
+from basis_blur.ops.windows import fullest_window
 from basis_blur.restoration.noise import estimate_noise
 
 # A photo with at most the first number of pixels is searched as a whole; of a larger one, a window of the second.
@@ -140,9 +141,6 @@ def best_window(light: Tensor, kernel_size: int) -> tuple[slice, slice]:
     texture = texture * (coarse < 0.9)
     rows, columns = max(1, high // cell), max(1, wide // cell)
     rows, columns = min(rows, texture.shape[-2]), min(columns, texture.shape[-1])
-    total = F.pad(texture, (1, 0, 1, 0)).double().cumsum(-1).cumsum(-2)
-    sums = total[..., rows:, columns:] - total[..., :-rows, columns:]
-    sums = sums - total[..., rows:, :-columns] + total[..., :-rows, :-columns]
-    top, left = divmod(int(sums.flatten().argmax()), sums.shape[-1])
+    top, left = fullest_window(texture[0, 0], rows, columns)
     top, left = min(top * cell, height - high), min(left * cell, width - wide)
     return slice(top, top + high), slice(left, left + wide)
