@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # isort: off
     from basis_blur.estimation.estimate import Estimate as Estimate
     from basis_blur.field.removal import Removal as Removal
     from basis_blur.field.blur_field import BlurField as BlurField, PixelField as PixelField
+    from basis_blur.field.motion_flow import field_of_flow as field_of_flow
     from basis_blur.weights.checkpoints import load_network as load_network, save_network as save_network
     from basis_blur.estimation.by_network import estimate_blur as estimate_blur
     from basis_blur.estimation.shake.search import estimate_shake as estimate_shake
@@ -60,6 +61,7 @@ _HOME = {
     'Removal': 'field.removal',
     'BlurField': 'field.blur_field',
     'PixelField': 'field.blur_field',
+    'field_of_flow': 'field.motion_flow',
     'load_network': 'weights.checkpoints',
     'save_network': 'weights.checkpoints',
     'estimate_blur': 'estimation.by_network',

@@ -141,10 +141,11 @@ class Workshop:
         pytest.fail(f'experiments/{name} is needed, and no command makes it')
 
     def _stand_in(self, word: str) -> str:
-        if not re.fullmatch(r'[A-Z][A-Za-z0-9_]+(\.zip)?', word):
+        name, equals, value = word.rpartition('=')
+        if not re.fullmatch(r'[A-Z][A-Za-z0-9_]+(\.zip|\.npz)?', value):
             return word
-        given = self.folder / 'given' / word
-        return str(given if given.exists() else given.with_suffix('.png'))
+        given = self.folder / 'given' / value
+        return f'{name}{equals}{given if given.exists() else given.with_suffix(".png")}'
 
 
 def named_runs(path: Path, words: list[str]) -> Iterator[str]:
@@ -227,6 +228,8 @@ def workshop(tmp_path_factory):
             line = ' '.join(f'{root}/scene{scene:03}/{kind}/{kind}_1.png' for kind in ('gt', 'blur'))
             (given / 'RealBlur' / f'RealBlur_{variant}_{split}_list.txt').write_text(line + '\n')
     photo(given / 'PHOTO.png', 96)
+    photo(given / 'SHARP.png', 96)
+    np.savez(given / 'FLOW.npz', flow=np.ones((1, 2, 96, 96), np.float32))
     photo(given / 'PHOTOS' / 'a.png', 96)
     return Workshop(folder)
 

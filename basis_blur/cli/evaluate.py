@@ -1,4 +1,4 @@
-"""basis-blur evaluate: score folders of restored photos, against their ground truth or without one."""
+"""basis-blur evaluate: score folders of restored photos, against their ground truth or without one; and of blurs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from basis_blur.cli import side_by_side
+from basis_blur.cli import estimation, side_by_side
 from basis_blur.cli.plan import check_writable
 from basis_blur.cli.side_by_side import Judged, methods_of, same_names
 from basis_blur.foundation.errors import InputError, sentence_of
@@ -43,6 +43,10 @@ does, aligned or as they lie; those without, such as niqe, look at the restored 
 Several folders, as DIR or NAME=DIR, are methods that are compared: one table, and one sheet with all of them side by
 side. Without --gt there is no ground truth, and the scores are those of --perceptual, such as niqe; niqe_basicsr is
 BasicSR's own NIQE, which downloads nothing.
+
+--kernels scores blurs in place of photos: fields of "basis-blur kernels", or npz files with the "flow", "pixel_kernels"
+or "window_kernels" of another method (docs/exchange.md). --true-kernels compares the kernels themselves; --blurred and
+--gt blur the sharp photo with them and compare it with the blurred one.
 
 A photo that cannot be aligned, or not be read, has no score: it is named with the reason, counted apart and not in the
 mean, and the exit code is 2."""
@@ -78,10 +82,22 @@ class Result(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        '--restored', metavar='DIR', nargs='+', required=True, help='folder of restored photos, or one for each method'
+    judged = parser.add_mutually_exclusive_group(required=True)
+    judged.add_argument(
+        '--restored', metavar='DIR', nargs='+', help='folder of restored photos, or one for each method'
+    )
+    judged.add_argument(
+        '--kernels', metavar='PATH', nargs='+', help='folder of blurs, or one npz file; or one for each method'
     )
     parser.add_argument('--gt', metavar='DIR', type=Path, help='folder of ground truth')
+    parser.add_argument('--true-kernels', metavar='PATH', type=Path, help='with --kernels: the true blurs')
+    parser.add_argument('--blurred', metavar='PATH', type=Path, help='with --kernels and --gt: the blurred photos')
+    parser.add_argument(
+        '--gamma',
+        metavar='G',
+        type=estimation.gamma,
+        help='with --blurred: light = photo ** G, 1 or more (default: 2.2)',
+    )
     parser.add_argument('--protocol', choices=PROTOCOLS, help='how to compare with it; see above')
     parser.add_argument('--csv', metavar='OUT.csv', type=Path, help='also write a line for each photo')
     parser.add_argument(
@@ -112,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
             perceptual metric is not there.
         OSError: a file cannot be read or written.
     """
+    if args.kernels is not None:
+        return of_kernels(args)
     methods = methods_of(args.restored)
     check_arguments(args)
     check_outputs(args, [*methods.values(), *([args.gt] if args.gt else [])])
@@ -143,6 +161,15 @@ def run(args: argparse.Namespace) -> int:
     return _tell_failures(sum(result.score is None for result in results), len(results))
 
 
+def of_kernels(args: argparse.Namespace) -> int:
+    """Score blurs, of one method or several; return as `run`."""
+    from basis_blur.cli import kernel_scores
+
+    kernel_scores.check_arguments(args)
+    check_outputs(args, [])
+    return conclude(args, kernel_scores.judge(args), {}, 'blurs: ')
+
+
 def _tell_failures(failures: int, number: int) -> int:
     if failures:
         print(f'basis-blur {COMMAND}: {failures} of {number} photos have no score.', file=sys.stderr)
@@ -151,6 +178,9 @@ def _tell_failures(failures: int, number: int) -> int:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise InputError if what was asked for makes no sense."""
+    for name in ('true_kernels', 'blurred', 'gamma'):
+        if getattr(args, name) is not None:
+            raise InputError(f'--{name.replace("_", "-")} is of blurs; leave it out beside --restored.')
     if args.gt is not None and args.protocol is None:
         raise InputError(f'--gt needs a --protocol, one of {", ".join(PROTOCOLS)}; see --help.')
     if args.gt is None and args.protocol is not None:

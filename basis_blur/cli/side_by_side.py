@@ -38,7 +38,7 @@ Judgement = Mapping[str, Mapping[str, Judged]]  # by method, then by photo
 
 
 def methods_of(texts: Sequence[str]) -> dict[str, Path]:
-    """Return the folders of methods by the names of these, from DIR or NAME=DIR.
+    """Return the folders or files of methods by the names of these, from PATH or NAME=PATH.
 
     Raises:
         InputError: two methods have one name.
@@ -46,7 +46,7 @@ def methods_of(texts: Sequence[str]) -> dict[str, Path]:
     methods: dict[str, Path] = {}
     for text in texts:
         name, is_named, folder = text.partition('=')
-        if not is_named or Path(text).is_dir():
+        if not is_named or Path(text).exists():
             name, folder = Path(text).name or text, text
         if name in methods:
             raise InputError(f'two methods are called "{name}"; give them names, as in NAME={folder}.')
@@ -82,7 +82,7 @@ def table(judged: Judgement) -> str:
         cells = ''
         for column in columns if shared else ():
             mean = sum(photos[name].scores[column] for name in shared) / len(shared)
-            cells += f' {mean:{max(9, len(column))}.{2 if column == "psnr" else 4}f}'
+            cells += f' {mean:{max(9, len(column))}.{2 if column.endswith("psnr") else 4}f}'
         failed = sum(one.scores is None for one in photos.values())
         lines.append(f'{method:<{width}}{cells}{f"  {failed} without scores" if failed else ""}')
     return '\n'.join(lines)

@@ -34,14 +34,18 @@ from basis_blur.foundation.files import atomic_path, check_is_file
 if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur
 
-# These stand floors above, and are loaded when they are asked for.
+# These stand floors above or know this module, and are loaded when they are asked for.
+OTHER_FORMS = 'basis_blur.field.other_forms'
 DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'
 PICTURES = 'basis_blur.photos.pictures'
 SUM_TOLERANCE = 1e-3
 FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
 # Bytes that the arrays of a file may have, packed out. Hundreds of kernels have a hundredth of this; 25 coefficients
 # for each of 100 megapixels have 10 GB.
-MOST_BYTES = {'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10, 'removal': 2**12}
+MOST_BYTES = {
+    'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10, 'removal': 2**12, 'flow': 2**31, 'pixel_kernels': 2**34,
+    'window_kernels': 2**30, 'image_size': 2**10,
+}  # fmt: skip
 # What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
 _NO_FIELD = (
     KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
@@ -214,9 +218,10 @@ class BlurField:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> BlurField:
-        """Read a field that `save` wrote.
+        """Read a field that `save` wrote, or one in a form of another method.
 
-        A file of an earlier version that says `estimated` is read with a warning.
+        The other forms are a motion flow, a kernel for every pixel, and one for each window: see
+        `basis_blur.field.other_forms`. A file of an earlier version that says `estimated` is read with a warning.
 
         Raises:
             InputError: the file is not such an npz file, or its numbers are not a blur field.
@@ -226,11 +231,15 @@ class BlurField:
         try:
             with np.load(Path(path), allow_pickle=False) as arrays:
                 _check_sizes(arrays.zip)
+                other = None if 'kernels' in arrays else importlib.import_module(OTHER_FORMS).field_of_arrays(arrays)
+                if other is not None:
+                    return other
                 kernels, mixing = (torch.from_numpy(arrays[name]) for name in ('kernels', 'mixing'))
                 removal = _stored_removal(arrays, path)
         except _NO_FIELD as error:
             raise InputError(
-                f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing".'
+                f'{path} is not a saved blur field ({error}); expected an npz file with "kernels" and "mixing", or '
+                'with "flow", "pixel_kernels" or "window_kernels".'
             ) from error
         try:
             return cls(kernels, mixing, removal=removal)

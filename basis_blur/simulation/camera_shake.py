@@ -28,6 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from basis_blur.field.rasterise import rasterise
+
 # Rates are a sum of sinusoids at multiples of 1 / PERIOD up to HIGHEST_FREQUENCY; an exposure is a part of that.
 PERIOD = 4.0
 HIGHEST_FREQUENCY = 24.0
@@ -162,7 +164,7 @@ def motion_kernel(generator: np.random.Generator, kernel_size: int = 33) -> np.n
     angle = 2 * np.pi * direction + bend * travelled / 2
     chord = travelled * np.sinc(bend * travelled / (2 * np.pi)) * (1 + length * (kernel_size - 4))
     path = np.stack([chord * np.sin(angle), chord * np.cos(angle)])[None]
-    return _rasterise(_fit(path, kernel_size, np.ones(1)), kernel_size)[0]
+    return rasterise(_fit(path, kernel_size, np.ones(1)), kernel_size)[0]
 
 
 def _check_size(kernel_size: int) -> None:
@@ -183,7 +185,7 @@ def _stack(draws: list[ShakeDraw]) -> ShakeDraw:
 def _kernels_of(draws: list[ShakeDraw], kernel_size: int) -> np.ndarray:
     draw = _stack(draws)
     path = _trajectory(draw) * _between(draw.uniform[:, 6], *FOCAL_SCALE)[:, None, None] * kernel_size
-    return _rasterise(_fit(path, kernel_size, draw.uniform[:, 7]), kernel_size)
+    return rasterise(_fit(path, kernel_size, draw.uniform[:, 7]), kernel_size)
 
 
 def _between(uniform: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -242,30 +244,3 @@ def _fit(path: np.ndarray, kernel_size: int, extent: np.ndarray) -> np.ndarray:
     reach = np.abs(path).max(axis=(1, 2))
     wanted = limit * (SHORTEST_EXTENT + (1 - SHORTEST_EXTENT) * extent)
     return path * np.where(reach > limit, wanted / np.maximum(reach, limit), 1.0)[:, None, None]
-
-
-def _rasterise(path: np.ndarray, kernel_size: int) -> np.ndarray:
-    """Spread the light of every point over the four nearest pixels, which keeps the centre of mass where it is.
-
-    Args:
-        path: (n, 2, POINTS); row and column, in pixels from the middle, at most (K - 3) / 2.
-
-    Returns:
-        (n, K, K) float32; each sums to 1.
-    """
-    number, points = path.shape[0], path.shape[2]
-    # Rounding may push a point that lies on the limit over it by an ulp; there the corner is one pixel further in.
-    last = kernel_size - 2
-    position = np.clip(path + kernel_size // 2, 1, last)
-    corner = np.minimum(position.astype(np.intp), last - 1)
-    (row, column), (down, right) = np.moveaxis(corner, 1, 0), np.moveaxis(position - corner, 1, 0)
-    pixel = (np.arange(number)[:, None] * kernel_size + row) * kernel_size + column
-    light = np.zeros(number * kernel_size * kernel_size)
-    for shift, share in (
-        (0, (1 - down) * (1 - right)),
-        (1, (1 - down) * right),
-        (kernel_size, down * (1 - right)),
-        (kernel_size + 1, down * right),
-    ):
-        light += np.bincount((pixel + shift).ravel(), share.ravel(), minlength=light.size)
-    return (light / points).reshape(number, kernel_size, kernel_size).astype(np.float32)
