@@ -8,7 +8,7 @@ import random
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,9 @@ import torch
 from PIL import Image
 
 CANARY = 'CANARY'
-
-
 KEPT = r'(.*/)?\.\w+\.lmdb\.partial(/.*)?'  # the hidden folder in which a preparation keeps what is done
-
-
 RUN = r'(experiments|results|tb_logger)(/[^/]+)*?(/[^/]+\.(log|yml)|/events.*)?'  # of a run that has begun
-
-
 TALKATIVE = ('evaluate', 'prep-dataset')  # commands that list what they found before the last line
-
-
 TIFF_TYPES = {'H': (3, 2), 'I': (4, 4), 'R': (5, 8), 'Q': (16, 8)}
 
 
@@ -57,6 +49,38 @@ class Case(NamedTuple):
     whole: bool = False
     short: bool = False
     seconds: int = 10
+
+
+Make = Callable[[Path, 'Good'], list[Any]]  # the `make` of a case
+
+
+def cases(category: str, table: Mapping[str, tuple], **common: Any) -> Iterator[Case]:
+    """Return the cases of a table.
+
+    Args:
+        category: category of all of them.
+        table: name -> (make, says), or (make, says, fields), where fields are further ones of a `Case`.
+        common: fields of all that do not say otherwise.
+    """
+    for name, (make, says, *fields) in table.items():
+        yield Case(category, name, make, says, **{**common, **(fields[0] if fields else {})})
+
+
+def command(line: str, *more: Any, before: Callable[[Path], Any] | None = None) -> Make:
+    """Return the `make` of a command line.
+
+    Args:
+        line: words between spaces, with the names of sound inputs and "here" in braces.
+        more: further words, as they are.
+        before: writes to the folder what the command meets.
+    """
+
+    def maker(here: Path, good: Good) -> list[Any]:
+        if before is not None:
+            before(here)
+        return [*line.format(here=here, **good._asdict()).split(), *more]
+
+    return maker
 
 
 class Good(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from case_parts import CANARY, RUN, Case, Good, samples_of_forms, write
+from case_parts import CANARY, RUN, Case, Good, Make, cases, samples_of_forms, write
 
 TRAINING = """plugin: !!python/name:basis_blur.plugin.loaded
 name: a_run
@@ -128,114 +128,56 @@ def hostile_options() -> Iterator[Case]:
             title, name, trains(lambda opt, here, text=text: opt + 'x: ' + text.format(here=here) + '\n'), says,
             short=name in ('apply os.system', 'name'), whole=name in ('apply os.system', 'full tag'),
         )  # fmt: skip
-    declared = '%TAG !y! tag:yaml.org,2002:python/object/apply:\n---\n'
-    yield Case(
-        title,
-        'declared tag',
-        trains(lambda opt, here: declared + opt + f'x: !y!os.system ["touch {here}/{CANARY}"]\n'),
-        'line',
-    )
-    yield Case(
-        title,
-        'as a key',
-        trains(lambda opt, here: opt + f'? !!python/object/apply:os.system ["touch {here}/{CANARY}"]\n: 1\n'),
-        'line',
-    )
-    yield Case(
-        title,
-        'in a merge',
-        trains(lambda opt, here: opt + f'<<: !!python/object/apply:os.system ["touch {here}/{CANARY}"]\n'),
-        'line',
-    )
-    yield Case(
-        title,
-        'in a test',
-        lambda here, good: [
-            'test',
-            write(
-                'o.yml',
-                TESTING.format(gt=good.photos, lq=good.photos, weights=good.kpn)
-                + f'x: !!python/object/apply:os.system ["touch {here}/{CANARY}"]\n',
-            )(here),
-        ],
-        'line',
-        whole=True,
-    )
-    yield Case(
-        title, 'plugin of another', trains(lambda opt, here: opt.replace('plugin.loaded', 'cli.main.main')), 'line 1'
-    )
-    yield Case(
-        title,
-        'second document',
-        trains(lambda opt, here: opt + f'---\nx: !!python/object/apply:os.system ["touch {here}/{CANARY}"]\n'),
-        'line',
-    )
+    calls = '!!python/object/apply:os.system ["touch {here}/' + CANARY + '"]'
     code = '__import__("os").system("touch {here}/' + CANARY + '")'
-    for entry in ('train:x=[{code}]', 'x"]=1;{code}#=1', 'manual_seed=[{code}]'):
-        yield Case(
-            title,
-            f'--force_yml {entry}',
-            lambda here, good, entry=entry: [
-                *trains(lambda opt, here: opt)(here, good),
-                '--force_yml',
-                entry.format(code=code.format(here=here)),
-            ],
-            '',
-        )
-    laughs = 'a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha]\n' + ''.join(
-        f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]\n' for n in range(1, 12)
-    )
-    yield Case(title, 'bomb of aliases', trains(lambda opt, here: opt + laughs), 'alias', short=True, whole=True)
-    yield Case(
-        title,
-        'bomb of aliases under a known key',
-        trains(lambda opt, here: laughs + opt.replace('periods: [1]', 'periods: *a11')),
-        'alias',
-    )
-    maps = 'b0: &b0 {x: 1}\n' + ''.join(
-        f'b{n}: &b{n} {{' + ', '.join(f'k{m}: *b{n - 1}' for m in range(9)) + '}\n' for n in range(1, 12)
-    )
-    yield Case(title, 'bomb of mappings', trains(lambda opt, here: opt + maps), 'alias')
-    merges = 'm0: &m0 {x: 1}\n' + ''.join(
-        f'm{n}: &m{n} {{<<: [{", ".join([f"*m{n - 1}"] * 9)}]}}\n' for n in range(1, 12)
-    )
-    yield Case(title, 'bomb of merges', trains(lambda opt, here: opt + merges), 'alias')
-    yield Case(title, 'recursive list', trains(lambda opt, here: opt + 'x: &x [*x]\n'), 'alias')
-    yield Case(
-        title,
-        'recursive section',
-        trains(
-            lambda opt, here: opt.replace('\ntrain:\n', '\ntrain: &t\n').replace(
-                'total_iter: 1', 'total_iter: 1\n  again: *t'
-            )
-        ),
-        'alias',
-    )
-    yield Case(title, 'merge of itself', trains(lambda opt, here: opt + 'x: &x {<<: *x}\n'), 'alias')
-    yield Case(title, 'deep lists', trains(lambda opt, here: opt + 'x: ' + '[' * 50000), 'nested|deep')
-    yield Case(title, 'deep mappings', trains(lambda opt, here: opt + 'x: ' + '{a: ' * 20000), 'nested|deep')
-    yield Case(
-        title, 'long number', trains(lambda opt, here: opt.replace('total_iter: 1', 'total_iter: ' + '9' * 10000)), ''
-    )
-    yield Case(
-        title,
-        'number in base 60',
-        trains(lambda opt, here: opt.replace('total_iter: 1', 'total_iter: 1' + ':59' * 3000)),
-        '',
-    )
-    yield Case(title, '50 MB of comment', trains(lambda opt, here: opt + '#' * 50_000_000), 'MB|bytes')
-    yield Case(
-        title,
-        'name that leaves the folder',
-        trains(lambda opt, here: opt.replace('name: a_run', 'name: ../../outside')),
-        'name',
-    )
-    yield Case(
-        title, 'name with a zero byte', trains(lambda opt, here: opt.replace('name: a_run', 'name: "a\\0b"')), 'name'
-    )
-    yield Case(
-        title, 'absolute name', trains(lambda opt, here: opt.replace('name: a_run', f'name: {here}/elsewhere')), 'name'
-    )
+
+    def changed(change: Callable[[str], str]) -> Make:
+        """A training by the option file as `change` makes it, in which {here} stands for the folder."""
+        return trains(lambda opt, here: change(opt).replace('{here}', str(here)))
+
+    def adding(text: str) -> Make:
+        return changed(lambda opt: opt + text)
+
+    def replacing(old: str, new: str) -> Make:
+        return changed(lambda opt: opt.replace(old, new))
+
+    def nested(letter: str, first: str, further: Callable[[int, str], str]) -> str:
+        """Return anchors of which each repeats the one before nine times."""
+        lines = [f'{letter}0: &{letter}0 {first}']
+        lines += [f'{letter}{n}: &{letter}{n} {further(n, f"*{letter}{n - 1}")}' for n in range(1, 12)]
+        return '\n'.join(lines) + '\n'
+
+    laughs = nested('a', f'[{", ".join(["ha"] * 9)}]', lambda n, alias: f'[{", ".join([alias] * 9)}]')
+    maps = nested('b', '{x: 1}', lambda n, alias: '{' + ', '.join(f'k{m}: {alias}' for m in range(9)) + '}')
+    merges = nested('m', '{x: 1}', lambda n, alias: '{<<: [' + ', '.join([alias] * 9) + ']}')
+    section_in_itself = '\ntrain: &t\n  again: *t\n'
+    yield from cases(title, {
+        'declared tag': (changed(lambda opt: '%TAG !y! tag:yaml.org,2002:python/object/apply:\n---\n' + opt + calls.replace('!!python/object/apply:', 'x: !y!') + '\n'), 'line'),
+        'as a key': (adding(f'? {calls}\n: 1\n'), 'line'),
+        'in a merge': (adding(f'<<: {calls}\n'), 'line'),
+        'in a test': (lambda here, good: ['test', write('o.yml', TESTING.format(gt=good.photos, lq=good.photos, weights=good.kpn) + f'x: {calls.format(here=here)}\n')(here)], 'line', {'whole': True}),
+        'plugin of another': (replacing('plugin.loaded', 'cli.main.main'), 'line 1'),
+        'second document': (adding(f'---\nx: {calls}\n'), 'line'),
+        **{
+            f'--force_yml {entry}': (lambda here, good, entry=entry: trains(lambda opt, here: opt, '--force_yml', entry.format(code=code.format(here=here)))(here, good), '')
+            for entry in ('train:x=[{code}]', 'x"]=1;{code}#=1', 'manual_seed=[{code}]')
+        },
+        'bomb of aliases': (adding(laughs), 'alias', {'short': True, 'whole': True}),
+        'bomb of aliases under a known key': (changed(lambda opt: laughs + opt.replace('periods: [1]', 'periods: *a11')), 'alias'),
+        'bomb of mappings': (adding(maps), 'alias'),
+        'bomb of merges': (adding(merges), 'alias'),
+        'recursive list': (adding('x: &x [*x]\n'), 'alias'),
+        'recursive section': (replacing('\ntrain:\n', section_in_itself), 'alias'),
+        'merge of itself': (adding('x: &x {<<: *x}\n'), 'alias'),
+        'deep lists': (adding('x: ' + '[' * 50000), 'nested|deep'),
+        'deep mappings': (adding('x: ' + '{a: ' * 20000), 'nested|deep'),
+        'long number': (replacing('total_iter: 1', 'total_iter: ' + '9' * 10000), ''),
+        'number in base 60': (replacing('total_iter: 1', 'total_iter: 1' + ':59' * 3000), ''),
+        '50 MB of comment': (adding('#' * 50_000_000), 'MB|bytes'),
+        'name that leaves the folder': (replacing('name: a_run', 'name: ../../outside'), 'name'),
+        'name with a zero byte': (replacing('name: a_run', 'name: "a\\0b"'), 'name'),
+        'absolute name': (replacing('name: a_run', 'name: {here}/elsewhere'), 'name'),
+    })  # fmt: skip
 
 
 def broken_options() -> Iterator[Case]:
@@ -249,32 +191,18 @@ def broken_options() -> Iterator[Case]:
         'key of a list': b'? [a]\n: 1\n', 'key of a mapping': b'{{a: 1}: 2}\n', 'numbers as keys': b'1: 2\n3: 4\n', 'merge of a number': b'<<: 5\n', 'impossible date': b'a: 2023-99-99\n',
         'bad float': b'a: !!float x\n', 'bad int': b'a: !!int x\n', 'bad bool': b'a: !!bool x\n', 'bad timestamp': b'a: !!timestamp x\n', 'sign only': b'a: !!int "-"\n', 'empty float': b'a: !!float ""\n',
     }.items():  # fmt: skip
-        yield Case(
-            title,
-            name,
-            trains(lambda opt, here, text=text: text),
-            r'o\.yml|option file',
-            short=name in ('empty', 'binary'),
-            whole=name == 'empty',
-        )
+        make = trains(lambda opt, here, text=text: text)
+        yield Case(title, name, make, r'o\.yml|option file', short=name in ('empty', 'binary'), whole=name == 'empty')
     yield Case(title, 'tabs', trains(lambda opt, here: opt.replace('    name', '\tname')), 'line')
     yield Case(title, 'cut off', trains(lambda opt, here: opt[:400]), '')
     for section in ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger'):
-        yield Case(
-            title,
-            f'without {section}',
-            trains(lambda opt, here, section=section: drop(opt, section)),
-            section,
-            short=section == 'train',
-        )
+        make = trains(lambda opt, here, section=section: drop(opt, section))
+        yield Case(title, f'without {section}', make, section, short=section == 'train')
     for section in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
         for value in ('5', '[a, b]', 'text'):
-            yield Case(
-                title,
-                f'{section}: {value}',
-                trains(lambda opt, here, section=section, value=value: drop(opt, section) + f'{section}: {value}\n'),
-                section,
-            )
+            line = f'{section}: {value}'
+            make = trains(lambda opt, here, section=section, line=line: drop(opt, section) + f'{line}\n')
+            yield Case(title, line, make, section)
     values = {
         'manual_seed: 0': ('-1', '1e30', '99999999999999999999', '.nan', 'abc', '[1]'),
         'num_gpu: 0': ('-1', '99', '.inf', 'abc', '1.5'),
@@ -297,112 +225,34 @@ def broken_options() -> Iterator[Case]:
         'pretrain_network_g: ~': ('nowhere.pth', '5', '/', '/dev/zero'),
         'resume_state: ~': ('nowhere.state', '5', '/', '/dev/zero'),
     }  # fmt: skip
-    left = (RUN,)
-    for line, wrongs in values.items():
+    added = {
+        'total_iter: 1\n  {}': {'ema_decay': ('2', '-1', '.nan'), 'grad_clip_norm': ('-1', '0', '.inf'), 'warmup_iter': ('.nan', '-99', 'x'), 'amp': ('fp8',)},
+        'batch_size_per_gpu: 2\n    {}': {
+            'dataset_enlarge_ratio': ('0', '-1', '.nan', '1e30'), 'hold_out': ('-1', '6', '99', '1.5'), 'prefetch_mode': ('gpu', 'cuda'), 'persistent_workers': ('true',),
+            'num_prefetch_queue': ('-1\n    prefetch_mode: cpu',), 'io_backend': ('5', '{type: disk}', '{}'), 'nothing': ('1',),
+        },
+        'lr: 0.001, {}': {'betas': ('[2, 2]', '5')},
+    }  # fmt: skip
+    says = {'val_freq: 0': 'val_freq', 'betas: [2, 2]': 'betas?|beta', 'betas: 5': 'optim_g'}
+    changes = {}  # name -> what stands in the sound file, what shall
+    for line, wrongs in {**values, 'val_freq: 1': ('0',)}.items():
         key = line.split(':')[0]
-        for wrong in wrongs:
-            name = f'{key}: {wrong}'
-            yield Case(
-                title,
-                name,
-                trains(lambda opt, here, line=line, key=key, wrong=wrong: opt.replace(line, f'{key}: {wrong}')),
-                '',
-                may_leave=left,
-                talks=True,
-                short=name == 'print_freq: 0',
-            )
-    for key, wrongs in {
-        'ema_decay': ('2', '-1', '.nan'),
-        'grad_clip_norm': ('-1', '0', '.inf'),
-        'warmup_iter': ('.nan', '-99', 'x'),
-        'amp': ('fp8',),
-    }.items():
-        for wrong in wrongs:
-            yield Case(
-                title,
-                f'{key}: {wrong}',
-                trains(
-                    lambda opt, here, key=key, wrong=wrong: opt.replace(
-                        'total_iter: 1', f'total_iter: 1\n  {key}: {wrong}'
-                    )
-                ),
-                '',
-                may_leave=left,
-                talks=True,
-            )
-    for key, wrongs in {
-        'dataset_enlarge_ratio': ('0', '-1', '.nan', '1e30'),
-        'hold_out': ('-1', '6', '99', '1.5'),
-        'prefetch_mode': ('gpu', 'cuda'),
-        'persistent_workers': ('true',),
-        'num_prefetch_queue': ('-1, prefetch_mode: cpu',),
-        'io_backend': ('5', '{type: disk}', '{}'),
-        'nothing': ('1',),
-    }.items():
-        for wrong in wrongs:
-            if ',' in wrong:
-                wrong = wrong.replace(', ', '\n    ')
-            yield Case(
-                title,
-                f'{key}: {wrong.split(chr(10))[0]}',
-                trains(
-                    lambda opt, here, key=key, wrong=wrong: opt.replace(
-                        'batch_size_per_gpu: 2', f'batch_size_per_gpu: 2\n    {key}: {wrong}'
-                    )
-                ),
-                '',
-                may_leave=left,
-                talks=True,
-            )
-    yield Case(
-        title,
-        'val_freq: 0',
-        trains(lambda opt, here: opt.replace('val_freq: 1', 'val_freq: 0')),
-        'val_freq',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title,
-        'betas: [2, 2]',
-        trains(lambda opt, here: opt.replace('lr: 0.001', 'lr: 0.001, betas: [2, 2]')),
-        'betas?|beta',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title,
-        'betas: 5',
-        trains(lambda opt, here: opt.replace('lr: 0.001', 'lr: 0.001, betas: 5')),
-        'optim_g',
-        may_leave=left,
-        talks=True,
-    )
-    for entry in (
-        '',
-        '=',
-        'a',
-        'a=1=2',
-        ':=',
-        'nothing:x=1',
-        'train:total_iter=',
-        'train:total_iter=nan',
-        'name=',
-        'train=5',
-        'datasets:train=~',
-        'train:optim_g:lr=[',
-        '"]=1',
-    ):
-        yield Case(
-            title,
-            f'--force_yml {entry!r}',
-            trains(lambda opt, here: opt, '--force_yml', entry),
-            '',
-            may_leave=left,
-            talks=True,
-        )
-    for more in (['--launcher', 'pytorch'], ['--launcher', 'slurm'], ['--launcher', 'x'], ['--local_rank', 'x']):
-        yield Case(title, ' '.join(more), trains(lambda opt, here: opt, *more), '', may_leave=left, talks=True)
+        changes |= {f'{key}: {wrong}': (line, f'{key}: {wrong}') for wrong in wrongs}
+    for place, keys in added.items():
+        line = place.removesuffix('{}').rstrip('\n, ')
+        for key, wrongs in keys.items():
+            changes |= {f'{key}: {wrong}': (line, place.replace('{}', f'{key}: {wrong}')) for wrong in wrongs}
+    for name, change in changes.items():
+        make = trains(lambda opt, here, change=change: opt.replace(*change))
+        name = name.split('\n')[0]
+        yield Case(title, name, make, says.get(name, ''), may_leave=(RUN,), talks=True, short=name == 'print_freq: 0')
+    entries = ('', '=', 'a', 'a=1=2', ':=', 'nothing:x=1', 'train:total_iter=', 'train:total_iter=nan', 'name=', 'train=5', 'datasets:train=~', 'train:optim_g:lr=[', '"]=1')  # fmt: skip
+    words = {f'--force_yml {entry!r}': ['--force_yml', entry] for entry in entries}
+    words |= {
+        text: text.split() for text in ('--launcher pytorch', '--launcher slurm', '--launcher x', '--local_rank x')
+    }
+    for name, more in words.items():
+        yield Case(title, name, trains(lambda opt, here: opt, *more), '', may_leave=(RUN,), talks=True)
 
 
 def drop(text: str, section: str) -> str:
