@@ -22,6 +22,9 @@ from case_parts import (
     RUN,
     Case,
     Good,
+    Make,
+    cases,
+    command,
     copy,
     encoded,
     flipped,
@@ -87,83 +90,43 @@ def broken_lmdbs() -> Iterator[Case]:
         'huge entry': filled({b'00000000': png_of_chunks(png_header(30001, 30001, 8, 0), (b'IDAT', zlib.compress(b'')), (b'IEND', b'')), b'00000001': small}, keys),
         'no entry': filled({}, []),
     }  # fmt: skip
-    for name, change in changes.items():
+
+    def learns(change: Callable[[Path], Any]) -> Make:
+        """A training on damaged kernels."""
         maker = damaged(change)
-        yield Case(
-            title,
-            name,
-            lambda here, good, maker=maker: trains(
-                lambda opt, folder: opt.replace(str(good.kernels), str(maker(here, good)))
-            )(here, good),
-            r'kernels\.lmdb',
-            may_leave=left,
-            talks=True,
-            short=name in ('data.mdb at 50%', 'without meta_info'),
-            whole=name == 'data.mdb at 90%',
+        return lambda here, good: trains(lambda opt, folder: opt.replace(str(good.kernels), str(maker(here, good))))(
+            here, good
         )
+
+    of_run = {'may_leave': (RUN,), 'talks': True}
+    for name, change in changes.items():
+        short, whole = name in ('data.mdb at 50%', 'without meta_info'), name == 'data.mdb at 90%'
+        yield Case(title, name, learns(change), r'kernels\.lmdb', short=short, whole=whole, **of_run)
     for seed in range(6):
-        maker = damaged(flip(seed))
+        left = (r'experiments.*',)
         yield Case(
-            title,
-            f'data.mdb flipped, seed {seed}',
-            lambda here, good, maker=maker: trains(
-                lambda opt, folder: opt.replace(str(good.kernels), str(maker(here, good)))
-            )(here, good),
-            r'kernels\.lmdb',
-            (2, 0),
-            (r'experiments.*',),
-            talks=True,
+            title, f'data.mdb flipped, seed {seed}', learns(flip(seed)), r'kernels\.lmdb', (2, 0), left, talks=True
         )
-    yield Case(
-        title, 'kernels of another size', blurs(size=lambda here, good: 7), 'kernel_size', may_leave=left, talks=True
-    )
-    yield Case(
-        title,
-        "kernels of another size than the network's",
-        blurs(kernels=lambda here, good: good.kernels, size=lambda here, good: 5),
-        '33',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title,
-        'photos for masks',
-        blurs(masks=lambda here, good: good.photos_lmdb),
-        'gray|mask',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title,
-        'kernels for photos',
-        blurs(photos=lambda here, good: good.kernels),
-        'kernels',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title,
-        'a folder of photos for an LMDB',
-        blurs(photos=lambda here, good: good.photos),
-        'photos',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title,
-        'meta_info of photos without sizes',
-        blurs(photos=damaged(replace('meta_info.txt', '(40,48,3)', '(x)'), 'photos_lmdb')),
-        'meta_info',
-        may_leave=left,
-        talks=True,
-    )
-    yield Case(
-        title, 'photos at 60%', blurs(photos=damaged(cut(0.6), 'photos_lmdb')), 'photos', may_leave=left, talks=True
-    )
+
+    def given(name: str) -> Callable[[Path, Good], Path]:
+        return lambda here, good: getattr(good, name)
+
+    def size(number: int) -> Callable[[Path, Good], int]:
+        return lambda here, good: number
+
+    yield from cases(title, {
+        'kernels of another size': (blurs(size=size(7)), 'kernel_size'),
+        "kernels of another size than the network's": (blurs(kernels=given('kernels'), size=size(5)), '33'),
+        'photos for masks': (blurs(masks=given('photos_lmdb')), 'gray|mask'),
+        'kernels for photos': (blurs(photos=given('kernels')), 'kernels'),
+        'a folder of photos for an LMDB': (blurs(photos=given('photos')), 'photos'),
+        'meta_info of photos without sizes': (blurs(photos=damaged(replace('meta_info.txt', '(40,48,3)', '(x)'), 'photos_lmdb')), 'meta_info'),
+        'photos at 60%': (blurs(photos=damaged(cut(0.6), 'photos_lmdb')), 'photos'),
+    }, **of_run)  # fmt: skip
 
     prepare = ['prep-kernels', '-o', 'k.lmdb', '-n', '6', '--kernel-size', '5', '--workers', '0']
 
-    def begun(change: Callable[[Path], Any], finished: bool) -> Callable[[Path, Good], list[Any]]:
+    def begun(change: Callable[[Path], Any], finished: bool) -> Make:
         def maker(here: Path, good: Good) -> list[Any]:
             target = copy(good.kernels, here, 'k.lmdb' if finished else '.k.lmdb.partial')
             change(target)
@@ -179,42 +142,23 @@ def broken_lmdbs() -> Iterator[Case]:
             'another seed': replace('basis_blur.json', '"seed": 0', '"seed": 1'), 'data.mdb cut off': cut(0.5), 'data.mdb of text': lambda folder: (folder / 'data.mdb').write_text('hello' * 5000),
             'data.mdb a folder': changes['data.mdb a folder'],
         }.items():  # fmt: skip
+            short = name == 'parameters cut off'
+            left = (r'\.k\.lmdb\.partial/.*',)
             yield Case(
-                title,
-                f'{state} preparation, {name}',
-                begun(change, finished),
-                'k.lmdb',
-                may_leave=(r'\.k\.lmdb\.partial/.*',),
-                short=name == 'parameters cut off',
+                title, f'{state} preparation, {name}', begun(change, finished), 'k.lmdb', may_leave=left, short=short
             )
-    yield Case(
-        title,
-        'begun preparation, lock a folder',
-        begun(lambda folder: (folder / 'writer.lock').mkdir(), False),
-        'lock',
-        may_leave=(),
-    )
-    yield Case(
-        title,
-        'begun preparation, LMDB lock a folder',
-        begun(lambda folder: (folder / 'lock.mdb').mkdir(), False),
-        'k.lmdb',
-        may_leave=(KEPT,),
-    )
-    yield Case(
-        title,
-        'begun preparation, lines of text',
-        begun(lambda folder: write('lines/data.mdb', 'hello' * 5000)(folder), False),
-        'k.lmdb',
-        may_leave=(KEPT,),
-    )
+    yield from cases(title, {
+        'begun preparation, lock a folder': (begun(lambda folder: (folder / 'writer.lock').mkdir(), False), 'lock'),
+        'begun preparation, LMDB lock a folder': (begun(lambda folder: (folder / 'lock.mdb').mkdir(), False), 'k.lmdb', {'may_leave': (KEPT,)}),
+        'begun preparation, lines of text': (begun(write('lines/data.mdb', 'hello' * 5000), False), 'k.lmdb', {'may_leave': (KEPT,)}),
+    })  # fmt: skip
 
 
 def broken_masks() -> Iterator[Case]:
     """Masks that cannot be read or do not belong to their photos."""
     title = 'masks'
 
-    def masked(form: str, data: bytes | str, name: str = '0.png') -> Callable[[Path, Good], list[Any]]:
+    def masked(form: str, data: bytes | str, name: str = '0.png') -> Make:
         def maker(here: Path, good: Good) -> list[Any]:
             write(f'masks/{name}', data)(here)
             masks = f'masks/{name}' if form == 'coco' else 'masks'
@@ -230,24 +174,13 @@ def broken_masks() -> Iterator[Case]:
         'of huge numbers': encoded(np.full((40, 48), 2**31 - 1, np.int32), 'TIFF'),
     }.items():  # fmt: skip
         codes = (2, 0) if name == 'of huge numbers' else (2,)
-        yield Case(
-            title,
-            name,
-            masked('labels', data),
-            r'0\.png',
-            codes,
-            ('out.*',) if 0 in codes else left,
-            short=name == 'cut off',
-        )
-    yield Case(
-        title,
-        'class 200 of 150',
-        masked('ade20k_2016', encoded(np.full((40, 48), 200, np.uint8), 'PNG')),
-        r'0\.png',
-        may_leave=left,
-    )
-    yield Case(title, 'gray for ade20k', masked('ade20k', sound, '0_seg.png'), r'0_seg\.png|photo', may_leave=left)
-    yield Case(title, 'none fits', masked('labels', sound, 'x.png'), 'none of')
+        may = ('out.*',) if 0 in codes else left
+        yield Case(title, name, masked('labels', data), r'0\.png', codes, may, short=name == 'cut off')
+    yield from cases(title, {
+        'class 200 of 150': (masked('ade20k_2016', encoded(np.full((40, 48), 200, np.uint8), 'PNG')), r'0\.png', {'may_leave': left}),
+        'gray for ade20k': (masked('ade20k', sound, '0_seg.png'), r'0_seg\.png|photo', {'may_leave': left}),
+        'none fits': (masked('labels', sound, 'x.png'), 'none of'),
+    })  # fmt: skip
     image = {'id': 1, 'file_name': '0.png', 'height': 40, 'width': 48}
 
     def coco(segmentation: Any, image: dict = image) -> str:
@@ -262,22 +195,15 @@ def broken_masks() -> Iterator[Case]:
         'huge size': coco([[0, 0, 5, 0, 5, 5]], {**image, 'height': 10**9, 'width': 10**9}),
     }.items():  # fmt: skip
         codes = (2, 0) if name in ('far polygon',) else (2,)
-        yield Case(
-            title,
-            f'coco: {name}',
-            masked('coco', text, 'i.json'),
-            r'i\.json',
-            codes,
-            ('out.*',) if 0 in codes else left,
-            short=name == 'deep',
-        )
+        may = ('out.*',) if 0 in codes else left
+        yield Case(title, f'coco: {name}', masked('coco', text, 'i.json'), r'i\.json', codes, may, short=name == 'deep')
 
 
 def broken_fields() -> Iterator[Case]:
     """Blur fields in npz files that are cut off or no blur."""
     title = 'blur fields'
 
-    def known(make: Callable[[Path, Good], Path]) -> Callable[[Path, Good], list[Any]]:
+    def known(make: Callable[[Path, Good], Path]) -> Make:
         return lambda here, good: ['deblur', good.photo, '-o', 'out.png', '--kernels', make(here, good)]
 
     def arrays(**values: Any) -> Callable[[Path, Good], Path]:
@@ -290,27 +216,15 @@ def broken_fields() -> Iterator[Case]:
 
         return maker
 
+    def changed(change: Callable[[bytes], bytes]) -> Make:
+        return known(lambda here, good: write('f.npz', change(good.field.read_bytes()))(here))
+
     for share in (0, 0.1, 0.5, 0.9):
-        yield Case(
-            title,
-            f'at {share:.0%}',
-            known(
-                lambda here, good, share=share: write(
-                    'f.npz', good.field.read_bytes()[: int(share * good.field.stat().st_size)]
-                )(here)
-            ),
-            r'f\.npz',
-            short=share == 0.5,
-        )
+        cut = changed(lambda data, share=share: data[: int(share * len(data))])
+        yield Case(title, f'at {share:.0%}', cut, r'f\.npz', short=share == 0.5)
     for seed in range(4):
-        yield Case(
-            title,
-            f'flipped, seed {seed}',
-            known(lambda here, good, seed=seed: write('f.npz', flipped(good.field.read_bytes(), seed))(here)),
-            r'f\.npz',
-            (2, 0),
-            ('out.png',),
-        )
+        noisy = changed(lambda data, seed=seed: flipped(data, seed))
+        yield Case(title, f'flipped, seed {seed}', noisy, r'f\.npz', (2, 0), ('out.png',))
     delta, ones = np.zeros((1, 1, 5, 5), np.float32), np.ones((1, 1, 40, 48), np.float32)
     delta[..., 2, 2] = 1
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }"
@@ -322,15 +236,8 @@ def broken_fields() -> Iterator[Case]:
         'records': {'kernels': np.zeros(3, [('a', 'f4')])}, 'kernels larger than the photo': {'kernels': np.full((1, 1, 101, 101), 1 / 10201, np.float32)}, 'unsigned': {'kernels': delta.astype(np.uint16)},
     }.items():  # fmt: skip
         codes = (2, 0) if name == 'half' else (2,)
-        yield Case(
-            title,
-            name,
-            known(arrays(**values)),
-            r'f\.npz|photo',
-            codes,
-            ('out.png',) if 0 in codes else (),
-            short=name == 'NaN',
-        )
+        left = ('out.png',) if 0 in codes else ()
+        yield Case(title, name, known(arrays(**values)), r'f\.npz|photo', codes, left, short=name == 'NaN')
 
     def declared(shape: bytes) -> Callable[[Path, Good], Path]:
         def maker(here: Path, good: Good) -> Path:
@@ -371,21 +278,11 @@ def broken_fields() -> Iterator[Case]:
         np.save(file := io.BytesIO(), values)
         sound[f'{name}.npy'] = file.getvalue()
     for member in ('kernels.npy', 'estimated.npy'):
-        yield Case(
-            title, f'zip bomb of 1.6 GB, {member}', known(zip_bomb(member)), r'f\.npz.* takes 1600 MB, more than'
-        )
-    yield Case(
-        title,
-        'npy for npz',
-        known(lambda here, good: (np.save(here / 'f.npy', np.ones(3)), here / 'f.npy')[1]),
-        r'f\.npy',
-    )
-    yield Case(
-        title,
-        'zip of other files',
-        known(lambda here, good: write('f.npz', archive_of({'a.txt': b'x'}))(here)),
-        r'f\.npz',
-    )
+        says = r'f\.npz.* takes 1600 MB, more than'
+        yield Case(title, f'zip bomb of 1.6 GB, {member}', known(zip_bomb(member)), says)
+    array = known(lambda here, good: (np.save(here / 'f.npy', np.ones(3)), here / 'f.npy')[1])
+    yield Case(title, 'npy for npz', array, r'f\.npy')
+    yield Case(title, 'zip of other files', changed(lambda data: archive_of({'a.txt': b'x'})), r'f\.npz')
 
 
 def archive_of(members: dict[str, bytes]) -> bytes:
@@ -426,18 +323,5 @@ def broken_archives() -> Iterator[Case]:
         for more in ([], ['--allow-incomplete']):
             if more and name.startswith(('empty', 'text', 'sound', 'outside')):
                 continue
-            yield Case(
-                title,
-                f'{name} {" ".join(more)}',
-                lambda here, good, name=name, data=data, more=more: [
-                    'prep-dataset',
-                    'gopro',
-                    write(name, data)(here),
-                    '-o',
-                    'out',
-                    *more,
-                ],
-                '',
-                talks=True,
-                short=name == 'cut.zip',
-            )
+            make = command('prep-dataset gopro', name, '-o', 'out', *more, before=write(name, data))
+            yield Case(title, f'{name} {" ".join(more)}', make, '', talks=True, short=name == 'cut.zip')

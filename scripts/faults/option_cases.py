@@ -73,7 +73,7 @@ val: {{save_img: true, suffix: ~, metrics: {{psnr: {{type: calculate_psnr, crop_
 """
 
 
-def trains(change: Callable[[str, Path], str | bytes], *more: str) -> Callable[[Path, Good], list[Any]]:
+def trains(change: Callable[[str, Path], str | bytes], *more: str) -> Make:
     """A training by the sound option file as `change` makes it."""
 
     def maker(here: Path, good: Good) -> list[Any]:
@@ -84,7 +84,7 @@ def trains(change: Callable[[str, Path], str | bytes], *more: str) -> Callable[[
     return maker
 
 
-def blurs(**changes: Any) -> Callable[[Path, Good], list[Any]]:
+def blurs(**changes: Any) -> Make:
     """A training on blurred photos with other inputs: each change is made by a function of folder and sound inputs."""
 
     def maker(here: Path, good: Good) -> list[Any]:
@@ -98,6 +98,16 @@ def blurs(**changes: Any) -> Callable[[Path, Good], list[Any]]:
         values.update({key: make(here, good) for key, make in changes.items()})
         write('o.yml', BLURRING.format(**values))(here)
         return ['train', 'o.yml']
+
+    return maker
+
+
+def runs_test(more: str = '') -> Make:
+    """A test by the sound option file with `more` at its end, in which {here} stands for the folder."""
+
+    def maker(here: Path, good: Good) -> list[Any]:
+        text = TESTING.format(gt=good.photos, lq=good.photos, weights=good.kpn) + more.replace('{here}', str(here))
+        return ['test', write('o.yml', text)(here)]
 
     return maker
 
@@ -155,7 +165,7 @@ def hostile_options() -> Iterator[Case]:
         'declared tag': (changed(lambda opt: '%TAG !y! tag:yaml.org,2002:python/object/apply:\n---\n' + opt + calls.replace('!!python/object/apply:', 'x: !y!') + '\n'), 'line'),
         'as a key': (adding(f'? {calls}\n: 1\n'), 'line'),
         'in a merge': (adding(f'<<: {calls}\n'), 'line'),
-        'in a test': (lambda here, good: ['test', write('o.yml', TESTING.format(gt=good.photos, lq=good.photos, weights=good.kpn) + f'x: {calls.format(here=here)}\n')(here)], 'line', {'whole': True}),
+        'in a test': (runs_test(f'x: {calls}\n'), 'line', {'whole': True}),
         'plugin of another': (replacing('plugin.loaded', 'cli.main.main'), 'line 1'),
         'second document': (adding(f'---\nx: {calls}\n'), 'line'),
         **{
