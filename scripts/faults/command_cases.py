@@ -9,23 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case_parts import (
-    CANARY,
-    KEPT,
-    RUN,
-    TALKATIVE,
-    Case,
-    Good,
-    Make,
-    cases,
-    command,
-    copy,
-    encoded,
-    samples_of_forms,
-    write,
-)
+from case_parts import CANARY, KEPT, RUN, TALKATIVE, Case, Good, Make, cases, command
 from data_cases import benchmark
 from option_cases import blurs, runs_test, trains
+from small_files import copy, encoded, samples_of_forms, write
 from training_cases import pairs
 
 DEBLUR = 'deblur {photo} -o out.png --weights {kpn}'

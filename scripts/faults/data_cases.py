@@ -17,24 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case_parts import (
-    KEPT,
-    RUN,
-    Case,
-    Good,
-    Make,
-    cases,
-    command,
-    copy,
-    encoded,
-    flipped,
-    picture,
-    png_header,
-    png_of_chunks,
-    samples_of_forms,
-    write,
-)
+from case_parts import KEPT, RUN, Case, Good, Make, cases, command
 from option_cases import blurs, trains
+from small_files import copy, encoded, flipped, picture, png_header, png_of_chunks, samples_of_forms, write
 
 
 def broken_lmdbs() -> Iterator[Case]:

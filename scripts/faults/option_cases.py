@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from case_parts import CANARY, RUN, Case, Good, Make, cases, samples_of_forms, write
+from case_parts import CANARY, RUN, Case, Good, Make, cases
+from small_files import samples_of_forms, write
 
 TRAINING = """plugin: !!python/name:basis_blur.plugin.loaded
 name: a_run

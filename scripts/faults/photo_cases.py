@@ -12,34 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case_parts import (
-    KEPT,
-    Case,
-    Good,
-    copy,
-    encoded,
-    flipped,
-    picture,
-    png_header,
-    png_of_chunks,
-    samples_of_forms,
-    tiff,
-    write,
-)
+from case_parts import KEPT, Case, Good, Make
 from PIL import Image
+from small_files import copy, encoded, flipped, picture, png_header, png_of_chunks, samples_of_forms, tiff, write
 
 
-def deblurs(make: Callable[[Path], Path]) -> Callable[[Path, Good], list[Any]]:
+def deblurs(make: Callable[[Path], Path]) -> Make:
     """A deblur of the photo that `make` writes, with a sound network."""
     return lambda here, good: ['deblur', make(here), '-o', here / 'out' / 'sharp.png', '--weights', good.kpn]
 
 
-def draws(make: Callable[[Path], Path]) -> Callable[[Path, Good], list[Any]]:
+def draws(make: Callable[[Path], Path]) -> Make:
     """The kernels of the photo that `make` writes."""
     return lambda here, good: ['kernels', make(here), '-o', here / 'out.npz', '--weights', good.kpn]
 
 
-def prepares(make: Callable[[Path], Path], *more: str) -> Callable[[Path, Good], list[Any]]:
+def prepares(make: Callable[[Path], Path], *more: str) -> Make:
     """A preparation of a folder that holds the file that `make` writes."""
 
     def maker(here: Path, good: Good) -> list[Any]:
@@ -49,7 +37,7 @@ def prepares(make: Callable[[Path], Path], *more: str) -> Callable[[Path, Good],
     return maker
 
 
-def evaluates(make: Callable[[Path], Path]) -> Callable[[Path, Good], list[Any]]:
+def evaluates(make: Callable[[Path], Path]) -> Make:
     """An evaluation in which the file that `make` writes is a restored photo."""
 
     def maker(here: Path, good: Good) -> list[Any]:
@@ -76,28 +64,14 @@ def damaged_photos() -> Iterator[Case]:
         if command != 'deblur':
             talks = command == 'evaluate'
             left = ('scores.csv',) if talks else (KEPT, 'out')
-            yield Case(
-                'photos: truncated',
-                f'jpg in {command}',
-                reader(write('cut.jpg', cut)),
-                'cut',
-                talks=talks,
-                may_leave=left,
-            )
+            make = reader(write('cut.jpg', cut))
+            yield Case('photos: truncated', f'jpg in {command}', make, 'cut', talks=talks, may_leave=left)
     for form, data in samples_of_forms().items():
         for seed in range(5):
             # In the head a flip is nearly always noticed; in the pixels of a JPEG, which have no sums, seldom.
-            make = write(f'flipped.{form.split(".")[-1]}', flipped(data, seed, 0, 60 if seed < 3 else None))
-            short = (form, seed) == ('png', 0)
-            yield Case(
-                'photos: flipped bits',
-                f'{form}, seed {seed}',
-                deblurs(make),
-                r'flipped\.',
-                (2, 0),
-                ('out(/.*)?',),
-                short=short,
-            )
+            make = deblurs(write(f'flipped.{form.split(".")[-1]}', flipped(data, seed, 0, 60 if seed < 3 else None)))
+            short, left = (form, seed) == ('png', 0), ('out(/.*)?',)
+            yield Case('photos: flipped bits', f'{form}, seed {seed}', make, r'flipped\.', (2, 0), left, short=short)
     for command, reader in READERS.items():
         make = write('empty.png', b'')
         talks = command == 'evaluate'
@@ -428,7 +402,7 @@ def photo_formats() -> Iterator[Case]:
 
     title = 'deblur: inputs and outputs'
 
-    def called(*words: str) -> Callable[[Path, Good], list[Any]]:
+    def called(*words: str) -> Make:
         def make(here: Path, good: Good) -> list[Any]:
             for name in ('a.png', 'b.png', 'more/a.png'):
                 write(name, good.photo.read_bytes())(here)

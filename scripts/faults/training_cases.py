@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from case_parts import RUN, Case, Good, encoded, flipped, picture, png_header, png_of_chunks, write
+from case_parts import RUN, Case, Good, Make
+from small_files import encoded, flipped, picture, png_header, png_of_chunks, write
 
 PAIRED = """name: a_run
 model_type: UFPNetModel
@@ -43,7 +44,7 @@ logger: {print_freq: 1, save_checkpoint_freq: 1}
 
 def pairs(
     change: Callable[[Path], Any] = lambda here: None, *changes: tuple[str, str], more: tuple[str, ...] = ()
-) -> Callable[[Path, Good], list[Any]]:
+) -> Make:
     """A training on two pairs of photos, after a change of its folder and replacements in its option file."""
 
     def maker(here: Path, good: Good) -> list[Any]:
@@ -63,7 +64,7 @@ def pairs(
     return maker
 
 
-def damaged_state(change: Callable[[Path], Any]) -> Callable[[Path, Good], list[Any]]:
+def damaged_state(change: Callable[[Path], Any]) -> Make:
     """A training that is to go on from a state that `change` has damaged, with another beside it."""
 
     def maker(here: Path, good: Good) -> list[Any]:
@@ -84,7 +85,7 @@ def trainings() -> Iterator[Case]:
     """Trainings that could not work, in their data, their options or the state that they would go on from."""
     title = 'trainings'
 
-    def case(name: str, make: Callable[[Path, Good], list[Any]], says: str, **more: Any) -> Case:
+    def case(name: str, make: Make, says: str, **more: Any) -> Case:
         return Case(title, name, make, says, may_leave=more.pop('may_leave', (r'experiments',)), talks=True, **more)
 
     for name, change, says in (

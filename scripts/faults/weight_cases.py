@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from case_parts import CANARY, RUN, Case, Good, flipped, write
+from case_parts import CANARY, RUN, Case, Good, Make, cases, command
 from option_cases import blurs, trains
+from small_files import flipped, write
 
 
 class Hostile:
@@ -39,9 +40,14 @@ def safetensors_file(tensors: dict[str, tuple[str, list[int], bytes]], metadata:
     return struct.pack('<Q', len(text)) + text + body
 
 
-def uses(make: Callable[[Path, Good], Path]) -> Callable[[Path, Good], list[Any]]:
+def uses(make: Callable[[Path, Good], Path]) -> Make:
     """A deblur with the weights that `make` writes."""
     return lambda here, good: ['deblur', good.photo, '-o', here / 'out' / 'sharp.png', '--weights', make(here, good)]
+
+
+def resumes(here: Path, good: Good) -> list[Any]:
+    """A training that goes on from the state in the folder."""
+    return trains(lambda opt, here: opt.replace('resume_state: ~', f'resume_state: {here}/1.state'))(here, good)
 
 
 def hostile_weights() -> Iterator[Case]:
@@ -71,23 +77,12 @@ def hostile_weights() -> Iterator[Case]:
         return maker
 
     for name in ('os.system', 'eval', 'exec', 'Popen', 'open'):
-        yield Case(
-            title,
-            f'{name}, torch zip',
-            uses(zipped(name)),
-            r'w\.pth.*code',
-            short=name == 'os.system',
-            whole=name == 'os.system',
-        )
+        first = name == 'os.system'
+        yield Case(title, f'{name}, torch zip', uses(zipped(name)), r'w\.pth.*code', short=first, whole=first)
     yield Case(title, 'torch before 1.6', uses(zipped('os.system', _use_new_zipfile_serialization=False)), r'w\.pth')
     for suffix in ('.pth', '.pt', '.safetensors', '.bin'):
-        yield Case(
-            title,
-            f'pickle as {suffix}',
-            uses(raw('os.system', suffix, 2)),
-            rf'w\{suffix}',
-            short=suffix == '.safetensors',
-        )
+        short = suffix == '.safetensors'
+        yield Case(title, f'pickle as {suffix}', uses(raw('os.system', suffix, 2)), rf'w\{suffix}', short=short)
     for protocol in (0, 4):
         yield Case(title, f'pickle of protocol {protocol}', uses(raw('eval', '.pth', protocol)), r'w\.pth')
 
@@ -95,48 +90,43 @@ def hostile_weights() -> Iterator[Case]:
         torch.jit.save(torch.jit.trace(torch.nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 2, 2)), here / 'w.pt')
         return here / 'w.pt'
 
-    yield Case(title, 'TorchScript', uses(scripted), r'w\.pt')
-
     def state(here: Path, good: Good) -> list[Any]:
-        torch.save(
-            {'epoch': 0, 'iter': 1, 'optimizers': objects(here)['os.system'], 'schedulers': []}, here / '1.state'
-        )
-        return trains(lambda opt, here: opt.replace('resume_state: ~', f'resume_state: {here}/1.state'))(here, good)
-
-    yield Case(title, 'training state', state, r'1\.state', may_leave=(RUN,), talks=True, short=True)
+        thing = {'epoch': 0, 'iter': 1, 'optimizers': objects(here)['os.system'], 'schedulers': []}
+        torch.save(thing, here / '1.state')
+        return resumes(here, good)
 
     def automatic(here: Path, good: Good) -> list[Any]:
-        (here / 'experiments/a_run/training_states').mkdir(parents=True)
-        torch.save(
-            {'epoch': 0, 'iter': 1, 'x': objects(here)['os.system']}, here / 'experiments/a_run/training_states/1.state'
-        )
+        folder = here / 'experiments' / 'a_run' / 'training_states'
+        folder.mkdir(parents=True)
+        torch.save({'epoch': 0, 'iter': 1, 'x': objects(here)['os.system']}, folder / '1.state')
         return trains(lambda opt, here: opt, '--auto_resume')(here, good)
-
-    yield Case(title, 'training state by --auto_resume', automatic, r'1\.state', may_leave=(RUN,), talks=True)
-    yield Case(title, 'pretrain_network_g', blurs(weights=zipped('os.system')), r'w\.pth', may_leave=(RUN,), talks=True)
-    yield Case(
-        title, 'in export', lambda here, good: ['export', zipped('os.system')(here, good), '-o', 'o.onnx'], r'w\.pth'
-    )
-    yield Case(title, 'in info', lambda here, good: ['info', zipped('os.system')(here, good)], r'w\.pth')
 
     def arrays(here: Path, good: Good) -> list[Any]:
         np.savez(here / 'f.npz', kernels=np.array([objects(here)['os.system']], object), mixing=np.ones((1, 1, 40, 48)))
         return ['deblur', good.photo, '-o', 'out.png', '--kernels', 'f.npz']
 
-    yield Case(title, 'blur field of objects', arrays, r'f\.npz', short=True)
-    yield Case(
-        title,
-        'pickle as blur field',
-        lambda here, good: [
-            'deblur',
-            good.photo,
-            '-o',
-            'out.png',
-            '--kernels',
-            raw('os.system', '.npz', 2)(here, good),
-        ],
-        r'w\.npz',
-    )
+    def with_code(*words: str) -> Make:
+        return lambda here, good: [words[0], zipped('os.system')(here, good), *words[1:]]
+
+    run = {'may_leave': (RUN,), 'talks': True}
+    field = lambda here, good: [
+        'deblur',
+        good.photo,
+        '-o',
+        'out.png',
+        '--kernels',
+        raw('os.system', '.npz', 2)(here, good),
+    ]  # noqa: E731
+    yield from cases(title, {
+        'TorchScript': (uses(scripted), r'w\.pt'),
+        'training state': (state, r'1\.state', {**run, 'short': True}),
+        'training state by --auto_resume': (automatic, r'1\.state', run),
+        'pretrain_network_g': (blurs(weights=zipped('os.system')), r'w\.pth', run),
+        'in export': (with_code('export', '-o', 'o.onnx'), r'w\.pth'),
+        'in info': (with_code('info'), r'w\.pth'),
+        'blur field of objects': (arrays, r'f\.npz', {'short': True}),
+        'pickle as blur field': (field, r'w\.npz'),
+    })  # fmt: skip
 
 
 def broken_weights() -> Iterator[Case]:
@@ -149,38 +139,18 @@ def broken_weights() -> Iterator[Case]:
 
     for share in (0, 0.0005, 0.01, 0.5, 0.99):
         for name in ('w.safetensors', 'w.pth'):
-            yield Case(
-                title,
-                f'{name} at {share:.2%}',
-                uses(changed(lambda data, share=share: data[: int(share * len(data))], name)),
-                name.replace('.', r'\.'),
-                short=share == 0.5,
-                whole=share == 0.5,
-            )
+            cut, half = changed(lambda data, share=share: data[: int(share * len(data))], name), share == 0.5
+            says = name.replace('.', r'\.')
+            yield Case(title, f'{name} at {share:.2%}', uses(cut), says, short=half, whole=half)
+    may, left = (2, 0), ('out(/.*)?',)
     for seed in range(4):
-        yield Case(
-            title,
-            f'header of safetensors flipped, seed {seed}',
-            uses(changed(lambda data, seed=seed: flipped(data, seed, 0, 1500))),
-            r'w\.safetensors',
-            (2, 0),
-            ('out(/.*)?',),
-        )
-        yield Case(
-            title,
-            f'pth flipped, seed {seed}',
-            uses(changed(lambda data, seed=seed: flipped(data, seed), 'w.pth')),
-            r'w\.pth',
-            (2, 0),
-            ('out(/.*)?',),
-        )
+        header = changed(lambda data, seed=seed: flipped(data, seed, 0, 1500))
+        pth = changed(lambda data, seed=seed: flipped(data, seed), 'w.pth')
+        yield Case(title, f'header of safetensors flipped, seed {seed}', uses(header), r'w\.safetensors', may, left)
+        yield Case(title, f'pth flipped, seed {seed}', uses(pth), r'w\.pth', may, left)
     for name, length in (('huge', 2**48 - 1), ('larger than the file', 10**8), ('zero', 0)):
-        yield Case(
-            title,
-            f'safetensors header length {name}',
-            uses(changed(lambda data, length=length: struct.pack('<Q', length) + data[8:])),
-            r'w\.safetensors',
-        )
+        header = changed(lambda data, length=length: struct.pack('<Q', length) + data[8:])
+        yield Case(title, f'safetensors header length {name}', uses(header), r'w\.safetensors')
 
     def rewritten(change: Callable[[dict], None], facts: dict[str, str] | None = None) -> Callable[[Path, Good], Path]:
         def maker(here: Path, good: Good) -> Path:
@@ -217,13 +187,8 @@ def broken_weights() -> Iterator[Case]:
     }  # fmt: skip
     for key, wrongs in facts.items():
         for wrong in wrongs:
-            yield Case(
-                title,
-                f'{key} {wrong[:30]!r}',
-                uses(rewritten(lambda t: None, {key: wrong})),
-                r'w\.safetensors',
-                short=wrong == '{"num_feat": -1}',
-            )
+            make, short = uses(rewritten(lambda t: None, {key: wrong})), wrong == '{"num_feat": -1}'
+            yield Case(title, f'{key} {wrong[:30]!r}', make, r'w\.safetensors', short=short)
     one = struct.pack('<f', 1)
     files = {
         'offsets beyond the end': safetensors_file({'stem.conv.weight': ('F32', [10**6], one)}),
@@ -238,13 +203,8 @@ def broken_weights() -> Iterator[Case]:
         'zeros': bytes(1000),
     }
     for name, data in files.items():
-        yield Case(
-            title,
-            name,
-            uses(lambda here, good, data=data: write('w.safetensors', data)(here)),
-            r'w\.safetensors',
-            short=name == 'shape of 2^60',
-        )
+        make = uses(changed(lambda _, data=data: data))
+        yield Case(title, name, make, r'w\.safetensors', short=name == 'shape of 2^60')
 
     def saved(thing: Any) -> Callable[[Path, Good], Path]:
         def maker(here: Path, good: Good) -> Path:
@@ -262,19 +222,6 @@ def broken_weights() -> Iterator[Case]:
         'a flow of one pixel': {'params': {'net.0.s_net.0.weight': torch.zeros(3, 2)}}, 'wrong flow': {'model_state': {'net.0.s_net.0.weight': torch.zeros(3)}},
     }.items():  # fmt: skip
         yield Case(title, name, uses(saved(thing)), r'w\.pth')
-    yield Case(title, 'a folder', uses(lambda here, good: here), '')
-    yield Case(
-        title,
-        'weights of another network',
-        lambda here, good: ['deblur', good.photo, '-o', 'out.png', '--weights', good.ufpnet],
-        'ufpnet',
-    )
-    yield Case(
-        title,
-        'BasisKPN for --method ufpnet',
-        lambda here, good: ['deblur', good.photo, '-o', 'out.png', '--method', 'ufpnet', '--weights', good.kpn],
-        'kpn',
-    )
 
     def zip_bomb(here: Path, good: Good) -> Path:
         with zipfile.ZipFile(here / 'w.pth', 'w', zipfile.ZIP_DEFLATED) as archive:
@@ -282,7 +229,12 @@ def broken_weights() -> Iterator[Case]:
             archive.writestr('w/version', b'3')
         return here / 'w.pth'
 
-    yield Case(title, 'zip bomb', uses(zip_bomb), r'w\.pth')
+    yield from cases(title, {
+        'a folder': (uses(lambda here, good: here), ''),
+        'weights of another network': (command('deblur {photo} -o out.png --weights {ufpnet}'), 'ufpnet'),
+        'BasisKPN for --method ufpnet': (command('deblur {photo} -o out.png --method ufpnet --weights {kpn}'), 'kpn'),
+        'zip bomb': (uses(zip_bomb), r'w\.pth'),
+    })  # fmt: skip
     for name, thing in {
         'no state': {'params': {}},
         'a list': [1],
@@ -294,7 +246,7 @@ def broken_weights() -> Iterator[Case]:
         def state(here: Path, good: Good, thing: Any = thing) -> list[Any]:
             torch.save(thing, here / '1.state')
             torch.save({'params': {}}, here / 'net_g_1.pth')
-            return trains(lambda opt, here: opt.replace('resume_state: ~', f'resume_state: {here}/1.state'))(here, good)
+            return resumes(here, good)
 
         yield Case(title, f'training state: {name}', state, '', may_leave=(RUN,), talks=True)
     for name, make in {
