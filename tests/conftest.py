@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import basis_blur
+
 
 def pytest_addoption(parser):
     parser.addoption('--seed', type=int, default=0, help="of the tests' random numbers (default: 0)")
@@ -30,3 +32,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip('the development data (BASIS_BLUR_SHARED/data) is not here')
     return folder
+
+
+@pytest.fixture(scope='session')
+def weights(tmp_path_factory) -> str:
+    """The file of an untrained BasisKPN with kernels of 33 pixels."""
+    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
+    torch.manual_seed(0)
+    basis_blur.save_network(basis_blur.BasisKPN(num_feat=4, num_kernels=3).float(), path)
+    return str(path)

@@ -108,15 +108,10 @@ def hostile_weights() -> Iterator[Case]:
     def with_code(*words: str) -> Make:
         return lambda here, good: [words[0], zipped('os.system')(here, good), *words[1:]]
 
+    def with_pickle_as_field(here: Path, good: Good) -> list[Any]:
+        return ['deblur', good.photo, '-o', 'out.png', '--kernels', raw('os.system', '.npz', 2)(here, good)]
+
     run = {'may_leave': (RUN,), 'talks': True}
-    field = lambda here, good: [
-        'deblur',
-        good.photo,
-        '-o',
-        'out.png',
-        '--kernels',
-        raw('os.system', '.npz', 2)(here, good),
-    ]  # noqa: E731
     yield from cases(title, {
         'TorchScript': (uses(scripted), r'w\.pt'),
         'training state': (state, r'1\.state', {**run, 'short': True}),
@@ -125,7 +120,7 @@ def hostile_weights() -> Iterator[Case]:
         'in export': (with_code('export', '-o', 'o.onnx'), r'w\.pth'),
         'in info': (with_code('info'), r'w\.pth'),
         'blur field of objects': (arrays, r'f\.npz', {'short': True}),
-        'pickle as blur field': (field, r'w\.npz'),
+        'pickle as blur field': (with_pickle_as_field, r'w\.npz'),
     })  # fmt: skip
 
 

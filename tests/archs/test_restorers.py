@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from activations import leaky
 from torch import nn
 
 from basis_blur.archs import ARCHS
@@ -26,15 +27,6 @@ def small(name, **hyper_parameters):
         if key.endswith(('beta', 'gamma')):
             nn.init.normal_(parameter)
     return leaky(net).eval()
-
-
-def leaky(net):
-    """Let every ReLU leak: in so small a network whole layers are dead otherwise."""
-    for module in list(net.modules()):
-        for key, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, key, nn.LeakyReLU(0.5))
-    return net
 
 
 def with_kernels(name):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from activations import leaky
 from torch import nn
 
 from basis_blur.archs import ARCHS
@@ -30,15 +31,6 @@ def small(restorer='nafnet', **hyper_parameters):
         if key.endswith(('beta', 'gamma')) and 'flow' not in key:
             nn.init.normal_(parameter)
     return net.eval()
-
-
-def leaky(net):
-    """Let every ReLU leak: in so small a network whole layers are dead otherwise."""
-    for module in list(net.modules()):
-        for key, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, key, nn.LeakyReLU(0.5))
-    return net
 
 
 def test_number_of_parameters():

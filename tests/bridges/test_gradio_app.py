@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from basis_blur.archs import ARCHS
 from basis_blur.bridges import gradio_app
 from basis_blur.bridges.gradio_app import Session
 from basis_blur.cli.main import main
@@ -19,19 +18,11 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.photo import Photo
 from basis_blur.photos.writing import write_photo
-from basis_blur.weights.checkpoints import save_network
 
 CHROMIUM = (
     '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--window-size=1400,1000',
     '--disable-background-networking', '--disable-component-update', '--disable-sync',
 )  # fmt: skip
-
-
-@pytest.fixture
-def weights(tmp_path):
-    path = tmp_path / 'tiny.safetensors'
-    save_network(ARCHS['BasisKPN'](num_feat=4, num_kernels=3, kernel_size=33).float(), path)
-    return str(path)
 
 
 @pytest.fixture

@@ -49,14 +49,6 @@ def negatives(monkeypatch):
     return calls
 
 
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    torch.manual_seed(0)
-    save_network(ARCHS['BasisKPN'](num_feat=4, num_kernels=3, kernel_size=KERNEL_SIZE).float(), path)
-    return str(path)
-
-
 def save_photo(path, height=40, width=48, channels=3, **metadata):
     levels = torch.randint(0, 256, (1, channels, height, width)) / 255
     photo = Photo(levels, **metadata)

@@ -15,14 +15,6 @@ from basis_blur.photos.writing import write_photo
 from basis_blur.weights.checkpoints import load_network, save_network
 
 
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    torch.manual_seed(0)
-    save_network(ARCHS['BasisKPN'](num_feat=4, num_kernels=3).float(), path)
-    return str(path)
-
-
 @pytest.fixture
 def photo(tmp_path):
     write_photo(tmp_path / 'a.png', torch.rand(1, 3, 40, 48))

@@ -7,18 +7,9 @@ import sys
 import pytest
 import torch
 
-from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
 from basis_blur.photos.photo import Photo
 from basis_blur.photos.writing import write_photo
-from basis_blur.weights.checkpoints import save_network
-
-
-@pytest.fixture
-def weights(tmp_path):
-    path = tmp_path / 'tiny.safetensors'
-    save_network(ARCHS['BasisKPN'](num_feat=4, num_kernels=3, kernel_size=33).float(), path)
-    return str(path)
 
 
 @pytest.fixture

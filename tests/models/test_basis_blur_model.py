@@ -9,6 +9,7 @@ import pytest
 import torch
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_metric
+from steps import Board, step
 from torch.utils.data import DataLoader, default_collate
 
 from basis_blur.archs import BasisKPN
@@ -63,12 +64,6 @@ def stage(options):
         return BasisBlurModel(opt)
 
     return make
-
-
-def step(model, batch, iteration=1):
-    model.feed_data(batch)
-    model.optimize_parameters(iteration)
-    return model.get_current_log()
 
 
 def test_scenes_blurred_by_a_worker_or_on_the_device_train_alike(stage, dataset):
@@ -128,17 +123,6 @@ def test_a_photo_that_is_nan_is_named(stage, dataset):
     batch['gt'][1, 0, 20, 20] = float('nan')
     with pytest.raises(InputError, match=r'iteration 9, because l_reblur is nan.*one\.png, two\.png'):
         step(stage(), batch, 9)
-
-
-class Board:
-    def __init__(self):
-        self.scalars, self.images = {}, {}
-
-    def add_scalar(self, name, value, iteration):
-        self.scalars[name] = value
-
-    def add_image(self, name, picture, iteration, dataformats):
-        self.images[name] = (picture.shape, picture.dtype, dataformats)
 
 
 @pytest.mark.parametrize('synthesis', ['worker', 'device'])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from steps import step
 
 from basis_blur.archs import BasisKPN
 from basis_blur.estimation.by_network import estimate_blur
@@ -34,12 +35,6 @@ def opt(options, tmp_path):
         return opt
 
     return make
-
-
-def step(model, batch, iteration=1):
-    model.feed_data(batch)
-    model.optimize_parameters(iteration)
-    return model.get_current_log()
 
 
 def test_it_learns_and_the_estimator_stays(opt, pair):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from steps import step
 
 from basis_blur.archs import BasisKPN, LatentKernelNet
 from basis_blur.foundation.options import OptionError
@@ -28,12 +29,6 @@ def blur_weights(tmp_path):
     path = tmp_path / 'blur.safetensors'
     save_network(BasisKPN(num_feat=2, num_kernels=2), path)
     return path
-
-
-def step(model, batch, iteration=1):
-    model.feed_data(batch)
-    model.optimize_parameters(iteration)
-    return model.get_current_log()
 
 
 def test_any_registered_network_is_a_plain_restorer_and_learns(options, pair):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataset
+from steps import step
 from torch.utils.data import DataLoader, default_collate
 
 from basis_blur.archs import CorrelationKPN, KernelFlow
@@ -84,12 +85,6 @@ def stage(options, flow):
         return SelfSupervisedReblurModel(opt)
 
     return make
-
-
-def step(model, batch, iteration=1):
-    model.feed_data(batch)
-    model.optimize_parameters(iteration)
-    return dict(model.get_current_log())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import os
 import pytest
 import torch
 import torch.nn.functional as F
+from memory import peak_bytes
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops import basis_blur
@@ -132,14 +133,6 @@ def test_half_precision_is_computed_in_float32():
     field = make_field()
     image = BasisBlur(field.to(torch.bfloat16))(torch.rand(2, 3, 13, 11, dtype=torch.bfloat16))
     assert image.dtype == torch.float32
-
-
-def peak_bytes(function):
-    """Most memory that tensors made by `function` hold at any time."""
-    with torch.profiler.profile(profile_memory=True) as profile:
-        function()
-    changes = [e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == '[memory]']
-    return max(sum(changes[: i + 1]) for i in range(len(changes)))
 
 
 @pytest.mark.memory

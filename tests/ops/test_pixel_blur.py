@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from memory import peak_bytes
 
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.ops import pixel_blur
@@ -88,14 +89,6 @@ def test_gradients_are_those_of_finite_differences(monkeypatch):
     assert torch.autograd.gradcheck(lambda u, k: PixelBlur(k)(u), (scene, kernels))
     assert torch.autograd.gradcheck(lambda v, k: PixelBlur(k).T(v), (image, kernels))
     assert torch.autograd.gradgradcheck(lambda u, k: PixelBlur(k)(u), (scene, kernels))
-
-
-def peak_bytes(function):
-    """Most memory that tensors made by `function` hold at any time."""
-    with torch.profiler.profile(profile_memory=True) as profile:
-        function()
-    changes = [e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == '[memory]']
-    return max(sum(changes[: i + 1]) for i in range(len(changes)))
 
 
 @pytest.mark.memory
