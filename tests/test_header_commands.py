@@ -20,6 +20,7 @@ import skimage
 import torch
 from PIL import Image
 
+from basis_blur.archs import ARCHS
 from basis_blur.bridges.basicsr.option_file import read_option_file
 from basis_blur.cli.main import build_parser, main
 from basis_blur.data import benchmark_sets
@@ -142,7 +143,7 @@ class Workshop:
 
     def _stand_in(self, word: str) -> str:
         name, equals, value = word.rpartition('=')
-        if not re.fullmatch(r'[A-Z][A-Za-z0-9_]+(\.zip|\.npz)?', value):
+        if not re.fullmatch(r'[A-Z][A-Za-z0-9_]+(\.zip|\.npz|\.pth)?', value):
             return word
         given = self.folder / 'given' / value
         return f'{name}{equals}{given if given.exists() else given.with_suffix(".png")}'
@@ -229,6 +230,9 @@ def workshop(tmp_path_factory):
             (given / 'RealBlur' / f'RealBlur_{variant}_{split}_list.txt').write_text(line + '\n')
     photo(given / 'PHOTO.png', 96)
     photo(given / 'SHARP.png', 96)
+    torch.save(
+        {'params': ARCHS['NAFNet'](width=2, enc_blocks=(1,), dec_blocks=(1,)).state_dict()}, given / 'WEIGHTS.pth'
+    )
     np.savez(given / 'FLOW.npz', flow=np.ones((1, 2, 96, 96), np.float32))
     photo(given / 'PHOTOS' / 'a.png', 96)
     return Workshop(folder)

@@ -7,7 +7,8 @@
     _PhotoStem and _Attend -> every decoder level gets all encoder levels by _Fuse -> an image at each size
 
 Parameters: 16.11 M with the default sizes, MIMO-UNet+ of the paper; `num_res` 8 makes 6.81 M, the plain MIMO-UNet.
-Photos and features are halved by the mean of 2 x 2 pixels, and features enlarged bilinearly.
+Photos and features are halved by taking every second pixel, and features enlarged by repeating each, as in the
+published network.
 With `kernel_size`, the first residual block of every encoder level looks at its features through a kernel attention;
 its skip connection comes from before the attention, as in the NAFNet of [F23].
 """
@@ -214,7 +215,7 @@ def _up(after: int) -> nn.Sequential:
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
+    return F.interpolate(x, scale_factor=factor, mode='nearest')
 
 
 def _check(in_channels: int, width: int, num_res: int, kernel_size: int | None) -> None:

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
 second network makes one photo (--method rl), or by a network that restores photos with the kernels it
-estimates (--method ufpnet). --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, to compare
-with: 30 iterations, no second network. Photos of the Koehler set are in linear light: give --gamma 1.
+estimates (--method ufpnet).
+
+To compare with: --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, with 30 iterations and no
+second network; photos of the Koehler set are in linear light: give --gamma 1. --method network restores by any network
+of --weights, such as the published weights of NAFNet, MIMO-UNet, MPRNet and DeblurGAN, and with the package spandrel
+those of Restormer and others.
 
 IMG is a photo (PNG, JPEG, TIFF, WebP, AVIF, HEIC, camera raw; 8 or 16 bits; gray, colour, with alpha) or a folder of
 photos, whose sub-folders are not looked into. OUT is a file, or a folder in which photos keep their names; WebP and
@@ -42,7 +46,8 @@ In a folder, a photo that cannot be read or written is reported and the others a
 an interrupt left undone is done by the same command with --skip-done."""
 
 COMMAND = 'deblur'
-METHODS = ('rl', 'rl-c21', 'ufpnet')
+METHODS = ('rl', 'rl-c21', 'ufpnet', 'network')
+BY_NETWORK = ('ufpnet', 'network')  # methods by which a network restores the photo
 # Shipped weights that each method takes by default.
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
@@ -69,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tile',
         metavar='PIXELS',
         type=_count,
-        help='with ufpnet: restore in tiles of this side (default: as memory allows)',
+        help='with ufpnet and network: restore in tiles of this side (default: as memory allows)',
     )
     parser.add_argument(
         '--refine',
@@ -243,7 +248,7 @@ def work_of(
         is_only: whether there is but one photo, whose error is raised.
         in_worker: whether this is a process of its own, whose warnings are to be shown as the command does.
     """
-    if args.method != 'ufpnet':
+    if args.method not in BY_NETWORK:
         deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
         method = functools.partial(by_richardson_lucy, deblurrer=deblurrer, wanted=wanted)
     else:
@@ -281,12 +286,17 @@ def check_method(args: argparse.Namespace) -> None:
         'rl': ('tile',),
         'rl-c21': ('tile', 'fusion'),
         'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator'),
+        'network': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'refine'),
     }[args.method]
     for name in useless:
         if getattr(args, name) is not None:
-            other = 'rl' if name == 'fusion' or args.method == 'ufpnet' else 'ufpnet'
+            other = 'rl' if name == 'fusion' or args.method in BY_NETWORK else 'ufpnet'
             option = name.replace('_', '-')
             raise InputError(f'--{option} means nothing to --method {args.method}; leave it out, or take {other}.')
+    if args.method == 'network' and args.weights is None:
+        raise InputError('--method network restores by a network of yours; give its file by --weights.')
+    if args.method == 'network' and args.save_kernels:
+        raise InputError('--save-kernels means nothing to --method network; leave it out, or take ufpnet.')
     if args.kernels is not None and args.estimate_at is not None:
         raise InputError('--estimate-at means nothing with --kernels, where nothing is estimated; leave one out.')
     if args.kernels is not None and args.estimator is not None:

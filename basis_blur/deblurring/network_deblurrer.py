@@ -8,14 +8,17 @@ It is called as a `Deblurrer` is, takes the same kinds of photos, and returns th
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs.network_facts import facts_of
+from basis_blur.archs import UFPNet, names_of
+from basis_blur.archs.network_facts import RESTORER, facts_of
 from basis_blur.deblurring.deblurrer import REFINING, Deblurred, check_refine, said_of
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
@@ -25,7 +28,10 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
 from basis_blur.photos.kinds import take
 from basis_blur.weights.checkpoints import load_network
+from basis_blur.weights.layouts import UnknownNetwork
 
+# This stands a floor above, and is loaded when it is needed.
+SPANDREL_BRIDGE = 'basis_blur.bridges.spandrel'
 DEFAULT_WEIGHTS = 'ufpnet'
 RESTORING = 'restoring'  # name of the stage
 SECONDS_OF_MEGAPIXEL = 10.0  # time that the shipped network takes on two cores
@@ -80,10 +86,11 @@ class NetworkDeblurrer:
     def pretrained(
         cls, weights: str | os.PathLike | None = None, *, device: torch.device | str = 'cpu', **settings
     ) -> NetworkDeblurrer:
-        """Return what `basis-blur deblur --method ufpnet` uses, its options by the same names.
+        """Return what `basis-blur deblur --method ufpnet` and `--method network` use, their options by the same names.
 
         Args:
-            weights: file or name of a UFPNet; by default the shipped one.
+            weights: file or name of a network that restores photos; by default the shipped UFPNet. Published weights of
+                NAFNet, UFPNet, MIMO-UNet, MPRNet and DeblurGAN are known, and those of more networks with spandrel.
             device: device on which to compute.
             settings: the fields of `RestoringSettings`.
 
@@ -93,7 +100,17 @@ class NetworkDeblurrer:
             OSError: the file does not exist or cannot be read.
         """
         chosen = RestoringSettings(**settings)
-        net = load_network(DEFAULT_WEIGHTS if weights is None else weights, device, expect='UFPNet')
+        weights = DEFAULT_WEIGHTS if weights is None else weights
+        try:
+            net = load_network(weights, device, expect=names_of(RESTORER))
+        except UnknownNetwork as error:
+            net = importlib.import_module(SPANDREL_BRIDGE).load_restorer(Path(weights), device, error)
+        facts = facts_of(net)
+        if facts.kernel_size is not None and not isinstance(net, UFPNet):
+            raise InputError(
+                f'{weights} holds a {type(net).__name__} that looks at kernels, which it does not estimate; give the '
+                'UFPNet that it is a part of.'
+            )
         return cls(net, chosen)
 
     @property

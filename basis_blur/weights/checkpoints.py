@@ -9,6 +9,7 @@ What `load_network` reads:
                     - the published weights of [C21], a plain state dict, by the table `layouts.TWO_HEADS`
                     - the published weights of [F23], under 'params', and of NAFNet; their keys are ours
                     - the published kernel flow of [L21], under 'model_state'; its names are ours
+                    - the published weights of MPRNet, MIMO-UNet and DeblurGAN, by the tables of `published_restorers`
 
 A file is told by its first bytes, not by its name. Loading is strict: every key of the file is used exactly once and
 has the shape the network expects. Pickled Python objects are never run.

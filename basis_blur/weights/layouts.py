@@ -20,6 +20,7 @@ from torch import Tensor
 from basis_blur.archs import ARCHS
 from basis_blur.field.removal import TRUE_BLUR, Removal
 from basis_blur.foundation.errors import InputError, did_you_mean
+from basis_blur.weights import published_restorers as published
 from basis_blur.weights.fitting import listing
 from basis_blur.weights.weight_files import Content
 
@@ -46,6 +47,10 @@ TWO_HEADS = (
     ('kernels_end.2',                  'kernel_head.tail.1.conv'),
     ('kernels_end.4',                  'kernel_head.tail.2'),
 )  # fmt: skip
+
+
+class UnknownNetwork(InputError):
+    """The keys of a file are in no layout that is known here."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def layout_of(content: Content, path: Path, expect: tuple[str, ...]) -> Layout:
     if found is None and content.arch is not None:
         found = Layout(content.arch, content.arch, mark='')
     if found is None:
-        raise InputError(
+        raise UnknownNetwork(
             f'{path} holds the weights of a network that is not known here; its keys are {listing(content.state)}. '
             f'Expected {" or ".join(expect or ARCHS)}.'
         )
@@ -193,5 +198,17 @@ LAYOUTS = (
     Layout(
         'BasisKPN', 'BasisKPN (two heads) [C21]', r'(kernel_up\d|kernels_end|masks_end|inc_rgb|inc_gray)\.',
         _translate_two_heads, _infer_basis_kpn, TRUE_BLUR,
+    ),
+    Layout(
+        'MPRNet', 'MPRNet [Zamir21]', r'(shallow_feat\d|stage\d_encoder|stage3_orsnet|sam12)\.',
+        published.translate_mprnet, published.infer_mprnet,
+    ),
+    Layout(
+        'MIMOUNet', 'MIMO-UNet [Cho21]', r'(feat_extract|SCM\d|FAM\d|AFFs)\.',
+        published.translate_mimo_unet, published.infer_mimo_unet,
+    ),
+    Layout(
+        'DeblurGANGenerator', 'DeblurGAN [Kupyn18]', r'model\.\d+\.conv_block\.',
+        published.translate_deblurgan, published.infer_deblurgan,
     ),
 )  # fmt: skip

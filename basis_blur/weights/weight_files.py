@@ -21,6 +21,8 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, parse_json
 from basis_blur.weights.fitting import listing
 
+PARALLEL = 'module.'  # what torch puts before the keys of a network that was trained on several devices
+
 
 @dataclass
 class Content:
@@ -127,7 +129,7 @@ def _content_of_checkpoint(checkpoint: Any, path: Path) -> Content:
             'they are in the folder "models" beside "training_states".'
         )
     stated, removal = checkpoint.get('hyper_parameters'), _removal_in(checkpoint, path)
-    for wrapper in ('params_ema', 'params', 'model_state', 'state_dict'):
+    for wrapper in ('params_ema', 'params', 'model_state', 'state_dict', 'model'):
         if isinstance(checkpoint.get(wrapper), dict):
             checkpoint = checkpoint[wrapper]
             break
@@ -137,6 +139,8 @@ def _content_of_checkpoint(checkpoint: Any, path: Path) -> Content:
             f'{path} holds no state dict: {listing(strangers) if strangers else "it is empty"}; expected tensors by '
             'name, or such a dict under "params_ema" or "params".'
         )
+    if all(key.startswith(PARALLEL) for key in checkpoint):
+        checkpoint = {key.removeprefix(PARALLEL): value for key, value in checkpoint.items()}
     if stated is None:
         return Content(checkpoint)
     if not isinstance(stated, dict) or not isinstance(stated.get('type'), str):
