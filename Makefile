@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 
 .PHONY: test lint docs demo demo-flow clean
 
-$(VENV)/ready: setup.cfg setup.py constraints.txt basis_blur/bridges/basicsr/hook.py
+$(VENV)/ready: pyproject.toml setup.cfg setup.py constraints.txt basis_blur/bridges/basicsr/hook.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet -c constraints.txt torch setuptools wheel
 	$(RUN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,demo]'

@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say.
+"""What neither pyproject.toml nor setup.cfg can say.
 
 1. The start-up hook goes beside the package, in wheels and in editable installs.
 2. The option files and configs, which lie at the top of the repository, go into the package, in wheels.

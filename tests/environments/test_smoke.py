@@ -1,6 +1,7 @@
 """The script that tries fresh environments tells what it saw, also of one that cannot be had or installed."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -52,10 +53,10 @@ def test_a_python_is_found_by_its_version_if_it_starts(smoke, tmp_path, monkeypa
 
 
 def test_the_lower_bounds_of_the_package_are_those_of_the_oldest_environment(smoke):
-    """What setup.cfg promises is what is tried."""
-    text = (SCRIPT.parents[2] / 'setup.cfg').read_text()
+    """What pyproject.toml promises is what is tried."""
+    text = (SCRIPT.parents[2] / 'pyproject.toml').read_text()
     pins = dict(pin.split('==') for pin in (*smoke.OLDEST, *smoke.OLDEST_MORE))
-    needed = text.split('install_requires =')[1].split('\n\n')[0].split()
+    needed = re.findall(r'"(.+)"', text.split('\ndependencies = [')[1].split('\n]')[0])
     for line in needed:
         name, bound = line.split('>=')
         assert pins[name].startswith(bound.split(',')[0]), line
