@@ -22,12 +22,8 @@ waits for another. Other devices transform the whole photo at once.
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -37,6 +33,7 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.linear_operator import LinearOperator
+from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
 # A CPU tile covers about this many photo pixels a side.
@@ -295,11 +292,8 @@ class _Plan:
 
         A tile is too small a piece of work for several threads: they would wait for each other most of the time.
         """
-        threads = min(len(tiles), torch.get_num_threads()) if self.on_cpu else 1
-        if threads <= 1:
-            return [work(tiles)]
-        pool = _thread_pool(torch.get_num_threads(), os.getpid())
-        return list(pool.map(without_gradients(work), [tiles[first::threads] for first in range(threads)]))
+        threads = max(1, min(len(tiles), torch.get_num_threads())) if self.on_cpu else 1
+        return share(work, [tiles[first::threads] for first in range(threads)])
 
     def steps(self, places: list, kernel_spectrum: Callable[[Tensor], Tensor], k: Tensor) -> Iterator[tuple]:
         """Go through `places` and basis elements, with the spectra of some kernels at a time: (part, spectra, place).
@@ -353,36 +347,6 @@ class _Plan:
     def to_kernel(self, spectrum: Tensor) -> Tensor:
         taps = slice(self.border + 1)
         return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
-
-
-def without_gradients(work: Callable) -> Callable:
-    """Let other threads do `work` as this one would: without gradients, and in inference mode where this one is.
-
-    Each thread has a mode of its own, and only inference mode may write to tensors that were made in it.
-    """
-    return torch.inference_mode()(work) if torch.is_inference_mode_enabled() else torch.no_grad()(work)
-
-
-@functools.lru_cache(maxsize=1)
-def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that compute by themselves, and are kept: new ones would ask for all their memory again.
-
-    A thread begins with the number of threads that torch has for all; one of its own is kept only if torch has been
-    used in it before. Otherwise each has two OpenMP threads on two cores, and takes a third more processor time. To
-    tie each to a core of its own made no difference. A forked process has none of its parent's threads, hence
-    `process`.
-    """
-    started = threading.Barrier(threads)
-
-    def compute_alone(_):
-        torch.get_num_threads()  # the first use
-        torch.set_num_threads(1)
-        started.wait()
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix='basis_blur')
-    list(pool.map(compute_alone, range(threads)))
-    torch.set_num_threads(threads)  # `compute_alone` also said what threads of others shall begin with
-    return pool
 
 
 def _any(values: Tensor) -> bool:

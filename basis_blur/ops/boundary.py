@@ -34,8 +34,8 @@ class _Pad(LinearOperator):
     def _apply(self, x: Tensor) -> Tensor:
         for dim in (-2, -1):
             sources = self._sources(x.shape[dim], x.device)
-            extended = x.index_select(dim, sources.clamp_min(0))
-            x = extended * _along(sources >= 0, dim) if (sources < 0).any() else extended
+            before, after = sources[: self.radius], sources[len(sources) - self.radius :]
+            x = torch.cat([_shown(x, before, dim), x, _shown(x, after, dim)], dim)
         return x
 
     def _apply_transpose(self, y: Tensor) -> Tensor:
@@ -103,5 +103,7 @@ class ReflectPad(_Pad):
         return torch.where(index >= size, 2 * (size - 1) - index, index)
 
 
-def _along(values: Tensor, dim: int) -> Tensor:
-    return values.reshape(-1, *([1] * (-dim - 1)))
+def _shown(x: Tensor, sources: Tensor, dim: int) -> Tensor:
+    """Return what a part of the border shows: some indices of the image along `dim`, or nothing at -1."""
+    shown = x.index_select(dim, sources.clamp_min(0))
+    return shown * (sources >= 0).reshape(-1, *([1] * (-dim - 1)))

@@ -16,7 +16,6 @@ photos, which a formulation by `unfold` holds, are never made. A CPU finishes a 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -24,8 +23,8 @@ import torch
 from torch import Tensor
 
 from basis_blur.field.blur_field import PixelField
-from basis_blur.ops.basis_blur import _thread_pool, without_gradients
 from basis_blur.ops.linear_operator import LinearOperator
+from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
 CPU_BAND_NUMBERS = 1 << 18  # numbers of the photo, all channels, in a band
@@ -160,11 +159,7 @@ def _share(work: Callable[[slice], None], result: Tensor) -> None:
     threads = torch.get_num_threads() if on_cpu else 1
     rows = max(1, min(-(-height // threads), CPU_BAND_NUMBERS // max(1, number * channels * width)))
     bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows if on_cpu else height)]
-    if threads == 1 or len(bands) == 1:
-        for band in bands if on_cpu else [slice(0, height)]:
-            work(band)
-    else:
-        list(_thread_pool(threads, os.getpid()).map(without_gradients(work), bands))
+    share(work, bands)
 
 
 def _taps(k: Tensor, band: slice, of_scene: bool = False) -> Iterator[_Tap]:

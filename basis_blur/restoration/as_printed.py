@@ -40,7 +40,7 @@ from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.restoration.richardson_lucy import Iterates
 from basis_blur.restoration.saturation import THRESHOLD, bright_scene, saturated_photos
 from basis_blur.restoration.settings import Removal
-from basis_blur.restoration.total_variation import edge_weights, tv_gradient
+from basis_blur.restoration.total_variation import tv_slope
 
 METHOD = 'rl-c21'  # what options and commands call it, where 'rl' is `deblur`
 REMOVAL = Removal(iterations=30)  # settings of [C21]
@@ -156,4 +156,4 @@ class _Solver:
 def _tv_gradient(scene: Tensor) -> Tensor:
     """Return grad TV, of each colour for itself: minus the divergence of grad u / |grad u|."""
     colours = scene.flatten(0, 1)[:, None]
-    return tv_gradient(colours, edge_weights(colours, SMALLEST_EDGE)).view_as(scene)
+    return tv_slope(colours, SMALLEST_EDGE).gradient.view_as(scene)

@@ -31,9 +31,9 @@ from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import camera_response, camera_response_derivative
 from basis_blur.ops.linear_operator import LinearOperator
 from basis_blur.ops.photo import in_full_precision
-from basis_blur.ops.rows import by_rows, row_blocks
+from basis_blur.ops.rows import by_rows
 from basis_blur.restoration.saturation import bright_scene, overexposed, saturated_photos, unreached
-from basis_blur.restoration.total_variation import LARGEST_CURVATURE, edge_weights, tv_curvature, tv_gradient
+from basis_blur.restoration.total_variation import LARGEST_CURVATURE, tv_curvature, tv_slope
 
 # Least light of the start, as a share of the photo's mean light. A product never leaves 0, so nothing starts there.
 LEAST_START = 1e-3
@@ -188,10 +188,9 @@ def richardson_lucy_with_graph(
         del gradient
         change = blur(direction)
         length = steps.length(direction, change, blurred) * busy
-        scene.addcmul_(direction, length).clamp_min_(0)
-        blurred.addcmul_(change, length)
+        _go(scene, direction, length)
+        slope, data_term = model.compare(blurred, change, length)
         del direction, change
-        slope, data_term = model.compare(blurred)
         history.append(data_term)
         if watch is not None:
             watch(iteration, scene)
@@ -213,47 +212,56 @@ class _Photo:
         self.offset = settings.offset
         self.light = light
         peak = light.amax((1, 2, 3), keepdim=True)
-        self.floor = (ROUNDING * peak).clamp_min(torch.finfo(light.dtype).tiny)
+        self.tiny = torch.finfo(light.dtype).tiny
+        self.floor = (ROUNDING * peak).clamp_min(self.tiny)
         self.reach = blur.T(torch.ones_like(light[:, :1])).clamp_min_(0)
         self.saturated = saturated_photos(light) if settings.saturation else None
         if self.saturated is not None and not self.saturated.any():
             self.saturated = None
         self.unreached: Tensor | None = None
 
-    def compare(self, blurred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how well H u explains the photos: the slope of the data term by H u, and the data term, (N,)."""
-        slope = torch.empty_like(blurred)
-        deviance = blurred.new_zeros(len(blurred))
-        for rows in row_blocks(blurred):
-            part = blurred[..., rows, :]
+    def compare(
+        self, blurred: Tensor, change: Tensor | None = None, length: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return how well H u explains the photos: the slope of the data term by H u, and the data term, (N,).
+
+        Args:
+            blurred: H u; goes as far as `length` along `change` before.
+            change: H of the direction of u, whose memory the slope takes.
+            length: (N, 1, 1, 1).
+        """
+        slope = torch.empty_like(blurred) if change is None else change
+
+        def work(rows: slice) -> Tensor:
+            part, place = blurred[..., rows, :], slope[..., rows, :]
+            if length is not None:
+                part.addcmul_(place, length)
             light, shown, bent = self._shown(part, rows)
             ratio = light / shown
-            deviance = deviance + torch.xlogy(light, ratio).add_(shown).sub_(light).sum((1, 2, 3))
-            slope[..., rows, :] = self._passed_on(ratio.neg_().add_(1), part, bent)
-        return slope, deviance / blurred[0].numel()
+            place.copy_(_passed_on(1 - ratio, bent))
+            return ratio.clamp_min_(self.tiny).log_().mul_(light).add_(shown).sub_(light).sum((1, 2, 3))
+
+        return slope, torch.stack(by_rows(work, blurred)).sum(0) / blurred[0].numel()
 
     def curvature(self, blurred: Tensor, change: Tensor) -> Tensor:
         """Return <change, C change>, (N, 1, 1, 1), with the second derivative C of the data term by H u."""
-        total = torch.zeros_like(self.floor)
-        for rows in row_blocks(blurred):
-            part, moved = blurred[..., rows, :], change[..., rows, :]
-            light, shown, bent = self._shown(part, rows)
-            moved = moved / shown
-            total = total + _inner(self._passed_on(light, part, bent).mul_(moved), moved)
-        return total
 
-    def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
+        def work(rows: slice) -> Tensor:
+            light, shown, bent = self._shown(blurred[..., rows, :], rows)
+            moved = change[..., rows, :] / shown
+            return _inner(_passed_on(light, bent) * moved, moved)
+
+        return torch.stack(by_rows(work, blurred)).sum(0)
+
+    def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, _Bent | None]:
         """Return for some rows what the photos show, what they should, and where saturation makes it other than H u."""
         shown, bent = blurred + self.offset, None
-        if self.saturated is not None:  # few pixels are near the knee; elsewhere R(x) = x and R'(x) = 1
-            bent = ((blurred > KNEE) & self.saturated).nonzero(as_tuple=True)
-            shown[bent] = camera_response(blurred[bent]) + self.offset
+        if self.saturated is not None and blurred.amax() > KNEE:  # elsewhere R(x) = x and R'(x) = 1
+            place = ((blurred > KNEE) & self.saturated).flatten().nonzero().flatten()
+            bright = blurred.flatten()[place]
+            shown.view(-1)[place] = camera_response(bright) + self.offset
+            bent = _Bent(place, bright)
         return self.light[..., rows, :] + self.offset, shown.clamp_min_(self.floor), bent
-
-    def _passed_on(self, values: Tensor, blurred: Tensor, bent: tuple[Tensor, ...] | None) -> Tensor:
-        if bent is not None:
-            values[bent] *= camera_response_derivative(blurred[bent])
-        return values
 
     def gradient(self, scene: Tensor, slope: Tensor, iteration: int) -> Tensor:
         """Apply H' to the slope, which is overwritten. Pixels that overexposed places reach update only those places.
@@ -266,12 +274,33 @@ class _Photo:
             self.unreached = torch.where(split, unreached(scene, self.blur), 1.0) if split.any() else None
         if self.unreached is None:
             return self.blur.T(slope)
-        unreached_slope = self.unreached * slope
-        of_all = self.blur.T(unreached_slope)
-        slope.sub_(unreached_slope)
-        del unreached_slope
+        of_all = self.blur.T(self.unreached * slope)
+        listens = self.unreached
+
+        def join(rows: slice) -> None:
+            of_all[..., rows, :].addcmul_(bright_scene(scene[..., rows, :]), of_bright[..., rows, :])
+
+        def leave(rows: slice) -> None:
+            slope[..., rows, :].sub_(listens[..., rows, :] * slope[..., rows, :])
+
+        by_rows(leave, slope)
         of_bright = self.blur.T(slope)
-        return by_rows(lambda a, b, s: torch.addcmul(a, bright_scene(s), b), of_all, of_bright, scene)
+        by_rows(join, scene)
+        return of_all
+
+
+class _Bent(NamedTuple):
+    """Pixels near saturation: their places in the flattened block of rows, and H u there."""
+
+    place: Tensor
+    light: Tensor
+
+
+def _passed_on(values: Tensor, bent: _Bent | None) -> Tensor:
+    """Multiply values by R'(H u), in place, and return them."""
+    if bent is not None:
+        values.view(-1)[bent.place] *= camera_response_derivative(bent.light)
+    return values
 
 
 class _Steps:
@@ -282,45 +311,62 @@ class _Steps:
         self.settings = settings
         self.reach = model.reach.clamp_min(LEAST_REACH) if settings.accelerate else model.reach + UNKNOWN
         self.weights: Tensor | None = None
-        self.before: tuple[Tensor, Tensor, Tensor] | None = None  # gradient, direction, <gradient, D gradient>
+        self.before: _Step | None = None
         self.longest = torch.full_like(model.floor, FIRST_LENGTH)
 
     def direction(self, scene: Tensor, gradient: Tensor) -> Tensor:
-        """Return where to go; `gradient` is that of the data term, and then of all."""
-        if self.settings.tv_weight:
-            self.weights = self.settings.tv_weight * edge_weights(scene)
-            gradient.add_(tv_gradient(scene, self.weights))
-            scaled = by_rows(self._scaled, gradient, scene, self.reach, self.weights)
-        else:
-            scaled = by_rows(self._scaled, gradient, scene, self.reach)
-        if not self.settings.accelerate:
-            return by_rows(lambda step, light: torch.maximum(-step, -light), scaled, scene)
-        direction = self._conjugate(gradient, scaled)
-        most = -MOST_DIMMING / self.longest
-        return by_rows(lambda step, light: torch.maximum(step, light * most), direction, scene)
+        """Return where to go; `gradient` is that of the data term, and then of all.
 
-    def _scaled(self, gradient: Tensor, scene: Tensor, reach: Tensor, weights: Tensor | None = None) -> Tensor:
-        divisor = reach / (scene + self.settings.offset).clamp_min_(torch.finfo(scene.dtype).tiny)
-        if weights is not None:
-            divisor.add_(weights, alpha=LARGEST_CURVATURE)
-        return gradient / divisor
-
-    def _conjugate(self, gradient: Tensor, scaled: Tensor) -> Tensor:
-        """Polak and Ribiere's direction, restarted where its share of the last one is negative or it leads uphill.
-
-        It takes the memory of `scaled`.
+        With acceleration it is Polak and Ribiere's, restarted where its share of the last one is negative or it leads
+        uphill; then shortened where a pixel would lose too much light, which the next one does not know of.
         """
-        energy = _inner(gradient, scaled)
         before = self.before
-        if before is None:
-            direction = scaled.neg_()
-        else:
-            last_gradient, last_direction, last_energy = before
-            share = ((energy - _inner(last_gradient, scaled)) / _positive(last_energy)).clamp_min_(0)
-            uphill = share * _inner(last_direction, gradient) - energy
-            direction = scaled.neg_().addcmul_(last_direction, torch.where(uphill < 0, share, 0))
-        self.before = gradient, direction, energy
+        weight = self.settings.tv_weight
+        self.weights = torch.empty_like(scene[:, :1]) if weight else None
+
+        def look(rows: slice) -> Tensor:
+            own = gradient[..., rows, :]
+            if self.weights is not None:
+                added, weights = tv_slope(scene, factor=weight, rows=rows)
+                own.add_(added)
+                self.weights[..., rows, :] = weights
+            scaled = self._scaled(own, scene, rows)
+            found = [_inner(own, scaled)]
+            if before is not None:
+                found += [_inner(before.gradient[..., rows, :], scaled), _inner(before.direction[..., rows, :], own)]
+            return torch.stack(found)
+
+        energy, *others = torch.stack(by_rows(look, scene)).sum(0)
+        share, most = None, torch.full_like(self.longest, -1)
+        if self.settings.accelerate:
+            most = -MOST_DIMMING / self.longest
+        if before is not None:
+            share = ((energy - others[0]) / _positive(before.energy)).clamp_min_(0)
+            share = torch.where(share * others[1] < energy, share, 0)
+        conjugate = torch.empty_like(scene) if before is None else before.direction
+        direction = torch.empty_like(scene)
+
+        def step(rows: slice) -> Tensor:
+            own, place, kept = (images[..., rows, :] for images in (gradient, direction, conjugate))
+            towards = self._scaled(own, scene, rows).neg_()
+            if share is not None:
+                towards.addcmul_(kept, share)
+            place.copy_(torch.maximum(towards, scene[..., rows, :] * most))
+            kept.copy_(towards)
+            return _inner(own, place)
+
+        descent = -torch.stack(by_rows(step, scene)).sum(0)
+        if self.settings.accelerate:
+            self.before = _Step(gradient, conjugate, energy, descent)
         return direction
+
+    def _scaled(self, gradient: Tensor, scene: Tensor, rows: slice) -> Tensor:
+        """Return some rows of D g: the gradient over H' 1 / (u + c) + 8 lambda w."""
+        light = scene[..., rows, :] + self.settings.offset
+        if self.weights is None:
+            return light.mul_(gradient).div_(self.reach[..., rows, :])
+        divisor = torch.addcmul(self.reach[..., rows, :], self.weights[..., rows, :], light, value=LARGEST_CURVATURE)
+        return light.mul_(gradient).div_(divisor)
 
     def length(self, direction: Tensor, change: Tensor, blurred: Tensor) -> Tensor:
         """Return the length (N, 1, 1, 1) to the lowest point of a parabola; 1 where the formula says so."""
@@ -329,15 +375,32 @@ class _Steps:
         curvature = self.model.curvature(blurred, change)
         if self.weights is not None:
             curvature = curvature + tv_curvature(direction, self.weights).view_as(curvature)
-        length = (-_inner(self.before[0], direction) / _positive(curvature)).clamp_min_(0)
+        length = (self.before.descent / _positive(curvature)).clamp_min_(0)
         length = torch.minimum(length, self.longest)
         self.longest = (LENGTH_GROWTH * length).clamp_min_(1)
         return length
 
 
+class _Step(NamedTuple):
+    """A step: the gradient g where it began, its conjugate direction, <g, D g>, and -<g, d> of the direction d that was
+    gone; the last two are (N, 1, 1, 1)."""
+
+    gradient: Tensor
+    direction: Tensor
+    energy: Tensor
+    descent: Tensor
+
+
+def _go(scene: Tensor, direction: Tensor, length: Tensor) -> None:
+    """Move a scene, which stays positive."""
+    by_rows(lambda rows: scene[..., rows, :].addcmul_(direction[..., rows, :], length).clamp_min_(0), scene)
+
+
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each photo of the batch, (N, 1, 1, 1)."""
-    return torch.stack([torch.dot(*pair) for pair in zip(a.flatten(1), b.flatten(1), strict=True)]).view(-1, 1, 1, 1)
+    planes = zip(a.flatten(0, 1), b.flatten(0, 1), strict=True)
+    found = torch.stack([torch.dot(one.flatten(), other.flatten()) for one, other in planes])
+    return found.view(len(a), -1, 1, 1).sum(1, keepdim=True)
 
 
 def _positive(values: Tensor) -> Tensor:

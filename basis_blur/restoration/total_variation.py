@@ -10,58 +10,57 @@ With w held fixed, 1/2 <u, D' w D u> lies above TV and touches it at u; its curv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.rows import row_blocks
+from basis_blur.ops.rows import by_rows
 
 EDGE = 0.01  # linear light
 LARGEST_CURVATURE = 8.0  # largest eigenvalue of D'D
+ALL = slice(None)
 
 
-def edge_weights(light: Tensor, edge: float = EDGE) -> Tensor:
-    """Return w (N, 1, H, W): 1 / edge in flat places, small on edges.
+class Slope(NamedTuple):
+    """The slope of TV in some rows of photos.
+
+    Args:
+        gradient: D' (w D u), (N, C, rows, W).
+        weights: w, (N, 1, rows, W); 1 / edge in flat places, small on edges.
+    """
+
+    gradient: Tensor
+    weights: Tensor
+
+
+def tv_slope(light: Tensor, edge: float = EDGE, factor: float = 1.0, rows: slice = ALL) -> Slope:
+    """Return the gradient of TV and the weights in it, in some rows of photos.
 
     Args:
         light: (N, C, H, W); linear light.
         edge: > 0, linear light.
+        factor: number by which weights and gradient are multiplied.
+        rows: rows that are wanted; by default all.
 
     Raises:
         ValueError: `edge` is not positive.
     """
     check_number('edge', edge, above=0, remedy=f'the default is {EDGE:g}.')
-    weights = torch.empty_like(light[:, :1])
-    for rows, around, inside in _blocks(light):
-        part = light[..., around, :]
-        squares = torch.full_like(part[:, :1], edge**2)
-        for dim in (-2, -1):
-            counted = squares.narrow(dim, 0, squares.shape[dim] - 1)
-            counted += part.diff(dim=dim).square_().sum(1, keepdim=True)
-        weights[..., rows, :] = squares.rsqrt_()[..., inside, :]
-    return weights
-
-
-def tv_gradient(light: Tensor, weights: Tensor) -> Tensor:
-    """Return D' (w D u), the gradient of TV where `weights` are those of `light`; same shape as `light`.
-
-    Args:
-        light: (N, C, H, W); linear light.
-        weights: w, (N, 1, H, W).
-    """
-    gradient = torch.empty_like(light)
-    for rows, around, inside in _blocks(light):
-        part, weight = light[..., around, :], weights[..., around, :]
-        total = torch.zeros_like(part)
-        for dim in (-2, -1):
-            last = part.shape[dim] - 1
-            difference = part.diff(dim=dim).mul_(weight.narrow(dim, 0, last))
-            total.narrow(dim, 1, last).add_(difference)
-            total.narrow(dim, 0, last).sub_(difference)
-        gradient[..., rows, :] = total[..., inside, :]
-    return gradient
+    around = _with_neighbours(light, rows)
+    down, right = around.diff(dim=-2), around[..., :-1, :].diff(dim=-1)  # of the row above too, which passes some on
+    squares = torch.full_like(down[:, :1], edge**2)
+    _add_squares(squares, down)
+    _add_squares(squares[..., :-1], right)
+    weights = squares.rsqrt_().mul_(factor)
+    down.mul_(weights)
+    weights = weights[..., 1:, :]
+    right = right[..., 1:, :].mul_(weights[..., :-1])
+    gradient = down[..., :-1, :] - down[..., 1:, :]
+    gradient[..., :-1].sub_(right)
+    gradient[..., 1:].add_(right)
+    return Slope(gradient, weights)
 
 
 def tv_curvature(direction: Tensor, weights: Tensor) -> Tensor:
@@ -71,18 +70,28 @@ def tv_curvature(direction: Tensor, weights: Tensor) -> Tensor:
         direction: d, (N, C, H, W); linear light.
         weights: w, (N, 1, H, W).
     """
-    total = direction.new_zeros(len(direction))
-    for rows, around, inside in _blocks(direction):
-        part = direction[..., around, :]
-        for dim, own in ((-2, part[..., inside.start :, :]), (-1, part[..., inside, :])):
-            squares = own.diff(dim=dim).square_()
-            weight = weights[..., rows, :].narrow(dim, 0, squares.shape[dim])
-            total = total + squares.mul_(weight).flatten(1).sum(1)
-    return total
+
+    def work(rows: slice) -> Tensor:
+        around, weight = _with_neighbours(direction, rows)[..., 1:, :], weights[..., rows, :]
+        squares = torch.zeros_like(weight)
+        _add_squares(squares, around.diff(dim=-2))
+        _add_squares(squares[..., :-1], around[..., :-1, :].diff(dim=-1))
+        return squares.mul_(weight).sum((1, 2, 3))
+
+    return torch.stack(by_rows(work, direction)).sum(0)
 
 
-def _blocks(light: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Go through blocks of rows: where one is, it with a row on either side, and where it is in that."""
-    for rows in row_blocks(light):
-        around = slice(max(0, rows.start - 1), min(light.shape[-2], rows.stop + 1))
-        yield rows, around, slice(rows.start - around.start, rows.stop - around.start)
+def _with_neighbours(light: Tensor, rows: slice) -> Tensor:
+    """Return some rows with the ones above and below, which at the border repeat those there: no differences."""
+    first, stop, _ = rows.indices(light.shape[-2])
+    around = light[..., max(0, first - 1) : stop + 1, :]
+    above = [around[..., :1, :]] if first == 0 else []
+    below = [around[..., -1:, :]] if stop == light.shape[-2] else []
+    return torch.cat([*above, around, *below], -2) if above or below else around
+
+
+def _add_squares(total: Tensor, values: Tensor) -> None:
+    """Add to `total` (N, 1, H, W) the squares of values (N, C, H, W), summed over C."""
+    for channel in range(values.shape[1]):
+        of_channel = values[:, channel : channel + 1]
+        total.addcmul_(of_channel, of_channel)

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -151,18 +149,3 @@ def test_a_chunk_of_nothing_is_refused():
 
 def test_fast_sizes_have_small_prime_factors():
     assert [fast_fft_size(n) for n in (1, 7, 11, 17, 31, 1056)] == [1, 8, 12, 18, 32, 1080]
-
-
-def test_threads_of_the_pool_compute_alone_and_leave_the_others_their_number():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        pool = basis_blur._thread_pool(2, -1)  # a pool that nobody else has
-        numbers = list(pool.map(lambda _: (torch.ones(1000).sum().item(), torch.get_num_threads())[1], range(4)))
-        affinities = [os.sched_getaffinity(0)] if hasattr(os, 'sched_getaffinity') else []
-        affinities += pool.map(lambda _: os.sched_getaffinity(0), range(4)) if affinities else []
-        assert numbers == [1] * 4
-        assert torch.get_num_threads() == 2
-        assert all(each == affinities[0] for each in affinities)
-    finally:
-        torch.set_num_threads(before)

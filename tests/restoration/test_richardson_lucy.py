@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.ops import rows
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.restoration.richardson_lucy import RichardsonLucy, richardson_lucy
@@ -174,3 +175,14 @@ def test_light_that_is_no_light_is_refused():
     _, blur, _, light, start = make_problem()
     with pytest.raises(ValueError, match='light has values that are negative, NaN'):
         richardson_lucy(light - 1, blur, start)
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    field, _, _, light, _ = make_problem(2)
+    light[1, :, :3] = 1.0  # saturated, and so far beyond white that the scene is split
+    settings = RichardsonLucy(iterations=4, tv_weight=0.003, offset=0.01)
+    whole = richardson_lucy(light, BasisBlur(field), 2 * ReflectPad(field)(light), settings)
+    monkeypatch.setattr(rows, 'CPU_NUMBERS_AT_ONCE', 2 * 3 * 20 * 7)  # seven rows
+    blocks = richardson_lucy(light, BasisBlur(field), 2 * ReflectPad(field)(light), settings)
+    torch.testing.assert_close(blocks.scene, whole.scene, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(blocks.history, whole.history, rtol=1e-10, atol=1e-12)

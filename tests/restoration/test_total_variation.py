@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from basis_blur.restoration.total_variation import LARGEST_CURVATURE, edge_weights, tv_curvature, tv_gradient
+from basis_blur.ops.gradient import Gradient
+from basis_blur.restoration.total_variation import LARGEST_CURVATURE, tv_curvature, tv_slope
 
 
 def smoothed_tv(light, edge):
@@ -16,13 +17,20 @@ def test_the_gradient_is_that_of_the_sum(channels):
     light = torch.rand(2, channels, 5, 6, requires_grad=True)
     (expected,) = torch.autograd.grad(smoothed_tv(light, 0.05), light)
     light = light.detach()
-    torch.testing.assert_close(tv_gradient(light, edge_weights(light, 0.05)), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(tv_slope(light, 0.05).gradient, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('rows', [slice(0, 1), slice(2, 4), slice(4, 5), slice(0, 5)])
+def test_some_rows_are_those_of_the_whole(rows):
+    light = torch.rand(2, 3, 5, 6)
+    for some, whole in zip(tv_slope(light, factor=0.3, rows=rows), tv_slope(light), strict=True):
+        torch.testing.assert_close(some, 0.3 * whole[..., rows, :], rtol=1e-12, atol=1e-12)
 
 
 def test_the_parabola_lies_above_and_touches():
     light, direction, edge = torch.rand(1, 3, 5, 6), torch.randn(1, 3, 5, 6), 0.05
-    weights = edge_weights(light, edge)
-    slope = (tv_gradient(light, weights) * direction).sum()
+    gradient, weights = tv_slope(light, edge)
+    slope = (gradient * direction).sum()
     for length in (-0.5, -1e-3, 1e-3, 0.5):
         parabola = smoothed_tv(light, edge) + length * slope + length**2 / 2 * tv_curvature(direction, weights)[0]
         true = smoothed_tv(light + length * direction, edge)
@@ -32,8 +40,9 @@ def test_the_parabola_lies_above_and_touches():
 
 def test_the_curvature_is_that_of_the_operator_photo_by_photo():
     light, direction = torch.rand(2, 3, 5, 6), torch.randn(2, 3, 5, 6)
-    weights = edge_weights(light)
-    expected = (direction * tv_gradient(direction, weights)).sum((1, 2, 3))
+    weights = tv_slope(light).weights
+    differences = Gradient(tuple(direction.shape))(direction)
+    expected = (weights * differences.square()).sum((1, 2, 3))
     torch.testing.assert_close(tv_curvature(direction, weights), expected, rtol=1e-12, atol=0)
 
 
@@ -46,4 +55,4 @@ def test_the_largest_curvature_is_nearly_that_of_a_chessboard():
 
 def test_an_edge_of_no_height_is_refused():
     with pytest.raises(ValueError, match='edge is 0'):
-        edge_weights(torch.rand(1, 1, 4, 4), 0.0)
+        tv_slope(torch.rand(1, 1, 4, 4), 0.0)
