@@ -75,7 +75,7 @@ def from_deepinv(physics: SpaceVaryingBlur) -> BlurField:
     `physics.padding` which operator to build. Noise and sensor of the physics are not part of it.
 
     Args:
-        physics: with `mask_first=False`; one filter for all colours.
+        physics: operator of deepinv with `mask_first=False` and one filter for all colours.
 
     Raises:
         InputError: deepinv is absent or older than 0.5.

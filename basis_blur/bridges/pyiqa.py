@@ -63,7 +63,7 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
     """Return metrics of pyiqa by their names.
 
     Args:
-        names: such as ['lpips', 'niqe'].
+        names: names of metrics in pyiqa, such as ['lpips', 'niqe'].
         device: device on which they compute.
 
     Raises:

@@ -23,7 +23,11 @@ PORT = 7860
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        '--port', metavar='N', type=_port, default=PORT, help=f'of this computer (default: {PORT}); 0 for any free one'
+        '--port',
+        metavar='N',
+        type=_port,
+        default=PORT,
+        help=f'port of this computer (default: {PORT}); 0: any',
     )
     parser.add_argument('--no-browser', action='store_true', help='tell the address and open no browser')
     weights = estimation.DEFAULT_WEIGHTS

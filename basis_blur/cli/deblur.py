@@ -243,7 +243,7 @@ def work_of(
     """Return the function that does one task, and returns a line, or a sentence on why it could not be done.
 
     Args:
-        args: of the command.
+        args: options of the command.
         wanted: what is written.
         is_only: whether there is but one photo, whose error is raised.
         in_worker: whether this is a process of its own, whose warnings are to be shown as the command does.

@@ -37,7 +37,7 @@ def add_arguments(
     """Add the options by which a blur field is estimated.
 
     Args:
-        parser: of the command.
+        parser: parser of the command.
         weights: the default of --weights.
         default: what the help says of it.
     """
@@ -114,7 +114,7 @@ def bar(name: str, expected: Mapping[str, float]) -> Iterator[Callable[[str, int
     Nothing is shown where the standard error is no terminal.
 
     Args:
-        name: of the photo.
+        name: name of the photo.
         expected: seconds of each stage; see `basis_blur.deblurring.pace`.
     """
     from tqdm import tqdm

@@ -473,8 +473,8 @@ def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] =
     """Write a line for each photo, whole or not at all; scores with all their digits, none for a failed photo.
 
     Args:
-        path: of the table.
-        results: as found.
+        path: name of the table.
+        results: results, in the order in which they were found.
         perceptual: names of the metrics that were asked for; each has a column at the end.
     """
     from basis_blur.foundation.files import atomic_path

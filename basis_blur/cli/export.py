@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('weights', metavar='WEIGHTS', help='network: a .safetensors or .pth file, or a name')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, required=True, help='file to write')
     parser.add_argument(
-        '--size', metavar='WxH', help='of the one photo it takes, pixels (default: any, and any number)'
+        '--size', metavar='WxH', help='size of the one photo that it takes, pixels (default: any size and number)'
     )
-    parser.add_argument('--format', choices=SUFFIXES, default='onnx', help='of the file (default: %(default)s)')
+    parser.add_argument('--format', choices=SUFFIXES, default='onnx', help='format of the file (default: %(default)s)')
     parser.add_argument(
         '--gamma',
         metavar='G',

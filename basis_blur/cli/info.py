@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument('network', metavar='NETWORK', help='name of a network, or a file of weights')
     parser.add_argument(
-        '--size', metavar='WxH', default='256x256', help='of the photo, pixels (default: %(default)s, as papers do)'
+        '--size',
+        metavar='WxH',
+        default='256x256',
+        help='size of the photo, pixels (default: %(default)s, as in papers)',
     )
     parser.add_argument(
         '--set',
@@ -67,7 +70,7 @@ def flops(net: Any, size: tuple[int, int]) -> float:
     """Return the multiply-adds of a network, by mmengine.
 
     Args:
-        net: on the CPU; it computes a photo of noise.
+        net: network on the CPU; it computes a photo of noise.
         size: (H, W) of the photo; a KernelFlow takes one kernel instead.
     """
     import logging
@@ -79,7 +82,7 @@ def flops(net: Any, size: tuple[int, int]) -> float:
     channels = net.facts.channels[0]
     shape = (1, channels) if net.facts.takes == 'code' else (1, channels, *size)
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # of every operation that is not counted
+    logging.disable(logging.WARNING)  # mmengine warns of every operation that it does not count
     try:
         found = get_model_complexity_info(net, inputs=(torch.rand(shape),), show_table=False, show_arch=False)
     finally:

@@ -26,7 +26,7 @@ def kept_in(path: Path, given: Iterable[Path] = ()) -> Iterator[None]:
     """Append what is told in the block to a file.
 
     Args:
-        path: of the file; it is made if it is missing.
+        path: name of the file, which is made if it is missing.
         given: other files that the command was given, to read or to write.
 
     Raises:

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with interrupts.handled(), _kept_in(log, args) if log is not None else nullcontext():
             return _run(args, arguments)
-    except (InputError, OSError) as error:  # of the log itself
+    except (InputError, OSError) as error:  # the log itself cannot be written
         print(f'basis-blur {arguments[0]}: {sentence_of(error)}', file=sys.stderr)
         return 2
 

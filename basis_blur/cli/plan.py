@@ -30,7 +30,7 @@ class Wanted(NamedTuple):
     Args:
         kernels: whether the blur field and its picture are written too.
         comparisons: whether the photo before and after is, as a picture and as a page.
-        method: by which the blur is removed.
+        method: method by which the blur is removed.
         preview: whether a part of the photo is compared, and nothing else written.
     """
 

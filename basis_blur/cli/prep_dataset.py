@@ -24,7 +24,7 @@ MOST_LINES = 50  # number of lines of complaints that are printed
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('name', metavar='NAME', nargs='?', help='which benchmark; see above')
+    parser.add_argument('name', metavar='NAME', nargs='?', help='name of the benchmark; see above')
     parser.add_argument('downloads', metavar='DOWNLOAD', nargs='*', type=Path, help='folder, archives, or both')
     parser.add_argument('-o', '--output', metavar='OUT', type=Path, help='folder to write')
     parser.add_argument(

@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '-o', '--output', metavar='OUT', type=Path, required=True, help='folder to write; its name ends in .lmdb'
     )
     parser.add_argument(
-        '-n', '--number', metavar='N', type=int, default=500_000, help='how many kernels (default: 500000)'
+        '-n', '--number', metavar='N', type=int, default=500_000, help='number of kernels (default: 500000)'
     )
     parser.add_argument(
         '--kernel-size', metavar='K', type=int, default=33, help='side of a kernel in pixels, odd (default: 33)'
     )
-    parser.add_argument('--seed', metavar='S', type=int, default=0, help='of the random numbers (default: 0)')
+    parser.add_argument('--seed', metavar='S', type=int, default=0, help='seed of the random numbers (default: 0)')
     parser.add_argument(
         '--workers', metavar='W', type=int, default=os.cpu_count() or 1, help='processes (default: one per core)'
     )

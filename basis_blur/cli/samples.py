@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Draw samples of the SyntheticBlurDataset of an option file, one in each row: the sharp photo, the
 blurred one, the true kernels over it, the masks (a colour for each kernel, mixed as it is), and the weight of each
 pixel in a loss, bright where it is large. The same seed draws the same samples."""
-COLOURS = ((0.45, 0.45, 0.45), (0.9, 0.3, 0.2), (0.2, 0.6, 0.9), (0.95, 0.75, 0.2))  # of kernels, the background first
+COLOURS = ((0.45, 0.45, 0.45), (0.9, 0.3, 0.2), (0.2, 0.6, 0.9), (0.95, 0.75, 0.2))  # RGB of each kernel's mask
 MOST_SAMPLES = 100
 
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument('file', metavar='FILE', help='an option file, or the name of a shipped one')
     parser.add_argument('-o', '--output', metavar='OUT.png', type=Path, required=True, help='picture to write')
-    parser.add_argument('-n', '--number', metavar='N', type=int, default=4, help='how many samples (default: 4)')
-    parser.add_argument('--set', metavar='SET', default='train', help='which of its data sets (default: train)')
-    parser.add_argument('--seed', metavar='S', type=int, default=0, help='of the random numbers (default: 0)')
+    parser.add_argument('-n', '--number', metavar='N', type=int, default=4, help='number of samples (default: 4)')
+    parser.add_argument('--set', metavar='SET', default='train', help='data set of the file (default: train)')
+    parser.add_argument('--seed', metavar='S', type=int, default=0, help='seed of the random numbers (default: 0)')
     parser.add_argument('--force_yml', metavar='KEY=VALUE', nargs='+', help='change options of the file')
     parser.add_argument('--overwrite', action='store_true', help='replace the picture if it is there')
 

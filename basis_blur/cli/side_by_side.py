@@ -25,7 +25,7 @@ class Judged(NamedTuple):
 
     Args:
         photo: the file.
-        scores: by their names; None where there are none, for the reason that follows.
+        scores: scores by their names; None where there are none, for the reason that follows.
         reason: why there are no scores.
     """
 
@@ -115,7 +115,7 @@ def sheet(judged: Judgement, truth: Mapping[str, Path]) -> np.ndarray:
     """Return a picture with a row for each of some photos: what each method made of it, and the ground truth.
 
     Args:
-        judged: as found.
+        judged: results, in the order in which they were found.
         truth: the ground truth of each photo; empty where there is none.
     """
     from basis_blur.photos.pictures import put_side_by_side

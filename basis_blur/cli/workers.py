@@ -44,7 +44,7 @@ def in_workers(
             the tasks and the results can be pickled.
         arguments: see there.
         tasks: what is to be done.
-        number: of processes.
+        number: number of processes.
 
     Raises:
         Exception: what the work of a task raises; those that are not begun are then left.

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
 # Stages of the work that follow those of an estimator, in their order.
 REFINING, REMOVING, FUSING, CHECKING = 'refining', 'removing the blur', 'fusing the iterates', 'checking the result'
-SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # of a megapixel
+SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # time that each takes for a megapixel, guessed at first
 
 
 @dataclass(frozen=True)

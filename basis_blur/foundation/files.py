@@ -45,7 +45,7 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(partial, final)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # of a write, which knows no name
+        if error.filename is None and error.errno is not None:  # a failed write knows no name
             error.filename = str(final)
         raise
     finally:
@@ -61,7 +61,7 @@ def make_folder(folder: str | os.PathLike) -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        os.stat(folder)  # of a loop of links, this tells that it is one
+        os.stat(folder)  # raises where links form a loop, and tells so
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 

@@ -68,7 +68,7 @@ class Score(NamedTuple):
 
     Args:
         psnr: PSNR in dB; infinite where the two are the same.
-        ssim: at most 1.
+        ssim: structural similarity, at most 1.
         correlation: after the alignment; None where the protocol has none.
         frame: index of the ground-truth frame that counts.
         frames: how many frames there were.
@@ -173,7 +173,7 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
     homography = _homography(gray_z, gray_x)
 
     def warp(picture: np.ndarray, interpolation: int, border: int) -> np.ndarray:
-        if picture.dtype != np.float32:  # of float64, OpenCV 5.0.0 writes garbage along two borders
+        if picture.dtype != np.float32:  # OpenCV 5.0.0 writes garbage along two borders of float64
             raise TypeError(f'the picture is {picture.dtype}, expected float32.')
         flags = interpolation | cv2.WARP_INVERSE_MAP
         return cv2.warpPerspective(picture, homography, x.shape[1::-1], flags=flags, borderMode=border)

@@ -245,7 +245,7 @@ class NetworkModel(BaseModel):
         """Take one step that lowers the sum of the losses: backward, clip, optimise, average, log.
 
         Args:
-            losses: by name, `l_...`; each one number.
+            losses: losses by their names, `l_...`; each is one number.
             current_iter: counted from 1.
 
         Raises:

@@ -39,7 +39,8 @@ def resume_random_state(states: Any, device: torch.device, rank: int, processes:
     """Let the generators of this process go on where a training was saved.
 
     Args:
-        states: those of each process; of another number of processes all but the first derive theirs.
+        states: state of each process that was saved. Where the number of processes is another now, all but the first
+            derive theirs.
         device: device on which the training computes.
         rank: rank of this process.
         processes: number of processes.

@@ -106,7 +106,7 @@ def check_form(own: Any, found: Any, where: str) -> None:
         for key, value in own.items():
             if key not in found:
                 raise ValueError(f'{where} lacks {key}')
-            if not isinstance(own, Counter):  # whose keys are values, such as milestones
+            if not isinstance(own, Counter):  # keys of a Counter are values, such as milestones
                 check_form(value, found[key], f'{where}: {key}')
     elif isinstance(own, (list, tuple)):
         if not isinstance(found, (list, tuple)) or bool(own) != bool(found):

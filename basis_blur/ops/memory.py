@@ -20,7 +20,7 @@ def with_smaller_tiles(work: Callable[[int | None], Result], tile: int | None, f
 
     Args:
         work: does it with tiles of some side, or as a whole for None.
-        tile: to begin with.
+        tile: side of the tiles to begin with, pixels.
         first: side of the first tiles to be tried in place of the whole.
         purpose: name of the work, for messages.
 

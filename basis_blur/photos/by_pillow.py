@@ -51,7 +51,7 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
     """
     image = open_with_pillow(path, data, format)
     frames = getattr(image, 'n_frames', 1)
-    if frames > 1 and image.format != 'MPO':  # whose other pictures are smaller copies, depth, or the other eye's
+    if frames > 1 and image.format != 'MPO':  # an MPO has copies, depth, or the other eye's picture
         raise InputError(f'{path} is an animation of {frames} frames, expected one photo.')
     icc = image.info.get('icc_profile')
     samples = samples_of(path, image)
@@ -81,9 +81,9 @@ def samples_of(path: Path, image: Image.Image, icc: bytes | None = None) -> np.n
     """Return (H, W, C) uint8 of a decoded picture; CMYK becomes sRGB by its profile.
 
     Args:
-        path: of the file, for errors.
+        path: name of the file, for errors.
         image: the picture.
-        icc: its profile, where Pillow does not know it.
+        icc: profile of the picture, where Pillow does not know it.
 
     Raises:
         InputError: the colours are not gray, RGB, or CMYK with a profile.

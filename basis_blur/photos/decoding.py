@@ -51,7 +51,7 @@ def photo_size(path: str | os.PathLike) -> tuple[int, int]:
 def _orientation(picture: Image.Image) -> int:
     try:
         value = picture.getexif().get(ORIENTATION, 1)
-    except MALFORMED:  # of EXIF that is damaged; OpenCV takes the photo as it lies then
+    except MALFORMED:  # the EXIF is damaged; OpenCV takes the photo as it lies then
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -60,7 +60,7 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
     """Return the pixels of a photo, (H, W, 3) uint8 in the order blue, green, red.
 
     Args:
-        content: of a photo file.
+        content: bytes of a photo file.
         source: where it comes from, for messages.
 
     Raises:

@@ -27,8 +27,8 @@ def upright_xmp(path: Path, block: bytes | None) -> bytes | None:
     """Return the XMP of the upright photo: orientation 1; all else as it was.
 
     Args:
-        path: of the photo, for warnings.
-        block: what the file holds.
+        path: name of the photo, for warnings.
+        block: XMP packet as it stands in the file.
 
     Returns:
         None where there is none, or where it tells of further pictures in the file, with a warning.

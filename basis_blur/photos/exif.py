@@ -58,11 +58,11 @@ def upright_block(path: Path, block: bytes | None, width: int, height: int, turn
     """Return the block of the upright photo: orientation 1, its size, no thumbnail; all else as it was.
 
     Args:
-        path: of the photo, for warnings.
-        block: what the file holds, with or without the letters "Exif" before it.
-        width: of the upright photo.
-        height: of the upright photo.
-        turned: rows have become columns, so that both resolutions change their places.
+        path: name of the photo, for warnings.
+        block: block as it stands in the file, with or without the letters "Exif" before it.
+        width: width of the upright photo, pixels.
+        height: height of the photo, pixels.
+        turned: whether rows have become columns, so that both resolutions change their places.
 
     Returns:
         the block, with the letters; None where there is none, or one that cannot be read at all, with a warning.
@@ -176,7 +176,7 @@ def block_of_tiff(data: bytes, page: int) -> bytes | None:
         }
         for name, table in tables.items()
     }
-    if structure.big:  # whose pointers may have 8 bytes
+    if structure.big:  # the pointers of a BigTIFF may have 8 bytes
         for tag in below:
             parent = tables[EXIF_DIRECTORY if tag == INTEROP_DIRECTORY else 0]
             parent[tag] = Entry(tag, 4, 1, 0, 0, 4)

@@ -42,7 +42,7 @@ def list_photos(folder: str | os.PathLike, suffixes: Sequence[str]) -> Listing:
 
     Args:
         folder: the folder.
-        suffixes: of photos, in lower case, with their dots.
+        suffixes: suffixes of photos, in lower case, with their dots.
 
     Raises:
         OSError: the folder cannot be read.

@@ -17,7 +17,7 @@ def decode_heif(path: Path, data: bytes) -> Stored:
     """Decode the main photo of a HEIF file; more than 8 bits become 16.
 
     Args:
-        path: of the file, for errors.
+        path: name of the file, for errors.
         data: its content.
 
     Raises:

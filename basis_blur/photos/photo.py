@@ -30,7 +30,7 @@ class Photo:
     Args:
         pixels: (1, 3 or 1, H, W) float32; sRGB-like in [0, 1]; upright.
         alpha: (1, 1, H, W) float32 in [0, 1], or None; the pixels are not multiplied by it.
-        bits: per sample of the file: 8, 16, or 32 for float.
+        bits: number of bits of a sample of the file: 8, 16, or 32 for float.
         icc: the bytes of the ICC profile, or None.
         exif: the EXIF block as a JPEG holds it (from b'Exif' on), orientation 1, without thumbnail; or None.
         dpi: horizontal and vertical resolution in pixels per inch, or None.
@@ -59,8 +59,8 @@ class Stored:
 
     Args:
         samples: (H, W, C) as they lie in it; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
-        bits: per sample: 8, 16, or 32 for float.
-        icc: as in `Photo`, as are `dpi`, `gamma` and `colour_chunks`.
+        bits: number of bits of a sample: 8, 16, or 32 for float.
+        icc, dpi, gamma, colour_chunks: the same as in `Photo`.
         exif: the EXIF block as it stands in the file, with or without the letters "Exif", or None.
         xmp: the XMP packet as it stands in the file, or None.
         iptc: the IPTC records, or None.

@@ -54,7 +54,7 @@ def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = 
 
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
-        field: of that photo, N = 1.
+        field: blur of that photo, N = 1.
         cells: kernels along the longer side, at most; fewer where they would be too small to see or smaller than life.
 
     Raises:
@@ -73,7 +73,7 @@ def draw_kernel_grids(
 
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
-        fields: from a name to a field of that photo, N = 1.
+        fields: map from a name to a blur of that photo, N = 1.
         cells: kernels along the longer side, at most.
 
     Returns:
@@ -94,7 +94,7 @@ def png_of_field(field: BlurField | PixelField, side: int = SHORTEST_PICTURE) ->
     """Return the kernels of the first photo of a field, each at its place, on dark paper, as a PNG file.
 
     Args:
-        field: of one photo or several.
+        field: blur of one photo or several.
         side: the longer side of the picture, at most, in pixels.
     """
     one = field[0]

@@ -57,7 +57,7 @@ def decode_png(path: Path, data: bytes) -> Stored:
         raise InputError(f'{path} is damaged or cut off near its beginning; copy or export it again.')
     width, height, depth, colour = struct.unpack('>IIBB', chunks[0][1][:10])
     check_size(path, width, height)
-    first = dict(reversed(chunks))  # of those of one name, the first counts
+    first = dict(reversed(chunks))  # where chunks have one name, the first counts
     frames = int.from_bytes(first.get(b'acTL', b'')[:4], 'big')
     if frames > 1:
         raise InputError(f'{path} is an animation of {frames} frames, expected one photo.')

@@ -23,7 +23,7 @@ def decode_raw(path: Path, data: bytes) -> Stored:
     """Develop a raw file.
 
     Args:
-        path: of the file, for errors.
+        path: name of the file, for errors.
         data: its content.
 
     Raises:

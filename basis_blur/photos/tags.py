@@ -22,12 +22,12 @@ class Entry(NamedTuple):
     """One tag.
 
     Args:
-        tag: its number.
-        kind: type of its value, as TIFF 6.0 counts them.
-        count: how many numbers or characters its value has.
+        tag: number of the tag.
+        kind: number of the type of its value, as TIFF 6.0 counts them.
+        count: number of numbers or characters of its value.
         place: offset of the entry itself.
         value: offset of the value, which may lie in the entry.
-        size: of the value, in bytes.
+        size: size of the value, bytes.
     """
 
     tag: int
@@ -42,11 +42,11 @@ class Directory(NamedTuple):
     """A directory.
 
     Args:
-        entries: those whose values lie within the data, by tag.
+        entries: entries whose values lie within the data, by tag.
         place: offset of the directory.
         end: offset of the field that tells the next directory.
         next: offset of the next directory, or 0.
-        damaged: how many entries are of no known type or have a value outside the data.
+        damaged: number of entries whose type is not known or whose value lies outside the data.
     """
 
     entries: dict[int, Entry]
@@ -60,7 +60,7 @@ class Structure:
     """Data that begin with a TIFF header.
 
     Args:
-        data: all that offsets count in.
+        data: bytes that all offsets count in.
 
     Raises:
         ValueError: they do not begin with a TIFF header.

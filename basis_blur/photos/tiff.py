@@ -68,12 +68,12 @@ class Page(NamedTuple):
     """What a directory tells of how its picture is stored.
 
     Args:
-        directory: where that is told.
-        reduced: the picture is a smaller copy or a mask of another one.
-        width: in pixels, as are the rows in `height`.
-        bits: of the samples of a pixel.
-        formats: of the samples of a pixel.
-        extra: what the samples beyond the colours are, as far as that is told.
+        directory: directory that tells it.
+        reduced: whether the picture is a smaller copy or a mask of another one.
+        width, height: size of the picture, pixels.
+        bits: number of bits of each sample of a pixel.
+        formats: format of each sample of a pixel, see WHOLE and its like.
+        extra: kinds of the samples beyond the colours, as far as they are told; see ALPHA and its like.
     """
 
     directory: Directory

@@ -100,8 +100,8 @@ def check_can_hold(path: str | os.PathLike, width: int, height: int, alpha: bool
 
     Args:
         path: name ending in one of `formats.SUFFIXES`.
-        width: of the photo, as it will be written.
-        height: of the photo.
+        width: width of the photo as it will be written, pixels.
+        height: height of the photo, pixels.
         alpha: whether it has alpha.
 
     Raises:

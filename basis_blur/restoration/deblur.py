@@ -54,7 +54,7 @@ def deblur(
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         field: blur of that photo, on its device.
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
-        iterations: at most; by default as the field says, and 11 for a true blur.
+        iterations: largest number of iterations; by default as the field says, and 11 for a true blur.
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of the photo.
         callback: called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels

@@ -54,7 +54,7 @@ class RichardsonLucy:
     light at the border, where H' 1 is small, moves less (a change of up to 0.026 was seen there).
 
     Args:
-        iterations: at most.
+        iterations: largest number of iterations.
         tv_weight: lambda; 0 for none. The variance of the noise over the light, divided by the usual size of
             differences between neighbours (0.05), suits.
         offset: c, linear light >= 0.

@@ -99,7 +99,7 @@ _DAMAGED = (
 
 def _read_pickle(path: Path) -> Content:
     try:
-        with open(path, 'rb') as file:  # of a name torch.load would believe the suffix
+        with open(path, 'rb') as file:  # given a name, torch.load would believe the suffix
             checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except _DAMAGED as error:
         code = re.search(r'GLOBAL (\S+)', str(error))

@@ -76,7 +76,7 @@ def run(checkout: Path, photo: Path, result: Path) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--size', nargs='+', default=list(LIMITS), help='of the photos, pixels')
+    parser.add_argument('--size', nargs='+', default=list(LIMITS), help='sizes of the photos, pixels')
     parser.add_argument('--against', type=Path, help='another checkout of the program')
     parser.add_argument('--json', type=Path, help='also write the figures here')
     args = parser.parse_args()

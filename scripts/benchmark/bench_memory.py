@@ -107,7 +107,7 @@ def main() -> int:
         return run_inside(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', help='cases: ' + '; '.join([*CASES, 'mixed rl', 'mixed ufpnet']))
-    parser.add_argument('--size', default='6000x4000', help='of the large photo, pixels')
+    parser.add_argument('--size', default='6000x4000', help='size of the large photo, pixels')
     parser.add_argument('--json', type=Path, help='also write the figures here')
     args = parser.parse_args()
     result, rows, claims = {}, [], {}

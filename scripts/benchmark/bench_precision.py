@@ -57,7 +57,7 @@ def step(net: nn.Module, inputs: Tensor, mixed: bool) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--part', type=int, default=1, metavar='N', help='of the batches, one N-th')
+    parser.add_argument('--part', type=int, default=1, metavar='N', help='measure one N-th of the batches')
     parser.add_argument('--json', type=Path, help='also write the figures here')
     args = parser.parse_args()
     cases = problems(args.part)

@@ -80,11 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--fusion', type=Path, metavar='F', help='weights of an IterateFusion; without, the solver alone'
     )
-    parser.add_argument('--name', help='of the set, in the record (default: that of the folder)')
+    parser.add_argument('--name', help='name of the set in the record (default: that of the folder)')
     parser.add_argument(
         '--gamma', type=gamma_argument, default=GAMMA, help='light = photo ** gamma (default: %(default)s)'
     )
-    parser.add_argument('--device', default='cpu', help='where to compute (default: cpu)')
+    parser.add_argument('--device', default='cpu', help='device that computes (default: cpu)')
     parser.add_argument('--restored', type=Path, metavar='DIR', help='also keep the restored photos here')
     parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
     parser.add_argument('--sheet', type=Path, metavar='OUT.png', help='also draw the smallest and the largest gains')

@@ -62,11 +62,11 @@ class Scene(NamedTuple):
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('set', choices=SETS, help='which photos')
+    parser.add_argument('set', choices=SETS, help='set of photos')
     parser.add_argument('photos', type=Path, nargs='+', metavar='PHOTOS', help='sharp photos or folders; DIR of levin')
     parser.add_argument('--number', type=int, metavar='N', help='scenes (default: 60 uniform, 8 rolling, 30 near)')
     parser.add_argument('--estimators', nargs='+', choices=ESTIMATORS, default=['auto'], help='(default: auto)')
-    parser.add_argument('--seed', type=int, default=0, help='of the scenes (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: 0)')
     parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
     parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
     return parser

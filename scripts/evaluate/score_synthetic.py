@@ -76,12 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--fusion', type=Path, metavar='F', help='weights of an IterateFusion, for each W but UFPNets')
     parser.add_argument('--photos', required=True, help='photos.lmdb of prep-lmdb, or a folder of photos')
     parser.add_argument('--masks', help='masks.lmdb, or a folder of masks; without, scenes have no objects')
-    parser.add_argument('--mask-format', choices=FORMS, help='of a folder of masks')
-    parser.add_argument('--scenes', type=int, default=100, metavar='N', help='how many (default: 100)')
-    parser.add_argument('--seed', type=int, default=0, help='of the scenes (default: 0)')
-    parser.add_argument('--patch-size', type=int, default=256, help='side of a scene in pixels (default: 256)')
-    parser.add_argument('--kernel-size', type=int, default=33, help='of the true kernels (default: 33)')
-    parser.add_argument('--max-objects', type=int, default=3, help='in a scene (default: 3)')
+    parser.add_argument('--mask-format', choices=FORMS, help='format of a folder of masks')
+    parser.add_argument('--scenes', type=int, default=100, metavar='N', help='number of scenes (default: 100)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: 0)')
+    parser.add_argument('--patch-size', type=int, default=256, help='side of a scene, pixels (default: 256)')
+    parser.add_argument('--kernel-size', type=int, default=33, help='side of the true kernels, pixels (default: 33)')
+    parser.add_argument('--max-objects', type=int, default=3, help='largest number of objects in a scene (default: 3)')
     parser.add_argument(
         '--gamma', type=gamma_argument, default=GAMMA, help='light = photo ** gamma (default: %(default)s)'
     )
@@ -89,9 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--noise', type=float, default=0.0, help='standard deviation of noise in linear light (default: 0)'
     )
     parser.add_argument(
-        '--mean-kernels', type=int, default=MEAN_KERNELS, help=f'in the mean kernel (default: {MEAN_KERNELS})'
+        '--mean-kernels',
+        type=int,
+        default=MEAN_KERNELS,
+        help=f'number of kernels in the mean (default: {MEAN_KERNELS})',
     )
-    parser.add_argument('--device', default='cpu', help='where to compute (default: cpu)')
+    parser.add_argument('--device', default='cpu', help='device that computes (default: cpu)')
     parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
     parser.add_argument('--overwrite', action='store_true', help='replace a record that is already there')
     return parser

@@ -450,12 +450,16 @@ def make_jobs(place: Path, short: bool) -> list[Job]:
 def main() -> int:
     """Kill, count and print; return 1 if anything was lost, partial or different."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--kills', metavar='N', type=int, default=20, help='of each job (default: 20)')
+    parser.add_argument('--kills', metavar='N', type=int, default=20, help='number of kills of each job (default: 20)')
     parser.add_argument('--only', metavar='JOB', nargs='+', help='prep-lmdb, prep-kernels, train, train-noise')
-    parser.add_argument('--seed', metavar='S', type=int, default=0, help='of the moments (default: 0)')
+    parser.add_argument('--seed', metavar='S', type=int, default=0, help='seed of the moments (default: 0)')
     parser.add_argument('--json', metavar='OUT.json', type=Path, help='also write the counts')
     parser.add_argument(
-        '--signal', nargs='+', choices=('KILL', 'INT', 'TERM', 'HUP'), default=['KILL'], help='by turns (default: KILL)'
+        '--signal',
+        nargs='+',
+        choices=('KILL', 'INT', 'TERM', 'HUP'),
+        default=['KILL'],
+        help='signals, sent by turns (default: KILL)',
     )
     parser.add_argument('--short', action='store_true', help='less work in each job, as for the tests')
     parser.add_argument('--forked', action='store_true', help='fork this process for each try: saves the start')

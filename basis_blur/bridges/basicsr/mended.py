@@ -188,7 +188,7 @@ def _parse_options(original: Callable) -> Callable:
     def parse_options(root_path, is_train=True):
         try:
             opt, args = original(root_path, is_train=is_train)
-        except InputError as error:  # of a value of --force_yml
+        except InputError as error:  # a value of --force_yml is wrong
             stop(error)
         except (
             OSError, ValueError, LookupError, TypeError, AttributeError, NameError, SyntaxError, yaml.YAMLError,

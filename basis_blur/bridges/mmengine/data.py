@@ -152,7 +152,7 @@ class PhotoPairDataset(BaseDataset):
         dataroot_gt: folder or LMDB of the sharp photos.
         pipeline: transforms; they begin with `LoadPhotoPair` and end with `PackPhotoPair`.
         backend_args: arguments of mmengine, for folders, such as dict(backend='petrel').
-        others: those of `BaseDataset`, by keyword, such as test_mode and indices.
+        others: keyword arguments of `BaseDataset`, such as test_mode and indices.
 
     Raises:
         InputError: there is no photo, or one is in one of the two places only.

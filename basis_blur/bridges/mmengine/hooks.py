@@ -39,7 +39,7 @@ class MovingAverage(BaseAveragedModel):
     Args:
         model: model whose weights are averaged.
         decay: number in [0, 1).
-        others: those of `BaseAveragedModel`, by keyword.
+        others: keyword arguments of `BaseAveragedModel`.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.999, **others: Any):
@@ -89,7 +89,7 @@ class WriteNetworkHook(Hook):
     priority = 'LOWEST'  # after the EMA hook, which exchanges the weights in what is saved
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        if not is_main_process():  # of a sharded model the first process alone has the weights here
+        if not is_main_process():  # the first process alone has the weights of a sharded model here
             return
         name = f'net_g_{checkpoint["meta"]["iter"]}.pth'
         save_network_file(to_basicsr(checkpoint, _network_of(runner.model)), Path(runner.work_dir, 'models', name))
@@ -169,7 +169,7 @@ class RandomNumbersHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         words = np.random.SeedSequence((runner.seed, runner.iter, get_rank())).generate_state(3).tolist()
-        torch.manual_seed(words[0])  # of all devices
+        torch.manual_seed(words[0])  # seeds all devices
         random.seed(words[1])
         np.random.seed(words[2])  # noqa: NPY002
 

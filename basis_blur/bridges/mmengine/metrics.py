@@ -95,8 +95,8 @@ class ReblurPSNR(MeanMetric):
 
     Args:
         gamma: exponent of the photos, with a BlurField.
-        pixel_gamma: with a PixelField; that of its PixelReblurLoss.
-        others: those of `BaseMetric`, by keyword.
+        pixel_gamma: gamma of the PixelReblurLoss by which a PixelField was trained.
+        others: keyword arguments of `BaseMetric`.
     """
 
     def __init__(self, gamma: float = GAMMA, pixel_gamma: float = 1.0, **others: Any):

@@ -175,14 +175,14 @@ class BasisBlurModel(StageModel):
     Predicts: 'field', a BlurField of one photo; 'true_field', where the data set tells it.
 
     Args:
-        net: such as dict(type='BasisKPN', num_kernels=25).
+        net: config of the network, such as dict(type='BasisKPN', num_kernels=25).
         reblur: config of a ReblurLoss; its gamma is that of the photos.
         kernel: config of a KernelLoss.
         divergence: config of a KernelDivergenceLoss.
         restoration: config of a RestorationLoss; its gamma is that of the photos.
         fusion: weights of an IterateFusion for it, a file or a name; by default the solver alone.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 in the kernel loss.
-        others: those of `StageModel`, by keyword.
+        others: keyword arguments of `StageModel`.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class SelfSupervisedReblurModel(StageModel):
         reblur: config of a PixelReblurLoss, for a LatentKernelNet with a kernel for every pixel, or of a ReblurLoss.
         pretrained_flow: weights of the KernelFlow in the network.
         pretrained_decoder: weights of a CorrelationKPN, with whose decoder a CorrelationEstimator begins.
-        others: those of `StageModel`, by keyword.
+        others: keyword arguments of `StageModel`.
 
     Raises:
         InputError: the flow of `pretrained_flow` is of another size.
@@ -277,9 +277,9 @@ class KernelFlowModel(StageModel):
     Predicts: 'bits_per_dim', one number. `NormalizationHook` derives the flow's `normalization` from the kernels.
 
     Args:
-        net: such as dict(type='KernelFlow', kernel_size=19).
+        net: config of the network, such as dict(type='KernelFlow', kernel_size=19).
         nll: config of a FlowNLLLoss.
-        others: those of `StageModel`, by keyword.
+        others: keyword arguments of `StageModel`.
     """
 
     def __init__(self, net: dict | nn.Module, nll: dict | None = None, **others: Any):
@@ -314,11 +314,11 @@ class RestorerModel(StageModel):
     Predicts: 'image', the restored photo (1, 3, H, W); 'gt', cut to it.
 
     Args:
-        net: such as dict(type='NAFNet', width=64).
+        net: config of the network, such as dict(type='NAFNet', width=64).
         pixel: config of a loss of the restored and the sharp photo, such as PSNRLoss.
         reblur: config of a ConsistencyLoss with the network's own kernels.
         tile: largest side of a tile in prediction, pixels; by default photos are restored as a whole.
-        others: those of `StageModel`, by keyword.
+        others: keyword arguments of `StageModel`.
 
     Raises:
         ValueError: there is no loss.
@@ -360,12 +360,12 @@ class UFPNetModel(RestorerModel):
     """Stage for a UFPNet [F23, stage III].
 
     Args:
-        net: such as dict(type='UFPNet').
+        net: config of the network, such as dict(type='UFPNet').
         pixel: config of a loss, see `RestorerModel`.
         reblur: config of a ConsistencyLoss, see `RestorerModel`.
         pretrained_estimator: weights of a LatentKernelNet that UFPNet begins with.
         freeze_estimator: whether UFPNet's kernels stay as they are; see BasicSR's UFPNetModel.
-        others: those of `RestorerModel`, by keyword.
+        others: keyword arguments of `RestorerModel`.
 
     Raises:
         InputError: the file of `pretrained_estimator` holds another network, or there is no estimator to freeze.
@@ -409,7 +409,7 @@ class BlurToDeblurModel(_BesideFrozenBlur):
         net: the network that learns.
         blur: weights of the frozen BasisKPN, CorrelationKPN or LatentKernelNet that estimates the blur of the input.
         consistency: config of a ConsistencyLoss.
-        others: those of `RestorerModel`, by keyword; its losses may be left out, and then no sharp photo is read.
+        others: keyword arguments of `RestorerModel`; its losses may be left out, and then no sharp photo is read.
 
     Raises:
         InputError: the file of `blur` holds another network.
@@ -437,11 +437,11 @@ class IterateFusionModel(_BesideFrozenBlur):
     """Stage for an IterateFusion, which makes one photo of the iterates of Richardson-Lucy.
 
     Args:
-        net: such as dict(type='IterateFusion').
+        net: config of the network, such as dict(type='IterateFusion').
         blur: weights of the frozen network that estimates the blur, a file or a name; by default the shipped one.
         views: number of views of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
         view_size: their side, pixels.
-        others: those of `RestorerModel`, by keyword.
+        others: keyword arguments of `RestorerModel`.
 
     Raises:
         InputError: the file of `blur` holds another network.

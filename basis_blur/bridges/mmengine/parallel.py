@@ -45,7 +45,7 @@ class DistributedModel(MMDistributedDataParallel):
     Args:
         module: the model, on its device.
         device_ids: number of the process's GPU; not read on a CPU.
-        others: those of `MMDistributedDataParallel`, by keyword.
+        others: keyword arguments of `MMDistributedDataParallel`.
     """
 
     def __init__(self, module: nn.Module, device_ids: list[int] | None = None, **others: Any):

@@ -39,7 +39,7 @@ class ShardedModel(MMFullyShardedDataParallel):
     Args:
         module: the model.
         device_id: number of the process's GPU; not read on a CPU.
-        others: those of `MMFullyShardedDataParallel`, by keyword.
+        others: keyword arguments of `MMFullyShardedDataParallel`.
 
     Raises:
         InputError: the model saves weights under other names than it computes with, which FSDP cannot.
@@ -90,7 +90,7 @@ class FSDPStrategy(_strategy.FSDPStrategy):
     """mmengine's, which also writes whole weights on CPUs, and resumes with torch of today.
 
     Args:
-        options: those of mmengine's FSDPStrategy, by keyword.
+        options: keyword arguments of mmengine's FSDPStrategy.
     """
 
     def __init__(self, **options: Any):
@@ -112,7 +112,7 @@ class DeepSpeedStrategy(_strategy.DeepSpeedStrategy):
     """mmengine's, for newer releases of DeepSpeed, and with `before_save_checkpoint` of the hooks; ZeRO stages 0 to 2.
 
     Args:
-        options: those of mmengine's DeepSpeedStrategy, by keyword.
+        options: keyword arguments of mmengine's DeepSpeedStrategy.
 
     Raises:
         InputError: DeepSpeed is not installed, or the stage is 3.
