@@ -45,10 +45,10 @@ class View(NamedTuple):
 
     Args:
         before, after: (H, W, 3) uint8 RGB.
-        kernels: the same, the blur drawn over the photo.
-        words: HTML; doubts, and how the photo was made.
-        strength, gamma: with which it was made.
-        file: the restored photo.
+        kernels: (H, W, 3) uint8 RGB; kernels drawn over the photo.
+        words: doubts, and how the photo was made, as HTML.
+        strength, gamma: settings that the photo was made with.
+        file: file of the restored photo.
     """
 
     before: np.ndarray
@@ -61,11 +61,11 @@ class View(NamedTuple):
 
 
 class Session:
-    """One photo in hand; its blur is estimated again only where the photo or its gamma is another.
+    """One photo in hand. Its blur is estimated again only if the photo or its gamma has changed.
 
     Args:
-        deblurrer: removes the blur; its settings hold, but for strength and gamma.
-        folder: for the files that are handed out.
+        deblurrer: deblurrer whose settings hold, except for strength and gamma.
+        folder: folder of the files that are handed out.
     """
 
     def __init__(self, deblurrer: Deblurrer, folder: str | os.PathLike):
@@ -84,10 +84,11 @@ class Session:
         """Remove the blur of a photo, and return what there is to see.
 
         Args:
-            path: of the photo; its name is that of the results.
-            strength: in [0, 1]; None for what suits the estimate, as for the command without --strength.
+            path: name of the photo, from which the names of its results are made.
+            strength: share of the way from the blurred to the restored photo, in [0, 1]; None for what suits the
+                estimate, as for the command without --strength.
             gamma: exponent of the photo; None for what the photo says, as for the command without --gamma.
-            progress: called while the work goes on with the share of it that is done and a line that says what is.
+            progress: function that is called during the work with the share that is done and the name of its stage.
 
         Raises:
             InputError: the photo cannot be used.
@@ -130,7 +131,7 @@ class Session:
         return self._path, self._made[1]
 
     def _again(self, path: Path, deblurrer: Deblurrer) -> Deblurred | None:
-        """Return the last result with another strength, if no more than that is asked for."""
+        """Return the last result with another strength, if nothing else is asked for."""
         if self._made is None or path != self._path:
             return None
         before, result = self._made
@@ -153,7 +154,7 @@ class Session:
         return View(before, after, seen.kernels, words, strength, gamma, file)
 
 
-# What the source of an estimate means.
+# Source of an estimate -> words on it.
 ORIGINS = {
     'shake': 'one camera shake explains the whole photo',
     'network': 'the blur of each place was estimated by the network',
@@ -186,8 +187,8 @@ def build(deblurrer: Deblurrer, folder: str | os.PathLike) -> Any:
     """Return the page, as a `gradio.Blocks`.
 
     Args:
-        deblurrer: removes the blur.
-        folder: for the files that are handed out.
+        deblurrer: deblurrer that removes the blur.
+        folder: folder of the files that are handed out.
 
     Raises:
         InputError: Gradio is not installed.
@@ -275,8 +276,8 @@ def serve(deblurrer: Deblurrer, port: int = PORT) -> Iterator[str]:
     """Serve the page until the block ends.
 
     Args:
-        deblurrer: removes the blur.
-        port: of this computer; 0 for any that is free.
+        deblurrer: deblurrer that removes the blur.
+        port: port of this computer; 0 for any that is free.
 
     Yields:
         the address of the page.
@@ -326,7 +327,7 @@ def _middleware() -> list:
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    # Another site's name that leads here by a trick of its DNS is refused.
+    # A name of another site that its DNS makes lead here is refused (DNS rebinding).
     return [Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, 'localhost']), Middleware(_WithPolicy)]
 
 

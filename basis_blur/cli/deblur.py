@@ -51,7 +51,7 @@ BY_NETWORK = ('ufpnet', 'network')  # methods by which a network restores the ph
 # Shipped weights that each method takes by default.
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
-PREVIEW_SIDE = 448  # pixels
+PREVIEW_SIDE = 448  # side of the part that is previewed, pixels
 LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted
 
 
@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
     if args.weights is None:
         args.weights = WEIGHTS[args.method]
     tasks = plan(args.inputs, args.output)
-    # The result itself is written last; what an interrupt left of the others is made again.
+    # The result itself is written last. So where an interrupt left only files beside it, the photo is done again.
     wanted = Wanted(args.save_kernels, args.compare or args.preview, args.method, args.preview)
     if args.shard is not None:
         check_outputs(tasks, wanted, True, files_of(args))
@@ -331,7 +331,7 @@ def deblur_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
 
 
 def preview_photo(task: Task, method: Callable[[Task, Photo], Tensor]) -> str:
-    """Deblur a part of one photo, which is written by the method, and return a line that says so."""
+    """Deblur a part of one photo, write the preview, and return a line that says so."""
     from basis_blur.photos.comparison import detail_of
 
     started = time.perf_counter()
@@ -353,7 +353,7 @@ def removal_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, wanted: Wanted) -> Tensor:
-    """Return the sharp photo; say what is to be said of it, and write what is wanted beside it."""
+    """Return the sharp photo; print its notes and doubts, and write the files that are wanted beside it."""
     expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
     with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
         result = deblurrer(photo, progress=progress)
@@ -366,7 +366,7 @@ def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, wanted: W
 
 
 def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wanted) -> Tensor:
-    """Return the photo as a UFPNet restores it; write what is wanted beside it."""
+    """Return the photo as a network restores it; write the files that are wanted beside it."""
     keep_kernels = wanted.kernels or (wanted.comparisons and deblurrer.has_kernels)
     expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
     with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
@@ -392,7 +392,7 @@ def write_beside(task: Task, photo: Photo, result: Deblurred, wanted: Wanted) ->
 
 
 def tell_notes(path: Path, notes: Iterable[str]) -> None:
-    """Print what is to be known of how the result was made."""
+    """Print the notes on how the result was made."""
     from tqdm import tqdm
 
     for note in notes:

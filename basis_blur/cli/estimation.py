@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
 
 DEFAULT_WEIGHTS = 'correlation_kpn'
-SECONDS_OF_BAR = 0.5  # after which a progress bar is drawn again
-LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
+SECONDS_OF_BAR = 0.5  # time after which a progress bar is drawn again
+LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
 WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
 DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
 SIZES = ('auto', 'full', 'half')
@@ -38,8 +38,8 @@ def add_arguments(
 
     Args:
         parser: parser of the command.
-        weights: the default of --weights.
-        default: what the help says of it.
+        weights: default of --weights.
+        default: text on that default in the help.
     """
     parser.add_argument(
         '--weights',
@@ -71,7 +71,7 @@ def add_arguments(
 
 
 def gamma(text: str) -> float:
-    """Read a gamma of the command line: a number of a size that photos have."""
+    """Read a gamma of the command line."""
     try:
         number = float(text)
     except ValueError:
@@ -109,7 +109,7 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
 
 @contextmanager
 def bar(name: str, expected: Mapping[str, float]) -> Iterator[Callable[[str, int, int], None]]:
-    """Show how far the work on a photo is, and how much time is left; give the function that it is told to.
+    """Show the progress of the work on a photo and the time left; yield the function that reports progress.
 
     Nothing is shown where the standard error is no terminal.
 

@@ -54,7 +54,7 @@ mean, and the exit code is 2."""
 COMMAND = 'evaluate'
 PROTOCOLS = ('realblur', 'koehler', 'plain')
 CSV_COLUMNS = ('name', 'status', 'psnr', 'ssim', 'correlation', 'frame', 'frames', 'failed_frames', 'reason')
-SHEET_CASES = 4  # worst ones, and as many best ones
+SHEET_CASES = 4  # number of the worst photos on the sheet, and of the best
 SHEET_SIDE = 420  # longer side of a photo on the sheet, in pixels
 
 
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def of_kernels(args: argparse.Namespace) -> int:
-    """Score blurs, of one method or several; return as `run`."""
+    """Score blurs of one method or several; return the exit code."""
     from basis_blur.cli import kernel_scores
 
     kernel_scores.check_arguments(args)
@@ -180,7 +180,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     """Raise InputError if what was asked for makes no sense."""
     for name in ('true_kernels', 'blurred', 'gamma'):
         if getattr(args, name) is not None:
-            raise InputError(f'--{name.replace("_", "-")} is of blurs; leave it out beside --restored.')
+            raise InputError(f'--{name.replace("_", "-")} goes with --kernels; leave it out beside --restored.')
     if args.gt is not None and args.protocol is None:
         raise InputError(f'--gt needs a --protocol, one of {", ".join(PROTOCOLS)}; see --help.')
     if args.gt is None and args.protocol is not None:
@@ -219,12 +219,12 @@ def compare(
 
 
 def several(args: argparse.Namespace, pairs: Mapping[str, Sequence[Pair]], metrics: Sequence[PerceptualMetric]) -> int:
-    """Score several methods and print one table; return as `run`."""
+    """Score several methods and print one table; return the exit code."""
     judged: dict[str, dict[str, Judged]] = {}
     truth: dict[str, Path] = {}
     for method, of_method in pairs.items():
         results, stop = compare(of_method, args.protocol, metrics, method)
-        if stop is not None:  # a method of which some photos are missing cannot be compared
+        if stop is not None:  # a method that lacks some photos cannot be compared
             stop.remark = 'the methods were not compared to their end, so nothing is written'
             raise stop
         judged[method] = {
@@ -241,7 +241,7 @@ def _scores(result: Result) -> dict[str, float] | None:
 
 
 def without_truth(args: argparse.Namespace, methods: Mapping[str, Path]) -> int:
-    """Score photos that have no ground truth, of one method or several; return as `run`."""
+    """Score photos without ground truth, of one method or several; return the exit code."""
     from tqdm import tqdm
 
     folders = {
@@ -271,7 +271,7 @@ def without_truth(args: argparse.Namespace, methods: Mapping[str, Path]) -> int:
 def conclude(
     args: argparse.Namespace, judged: Mapping[str, Mapping[str, Judged]], truth: Mapping[str, Path], words: str
 ) -> int:
-    """Print the table of methods, and write what was asked for; return as `run`."""
+    """Print the table of methods and write the files that were asked for; return the exit code."""
     print(words + side_by_side.table(judged))
     if args.csv is not None:
         side_by_side.write_csv(args.csv, judged)
@@ -304,9 +304,9 @@ def pair_up(restored: Path, truth: Path, several_frames: bool) -> list[Pair]:
     """Return the pairs of two folders in the order of their names.
 
     Args:
-        restored: folder of photos.
+        restored: folder of restored photos.
         truth: folder of photos of the same names but for the suffix.
-        several_frames: a folder of frames may stand for a photo in `truth`.
+        several_frames: whether a folder of frames may stand for a photo in `truth`.
 
     Raises:
         InputError: a folder is missing or without photos, a name stands twice in it or has no counterpart.
@@ -373,7 +373,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 
     try:
         with no_warnings(), Image.open(path) as image:
-            if image.format == 'TIFF':  # of which Pillow looks at the first page, be it a thumbnail
+            if image.format == 'TIFF':  # Pillow looks at the first page, which may be a thumbnail
                 return None
             return image.size[::-1] if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else image.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -433,7 +433,7 @@ def _pixels(path: Path) -> Tensor:
 
 
 def table(results: Sequence[Result], protocol: str) -> str:
-    """Return what the command prints: mean, worst and best, and what does not count."""
+    """Return the lines that the command prints: the mean, the worst and the best score, and what does not count."""
     scored = _by_psnr(results)
     lines = [f'{protocol} protocol: {len(scored)} of {len(results)} photos scored']
     if len(scored) < len(results):

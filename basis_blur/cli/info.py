@@ -1,4 +1,4 @@
-"""basis-blur info: what a network is made of, its parameters and what a photo costs it."""
+"""basis-blur info: tell the hyper-parameters of a network, its parameters, and the multiply-adds for a photo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ normalisations for one photo, counted by mmengine (pip install basis_blur[mmengi
 which takes seconds to a minute; without mmengine only parameters are told. Activations and sums are not counted; they
 take little time beside the others."""
 
-MOST_PIXELS = 2**24  # more would take all memory
+MOST_PIXELS = 2**24  # largest size of a photo, pixels; a larger one would take all memory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def size_of(text: str) -> tuple[int, int]:
     """Read a --size, WxH; return (H, W).
 
     Raises:
-        InputError: it is none.
+        InputError: the text is no size.
     """
     match = re.fullmatch(r'(\d+)x(\d+)', text)
     if match is None or len(text) > 20 or not 1 <= math.prod(map(int, match.groups())) <= MOST_PIXELS:

@@ -67,7 +67,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError(f'--kernels have nothing to be compared with; give {TRUTH}, or {BLURRED} and {SHARP}.')
     for name in ('protocol', 'sheet', 'perceptual'):
         if getattr(args, name):
-            raise InputError(f'--{name} is of restored photos; leave it out beside --kernels.')
+            raise InputError(f'--{name} goes with --restored; leave it out beside --kernels.')
     if args.gamma is not None and args.gamma < 1:
         raise InputError(f'--gamma is {args.gamma:g}, expected at least 1 to blur a photo again.')
 

@@ -1,7 +1,7 @@
 """Keep what a command tells in a file too: its lines on standard output and standard error, each with the time.
 
-A progress bar draws one line again and again; of it the file gets a state every minute, with the time left, and the
-last one.
+A progress bar draws one line again and again; the file gets its state once a minute, with the time left, and its last
+state.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _check_is_for_text(path: Path, given: Iterable[Path]) -> None:
 
 
 class _Tee:
-    """A text stream that also hands its finished lines to a file; else it is the stream."""
+    """A text stream that also writes its finished lines to a file; in all else it behaves as the stream."""
 
     def __init__(self, stream: TextIO, file: TextIO):
         self._stream = stream

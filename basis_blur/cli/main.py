@@ -36,13 +36,13 @@ COMMANDS = {
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
     'completion': 'write what lets a shell complete commands and options',
 }
-# What is left when one of the long commands is stopped by Ctrl-C; training says its own.
+# What is kept when Ctrl-C stops one of the long commands. A training tells it itself.
 KEPT = {
     'deblur': 'the photos that are done are kept',
     'prep-kernels': 'what is done is kept; the same command goes on with it',
     'prep-lmdb': 'what is done is kept; the same command goes on with it',
 }
-# Those whose messages can be kept in a file; BasicSR keeps those of train and test.
+# Commands whose messages can be kept in a file; BasicSR keeps those of train and test.
 LOGGED = ('deblur', 'evaluate', 'prep-dataset', 'prep-kernels', 'prep-lmdb')
 
 
@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: what follows `basis-blur` on the command line; that of the process by default.
+        arguments: words after `basis-blur` on the command line; by default those of this process.
 
     Returns:
-        the exit code.
+        The exit code.
     """
     # Read when torch is loaded. Threads that wait by spinning take the cores from a loader's workers: with one worker
     # on two cores, a training step was ten times slower.

@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
 
     Args:
         kernels: whether the blur field and its picture are written too.
-        comparisons: whether the photo before and after is, as a picture and as a page.
+        comparisons: whether a picture and a page of the photo before and after are written too.
         method: method by which the blur is removed.
         preview: whether a part of the photo is compared, and nothing else written.
     """
@@ -166,8 +166,8 @@ def check_outputs(tasks: Iterable[Task], wanted: Wanted, overwrite: bool = False
     """Find out before hours of work what would prevent its results from being written.
 
     Args:
-        tasks: what is to be done.
-        wanted: what is written for each photo.
+        tasks: photos that are to be done.
+        wanted: files that are written for each photo.
         overwrite: whether results that are there may be replaced.
         needed: other files that must not be replaced, such as weights and the log.
 

@@ -16,7 +16,7 @@ from basis_blur.photos.folders import listed
 if TYPE_CHECKING:
     import numpy as np
 
-SHEET_ROWS = 8  # photos on a sheet, spread over all by name
+SHEET_ROWS = 8  # number of photos on a sheet, spread over all by name
 SHEET_SIDE = 420  # longer side of a photo on the sheet, in pixels
 
 
@@ -24,9 +24,9 @@ class Judged(NamedTuple):
     """What a method made of a photo.
 
     Args:
-        photo: the file.
+        photo: file of the photo.
         scores: scores by their names; None where there are none, for the reason that follows.
-        reason: why there are no scores.
+        reason: reason why there are no scores.
     """
 
     photo: Path

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Test.
 
     Raises:
-        InputError, OSError: of the option file or of what it names.
+        InputError, OSError: the option file, or something that it names, cannot be used.
     """
     opt = check_option_file(args, is_train=False)
     from basicsr.test import test_pipeline

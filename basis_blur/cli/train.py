@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Train.
 
     Raises:
-        InputError, OSError: of the option file or of what it names.
+        InputError, OSError: the option file, or something that it names, cannot be used.
     """
     opt = check_option_file(args, is_train=True)
     from basicsr.train import train_pipeline

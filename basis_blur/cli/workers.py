@@ -21,9 +21,9 @@ class Outcome(NamedTuple):
     """What came of one task.
 
     Args:
-        told: what was printed on the standard output.
-        warned: what was printed on the standard error.
-        result: what the work returned.
+        told: text that was printed on the standard output.
+        warned: text that was printed on the standard error.
+        result: result of the work.
     """
 
     told: str
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     result: Any
 
 
-_work: Callable[[Any], Any]  # of a worker, made when it starts
+_work: Callable[[Any], Any]  # the work of a worker, made when it starts
 
 
 def in_workers(
@@ -40,10 +40,10 @@ def in_workers(
     """Do tasks in processes, and give the outcomes as they come.
 
     Args:
-        make_work: called in each process with `arguments`; returns what is called with each task. It, the arguments,
-            the tasks and the results can be pickled.
-        arguments: see there.
-        tasks: what is to be done.
+        make_work: function that each process calls with `arguments`; it returns the function that is called with each
+            task. All of these, and the results, can be pickled.
+        arguments: arguments of `make_work`.
+        tasks: tasks, in the order in which they are begun.
         number: number of processes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What lies under alpha 0: colours that nobody sees, and that must not reach those that are seen.
+"""Colours under alpha 0, which nobody sees and which must not leak into those that are seen.
 
 A cut-out holds black, white or any colour around its figure. Blur is estimated and removed from neighbourhoods, so
 those colours would leak into the figure. Instead, what is seen is continued:
@@ -19,7 +19,7 @@ def with_visible_continued(pixels: Tensor, alpha: Tensor | None) -> Tensor:
 
     Args:
         pixels: (N, C, H, W).
-        alpha: (1 or N, 1, H, W) in [0, 1], or None for no change, as where nothing is seen or all is.
+        alpha: (1 or N, 1, H, W) in [0, 1], or None. Nothing changes where it is None, all 0 or all above 0.
     """
     if alpha is None:
         return pixels

@@ -1,4 +1,4 @@
-"""Pictures of 8 bits and fewer, as Pillow decodes them: JPEG, WebP, AVIF, and what of PNG and TIFF it reads best."""
+"""Photos of at most 8 bits, decoded by Pillow: JPEG, WebP, AVIF, and those of PNG and TIFF."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.photos.descriptions import IPTC_RESOURCE, XMP_OF_JPEG
 from basis_blur.photos.photo import Stored, check_size, colour_error, no_warnings, sound_dpi
 
-# What Pillow raises for files that are not as they should be.
+# Errors that Pillow raises for damaged files.
 MALFORMED = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
 
 CMYK_WORDS = 'is CMYK; it was converted to sRGB by its profile and will be written so'
@@ -70,7 +70,9 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
 
 
 def _xmp_of(image: Image.Image) -> bytes | None:
-    for name, content in getattr(image, 'applist', ()):  # the segments of a JPEG; older versions of Pillow tell no more
+    for name, content in getattr(
+        image, 'applist', ()
+    ):  # segments of a JPEG; older Pillows have no more
         if name == 'APP1' and content.startswith(XMP_OF_JPEG):
             return content.removeprefix(XMP_OF_JPEG)
     found = image.info.get('xmp')

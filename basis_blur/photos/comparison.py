@@ -51,7 +51,7 @@ class Comparison:
 
     Args:
         before, after: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1]; of one size.
-        title: what the page and the picture are called, such as the name of the file.
+        title: title of the page and of the picture, such as the name of the file.
         kernels: a picture of the blur, such as `draw_kernel_grid` returns; None for none.
         doubts: sentences on why the result may be wrong.
         notes: sentences on how it was made.
@@ -118,7 +118,7 @@ class Comparison:
         """Write the page, or the picture, as the suffix of the name says; whole or not at all.
 
         Args:
-            path: ends in .html, .htm, .png or .jpg.
+            path: name ending in .html, .htm, .png or .jpg.
 
         Raises:
             InputError: the suffix is another.
@@ -140,13 +140,13 @@ class Comparison:
 def comparison_of(before: Photo, after: Tensor, field=None, **told) -> Comparison:
     """Return the comparison of a photo with what was made of it.
 
-    Photos in linear light, which no profile tells, are shown as sRGB-like ones.
+    A photo in linear light is shown sRGB-like, since no profile says that it is linear.
 
     Args:
         before: the photo as it was read.
         after: (1, 3 or 1, H, W) in [0, 1]; the restored photo.
         field: the blur that was removed, to be drawn; None for none.
-        told: title, doubts and notes of the `Comparison`.
+        told: further arguments of `Comparison`: title, doubts and notes.
     """
     exponent = 1.0 if before.icc is not None or before.gamma is None else before.gamma / GAMMA
     shown = [each.detach().float() for each in (before.pixels, after)]

@@ -1,8 +1,8 @@
-"""Photos as trainings take them: 8 bits, three channels, upright; their sizes from their headers alone.
+"""Decode photos for training by OpenCV: 8 bits, three channels, upright. A size is read from the header alone.
 
-`reading` keeps all that a photo file says. Here OpenCV decodes, because a training reads millions of photos, and what
-OpenCV passes over in silence is refused: a JPEG that is cut off would be half gray. OpenCV takes the first page of a
-TIFF; where that is a thumbnail, `reading` decodes the photo.
+OpenCV is fast, and a training reads millions of photos; `reading` is slower and keeps all that a file says. OpenCV
+takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. It takes the first
+page of a TIFF; where that is a thumbnail, `reading` decodes the photo.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from basis_blur.photos.photo import no_warnings
 from basis_blur.photos.reading import photo_of
 from basis_blur.photos.tiff import photo_is_first
 
-ORIENTATION = 0x0112  # tag of EXIF; above a value of 4 the sides change places
+ORIENTATION = 0x0112  # tag of EXIF; for its values above 4, width and height change places
 JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
 PNG_BEGIN, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND'
 MALFORMED = (
@@ -34,7 +34,7 @@ def photo_size(path: str | os.PathLike) -> tuple[int, int]:
     """Return (H, W) of the upright photo in a file, without decoding it.
 
     Raises:
-        InputError: the file is no photo, or its header is damaged or says what must be meant to do harm.
+        InputError: the file is no photo, or its header is damaged or made to do harm.
     """
     try:
         with no_warnings(), Image.open(path) as picture:
@@ -61,7 +61,7 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
 
     Args:
         content: bytes of a photo file.
-        source: where it comes from, for messages.
+        source: name of the file or entry that it comes from, for messages.
 
     Raises:
         InputError: it is no photo, is damaged, or is cut off.
@@ -106,7 +106,7 @@ def _jpeg_scan(content: bytes) -> int | None:
     place = len(JPEG_BEGIN)
     while place + 4 <= len(content):
         if content[place] != 0xFF:
-            return place  # no segment begins here; a decoder has to judge
+            return place  # no segment begins here: let a decoder judge
         marker = content[place + 1]
         if marker == 0xFF:  # a filling byte
             place += 1

@@ -3,8 +3,8 @@
     XMP     XML; in JPEG a segment APP1, in PNG a chunk iTXt, in TIFF the tag 700
     IPTC    records; in JPEG a Photoshop resource in a segment APP13, in TIFF the tag 33723; PNG has no place for it
 
-Both stay as they are, byte for byte, but for what would be untrue: the orientation, since pixels are upright here, and
-XMP that tells of further pictures in the file (gain maps, depth), which are not kept.
+Both are kept byte for byte, except for what would be untrue afterwards: the orientation, since pixels are upright here,
+and XMP that tells of further pictures in the file (gain maps, depth), which are not kept.
 """
 
 from __future__ import annotations

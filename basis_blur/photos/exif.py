@@ -1,9 +1,9 @@
-"""EXIF: what a camera tells of a photo, as a block of bytes that stays as it is.
+"""EXIF: what a camera says about a photo, kept as a block of bytes.
 
 A block is a TIFF structure of its own (see `tags`) behind the letters "Exif". Text in it has no declared encoding, and
-maker notes hold offsets that count from its header. So a block is neither decoded nor rebuilt: what must change is
-changed in its place, and all else is kept byte for byte. What must change: the orientation (pixels are upright here),
-width and height, and the thumbnail, which shows the blurred photo and goes.
+maker notes hold offsets that count from its header. So a block is neither decoded nor rebuilt. It is kept byte for byte
+but for three things, which are changed in place: the orientation (pixels are upright here), width and height, and the
+thumbnail, which shows the blurred photo and is removed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ THUMBNAIL, THUMBNAIL_LENGTH, STRIPS, STRIP_LENGTHS = 0x0201, 0x0202, 0x0111, 0x0
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 ICC_PROFILE = 0x8773
 MOST_BYTES = 1 << 24  # largest size of the values of a TIFF file that become a block
-# Tags of a TIFF directory that say how its pixels are stored, or hold blocks that other fields of `Photo` carry or
-# that describe the picture as it was before (thumbnails, XMP, Photoshop layers), or are a camera's calibration of raw
-# data. They are not EXIF and not copied from or to TIFF files.
+# Tags of a TIFF directory that are not EXIF and are not copied from or to TIFF files. They say how the pixels are
+# stored, hold blocks that other fields of `Photo` carry, describe the picture as it was before (thumbnails, XMP,
+# Photoshop layers), or calibrate the raw data of a camera.
 STORAGE_TAGS = {
     254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292,
     293, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332,
@@ -44,7 +44,7 @@ UPRIGHT = {
 
 
 def orientation_of(block: bytes | None) -> int:
-    """Return how a photo must be turned to be upright, from 1 to 8; 1, upright, where nothing sensible is told."""
+    """Return the EXIF orientation of a photo, 1 to 8; 1, upright, where it has none that makes sense."""
     try:
         structure = Structure((block or b'').removeprefix(PREFIX))
         entry = structure.directory(structure.first).entries.get(ORIENTATION)

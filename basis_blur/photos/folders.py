@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from basis_blur.photos.formats import VIDEO_SUFFIXES
 
-MOST_NAMES = 5  # that a sentence lists
+MOST_NAMES = 5  # largest number of names that a sentence lists
 
 
 class Listing(NamedTuple):

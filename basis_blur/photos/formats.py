@@ -3,7 +3,7 @@
     read and written    PNG, JPEG, TIFF
     read                WebP; AVIF (by Pillow 11.3 and later); HEIC and HEIF (extra "heic"); camera raw (extra "raw")
 
-A file is read as what it holds, whatever its name. This module loads no library.
+The content of a file decides how it is read, whatever its name. This module loads no library.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ RAW_SUFFIXES = (
     '.3fr', '.arw', '.cr2', '.cr3', '.crw', '.dcr', '.dng', '.erf', '.fff', '.iiq', '.kdc', '.mef', '.mos', '.mrw',
     '.nef', '.nrw', '.orf', '.pef', '.raf', '.raw', '.rw2', '.rwl', '.sr2', '.srf', '.srw', '.x3f',
 )  # fmt: skip
-# Suffix of a photo that is read but not written -> that of its result. WebP and AVIF may have alpha, as HEIC of phones
-# has not; light of 16 bits needs TIFF.
+# Suffix of a photo that is read but not written -> suffix of its result. WebP and AVIF may have alpha and become PNG;
+# HEIC of phones has none and becomes JPEG; the linear light of a camera raw file has 16 bits and becomes TIFF.
 RESULT_SUFFIXES = {
     '.mpo': '.jpg', '.webp': '.png', '.avif': '.png',
     **dict.fromkeys(HEIF_SUFFIXES, '.jpg'), **dict.fromkeys(RAW_SUFFIXES, '.tif'),
@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 
 TIFF_BEGINS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
-# First bytes -> format; those of a raw file that are no TIFF, and of videos.
+# First bytes of a file -> its format. Raw files that are made as TIFF files are not among them.
 _BEGINS = {
     b'\x89PNG': 'PNG', b'\xff\xd8': 'JPEG', b'IIRO': 'raw', b'IIRS': 'raw', b'MMOR': 'raw', b'IIU\0': 'raw',
     b'FUJIFILMCCD-RAW': 'raw', b'FOVb': 'raw', b'\0MRM': 'raw', b'II\x1a\0\0\0HEAPCCDR': 'raw',
@@ -42,7 +42,7 @@ _BEGINS = {
     b'\0\0\x01\xb3': 'video',
     **dict.fromkeys(TIFF_BEGINS, 'TIFF'),
 }  # fmt: skip
-# Brands of files of boxes (ISO/IEC 14496-12), of which photos and videos of phones are made.
+# Brands of ISO base media files (ISO/IEC 14496-12), in which phones store photos and videos.
 _HEIF_BRANDS = {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs', b'mif1', b'msf1', b'mif2'}
 _AVIF_BRANDS = {b'avif', b'avis'}
 _RAW_BRANDS = {b'crx '}

@@ -14,8 +14,8 @@ from basis_blur.photos.descriptions import RESOURCES_OF_JPEG, XMP_OF_JPEG, resou
 from basis_blur.photos.photo import Photo
 
 QUALITY = 95
-MOST_EXIF = 65533  # bytes, of one marker
-MOST_PROFILE = 255 * 65519  # bytes, of all markers
+MOST_EXIF = 65533  # largest size of EXIF, bytes; one marker holds it
+MOST_PROFILE = 255 * 65519  # largest size of a profile, bytes; up to 255 markers hold it
 MOST_DENSITY = 65535
 LONGEST_SIDE = 65500  # longest side that libjpeg takes; the format has 65535
 
@@ -23,8 +23,8 @@ LONGEST_SIDE = 65500  # longest side that libjpeg takes; the format has 65535
 def encode_jpeg(samples: np.ndarray, like: Photo) -> bytes:
     """Encode samples with what `like` holds beside its pixels, without subsampling of colour.
 
-    EXIF, XMP, IPTC or a profile that do not fit into a JPEG are left out, with a warning, and so is a resolution,
-    without one.
+    EXIF, XMP, IPTC or a profile that does not fit into a JPEG is left out, with a warning. A resolution that does not
+    fit is left out without one.
 
     Args:
         samples: (H, W, 1 or 3) uint8.

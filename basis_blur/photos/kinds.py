@@ -1,4 +1,4 @@
-"""Photos of any kind to tensors, and results back to the kind that came.
+"""Turn a photo of any kind into a tensor, and a result back into the kind that was given.
 
     given = take(photo);   given.pixels  (N, C, H, W), sRGB-like in [0, 1];   given.back(pixels)  the kind of `photo`
 
@@ -48,8 +48,8 @@ class Given:
 
     Args:
         pixels: (N, 3 or 1, H, W); sRGB-like in [0, 1].
-        back: makes the kind that was given of other pixels, (N, 3 or 1, H, W) in [0, 1].
-        photo: the photo with what it had beside its pixels, to be written like it.
+        back: function that turns other pixels, (N, 3 or 1, H, W) in [0, 1], into the kind that was given.
+        photo: photo with all that it has beside its pixels, so that a result can be written like it.
     """
 
     pixels: Tensor
@@ -73,7 +73,7 @@ def take(photo: Any, order: str = 'rgb') -> Given:
     Raises:
         InputError: a file cannot be used, see `read_photo`; an image has a mode, or an array a shape or type, that is
             not in the table.
-        ValueError: numbers are outside [0, 1], `order` is none of the two, or 'bgr' is said of another kind.
+        ValueError: numbers are outside [0, 1], `order` is another, or it is 'bgr' for a kind that is no array.
         TypeError: the photo is of no kind in the table.
         OSError: a file cannot be read.
     """
@@ -150,7 +150,7 @@ def _reordered(samples: np.ndarray, order: str) -> np.ndarray:
 
 
 def _planes(samples: np.ndarray) -> Tensor:
-    """Return samples (H, W, C) as (1, C, H, W) in [0, 1]; float64 stays it, all else becomes float32."""
+    """Return samples (H, W, C) as (1, C, H, W) in [0, 1]; float64 stays float64, all else becomes float32."""
     kept = np.float64 if samples.dtype == np.float64 else np.float32
     values = torch.from_numpy(np.array(samples.transpose(2, 0, 1)[None], dtype=kept, order='C'))
     return values / FULL_SCALE.get(samples.dtype, 1)
@@ -170,7 +170,7 @@ def _samples(pixels: Tensor, dtype: np.dtype) -> np.ndarray:
 
 
 def _exif_of(image: Image) -> bytes | None:
-    """Return the EXIF block of an image, as its file has it unless it was changed since, as Pillow writes it then."""
+    """Return the EXIF block of an image: as in its file, or as Pillow writes it where it was changed since."""
     from PIL.Image import Exif
 
     told, block, as_read = image.getexif(), image.info.get('exif'), Exif()

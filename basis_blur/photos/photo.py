@@ -18,7 +18,7 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 
-MAX_PIXELS = 178_956_970  # as Pillow: more than this is taken for a decompression bomb
+MAX_PIXELS = 178_956_970  # largest number of pixels; Pillow takes more for a decompression bomb
 MAX_BYTES = 16 * MAX_PIXELS  # largest size of a file: four floats a pixel
 FULL_SCALE = {8: 255, 16: 65535}
 
@@ -34,7 +34,7 @@ class Photo:
         icc: the bytes of the ICC profile, or None.
         exif: the EXIF block as a JPEG holds it (from b'Exif' on), orientation 1, without thumbnail; or None.
         dpi: horizontal and vertical resolution in pixels per inch, or None.
-        gamma: light = pixels ** gamma, as the file itself says; None where it does not say it by one number.
+        gamma: exponent of light = pixels ** gamma, as the file says; None where one number does not tell it.
         colour_chunks: name and content of the chunks by which a PNG tells its colours beside a profile: gAMA, cHRM,
             sRGB, cICP and those of HDR.
         xmp: the XMP packet, orientation 1, or None.
@@ -58,13 +58,13 @@ class Stored:
     """A decoded file.
 
     Args:
-        samples: (H, W, C) as they lie in it; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        samples: (H, W, C), as the file has them; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         bits: number of bits of a sample: 8, 16, or 32 for float.
         icc, dpi, gamma, colour_chunks: the same as in `Photo`.
         exif: the EXIF block as it stands in the file, with or without the letters "Exif", or None.
         xmp: the XMP packet as it stands in the file, or None.
         iptc: the IPTC records, or None.
-        upright: the decoder has turned the samples; what EXIF says of the orientation is done.
+        upright: whether the decoder has turned the samples upright, so that the orientation of EXIF is done.
     """
 
     samples: np.ndarray

@@ -24,16 +24,16 @@ from basis_blur.photos.writing import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
 SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000
-CELLS = 16  # kernels along the longer side of a photo, at most
-SMALLEST_CELL = 44  # pixels of the picture
-SMALLEST_RADIUS = 5  # pixels of the kernel; a sharp place stays a dot, even where all of the photo is sharp
-VISIBLE = 0.04  # share of a kernel's brightest pixel; dimmer ones do not count as part of its path
-MOST_COVERED = 0.1  # largest share of its square that a kernel covers which is drawn opaque
+CELLS = 16  # largest number of kernels along the longer side of a photo
+SMALLEST_CELL = 44  # smallest side of the square of a kernel, pixels of the picture
+SMALLEST_RADIUS = 5  # smallest radius of a square, pixels of the kernel; so a sharp place is drawn as a dot
+VISIBLE = 0.04  # share of a kernel's brightest pixel below which a pixel is no part of its path
+MOST_COVERED = 0.1  # share of its square above which a kernel is drawn translucent
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 PAPER = np.array([22, 24, 28], np.uint8)
 TEXT, FAINT_TEXT = (222, 224, 228), (150, 154, 162)
-STRIP = 34  # height of a line of text, in pixels
+STRIP = 34  # height of a line of text, pixels
 GAP = 12
 
 # The photo under the kernels: this much of its colour is kept, and black to white becomes this range of levels.
@@ -55,7 +55,7 @@ def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = 
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
         field: blur of that photo, N = 1.
-        cells: kernels along the longer side, at most; fewer where they would be too small to see or smaller than life.
+        cells: largest number of kernels along the longer side; there are fewer where they would be too small to see.
 
     Raises:
         ValueError: the field is of several photos, or of another size than the photo.
@@ -74,10 +74,10 @@ def draw_kernel_grids(
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
         fields: map from a name to a blur of that photo, N = 1.
-        cells: kernels along the longer side, at most.
+        cells: largest number of kernels along the longer side.
 
     Returns:
-        from each name to its picture, all of one size.
+        map from each name to its picture, all of one size.
 
     Raises:
         ValueError: there is no field, or one is of several photos or of another size than the photo.
@@ -95,7 +95,7 @@ def png_of_field(field: BlurField | PixelField, side: int = SHORTEST_PICTURE) ->
 
     Args:
         field: blur of one photo or several.
-        side: the longer side of the picture, at most, in pixels.
+        side: largest length of the longer side of the picture, pixels.
     """
     one = field[0]
     picture = draw_kernel_grid(torch.zeros(1, 1, 1).expand(1, *one.image_size), one)
@@ -146,9 +146,9 @@ def draw_basis_montage(field: BlurField, tile: int = 150, least: float = 0.002) 
     """Draw basis kernels, each above the map of its mixing coefficients, those that do most of the work first.
 
     Args:
-        field: N = 1.
+        field: blur of one photo, N = 1.
         tile: side of a kernel and of the space for a map, in pixels.
-        least: elements with a smaller share of the photo are not drawn; the last line says how many.
+        least: smallest share of the photo of an element that is drawn; the last line says how many are not.
 
     Raises:
         ValueError: the field is of several photos.
@@ -177,7 +177,7 @@ def draw_kernel_sets(sets: dict[str, Tensor], tile: int = 64) -> np.ndarray:
     """Draw sets of kernels beside each other, each under its name, each kernel as bright as it can be.
 
     Args:
-        sets: name to (M, K, K), M >= 1; the same M and K in all.
+        sets: map from a name to kernels (M, K, K), M >= 1; the same M and K in all.
         tile: side of a kernel in pixels.
 
     Raises:
@@ -223,7 +223,7 @@ def with_title(title: str, picture: np.ndarray) -> np.ndarray:
 
 
 def put_side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
-    """Put pictures beside each other, the tops in one line, those that are lower on paper."""
+    """Put pictures beside each other, with their tops in one line and paper below those that are lower."""
     height = max(len(picture) for picture in pictures)
     return np.hstack([np.vstack([each, _paper(height - len(each), each.shape[1])]) for each in pictures])
 
@@ -232,7 +232,7 @@ def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
     """Draw photos of one size beside each other, each with its name above.
 
     Args:
-        photos: name to (3 or 1, H, W), or with N = 1; sRGB-like in [0, 1].
+        photos: map from a name to a photo (3 or 1, H, W), or with N = 1; sRGB-like in [0, 1].
 
     Raises:
         ValueError: there is none, or they differ in size.
@@ -249,7 +249,7 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     """Write a picture, whole or not at all; the suffix chooses the format.
 
     Args:
-        path: ends in .png or .jpg.
+        path: name ending in .png or .jpg.
         picture: (H, W, 3) uint8, RGB.
 
     Raises:
@@ -292,7 +292,12 @@ def _picture_scale(height: int, width: int, shortest: int = SHORTEST_PICTURE, lo
 
 
 def resized_picture(picture: np.ndarray, shortest: int, longest: int) -> np.ndarray:
-    """Return a picture (H, W, 3) magnified by a whole number or shrunk, so that its longer side lies between two."""
+    """Return a picture (H, W, 3), magnified by a whole number or shrunk.
+
+    Args:
+        picture: (H, W, 3).
+        shortest, longest: lengths between which the longer side of the result lies, pixels.
+    """
     height, width = picture.shape[:2]
     scale = _picture_scale(height, width, shortest, longest)
     return picture if scale == 1 else _resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))

@@ -2,9 +2,10 @@
 
     file    signature, chunks;    chunk    length of the content, name of four letters, content, CRC-32 of both
 
-Who decodes: Pillow samples of up to 8 bits, OpenCV those of 16, which Pillow would reduce. Both get the chunks of the
-pixels alone. The others (profile, colours, EXIF, resolution, transparent colour) are read here: Pillow refuses files
-with a profile or text above 1 MB, forgets the chunks of colours, and compares 2 and 4-bit transparency wrongly.
+Pillow decodes samples of up to 8 bits, and OpenCV those of 16, which Pillow would reduce. Both are given only the
+chunks of the pixels. The others (profile, colours, EXIF, resolution, transparent colour) are read here, since Pillow
+refuses files with a profile or text above 1 MB, forgets the chunks of colours, and compares 2 and 4-bit transparency
+wrongly.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ SRGB_TOLERANCE = 600
 SRGB_CODE = bytes((1, 13))
 _SRGB_BYTES = struct.pack(f'>{len(SRGB)}I', *SRGB)
 RAW_PROFILES = (b'Raw profile type exif', b'Raw profile type APP1')  # texts in which ImageMagick keeps EXIF
-INCH = 0.0254  # in metres
-MOST_UNPACKED = 1 << 26  # bytes of a profile or text
+INCH = 0.0254  # an inch, metres
+MOST_UNPACKED = 1 << 26  # largest size of a profile or text, bytes
 LARGEST = 2**31 - 1  # largest whole number in a chunk
-LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
+LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
 
 
 def decode_png(path: Path, data: bytes) -> Stored:

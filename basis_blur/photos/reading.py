@@ -34,7 +34,7 @@ EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
-    """Read a photo, as what it holds, whatever its name.
+    """Read a photo; the content of the file decides its format, whatever its name.
 
     Palettes become colour and 1-bit pictures gray; samples of 8 and 16 bits are divided by 255 and 65535. CMYK with a
     profile becomes sRGB, with a warning. A camera raw file becomes linear light, of gamma 1.

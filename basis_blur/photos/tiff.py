@@ -1,11 +1,11 @@
 """TIFF files to samples and back: TIFF 6.0 and BigTIFF, of either byte order.
 
-Who decodes: tifffile samples of whole bytes (8, 16, 32 and 64 bits; strips and tiles; planes; predictors), Pillow, by
-libtiff, what needs a codec of pictures (JPEG, fax, fewer than 8 bits). What tifffile without its codecs cannot
-decompress, such as LZW, libtiff decompresses for it.
+tifffile decodes samples of whole bytes (8, 16, 32 and 64 bits; strips and tiles; planes; predictors). Pillow, through
+libtiff, decodes what needs an image codec (JPEG, fax) or has fewer than 8 bits, and decompresses what tifffile cannot
+without further libraries, such as LZW.
 
-Which page is the photo: the one that is not marked as a reduced copy or a mask (NewSubfileType), be it in the chain of
-pages or below one of them (SubIFDs), as in files whose first page is a thumbnail.
+The photo is the page that is not marked as a reduced copy or a mask (NewSubfileType). It stands in the chain of pages
+or below one of them (SubIFDs), as in files whose first page is a thumbnail.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ WHOLE, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4  # sample formats; undefined ones a
 NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE = 1, 5, 32946, 32773, 34925, 50000, 8
 OF_BYTES = (NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE)  # compressions that know nothing of pictures
 FLOAT_PREDICTOR = 3
-INCH = 2.54  # in centimetres
+INCH = 2.54  # an inch, centimetres
 MOST_PAGES = 1000
 REVERSED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))
 
@@ -90,7 +90,7 @@ class Page(NamedTuple):
 
 
 def is_camera_raw(data: bytes) -> bool:
-    """Tell whether a TIFF file is what a sensor saw: a DNG, CR2, or one with raw data on a page."""
+    """Return whether a TIFF file holds the raw data of a camera: a DNG, a CR2, or one with raw data on a page."""
     try:
         structure = Structure(data)
         pages = _pages(structure)
@@ -103,7 +103,7 @@ def is_camera_raw(data: bytes) -> bool:
 
 
 def photo_is_first(path: Path, data: bytes) -> bool:
-    """Tell whether the photo of a TIFF file is its first page; true of what cannot be told.
+    """Return whether the photo of a TIFF file is its first page; True where that cannot be told.
 
     Raises:
         InputError: it has several photos, or none.
@@ -114,7 +114,7 @@ def photo_is_first(path: Path, data: bytes) -> bool:
     except InputError:
         raise
     except (ValueError, struct.error):
-        return True  # a decoder has to judge
+        return True  # let a decoder judge
 
 
 def decode_tiff(path: Path, data: bytes) -> Stored:
@@ -181,7 +181,7 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
 
 @contextmanager
 def _silent_tifffile() -> Iterator[None]:
-    """Keep what tifffile logs of damaged tags off the standard error; what it cannot read is an InputError here."""
+    """Keep what tifffile logs on damaged tags off the standard error; what it cannot read is an InputError here."""
     logger = logging.getLogger('tifffile')
     before, logger.disabled = logger.disabled, True
     try:
@@ -403,7 +403,7 @@ def _checked_float(path: Path, samples: np.ndarray) -> np.ndarray:
 def _without_other_samples(
     samples: np.ndarray, colours: int, extra: tuple[int, ...], full: int
 ) -> tuple[np.ndarray, str]:
-    """Return colours and alpha, and words on what was left out: what is not marked as alpha is none."""
+    """Return colours and alpha, and a clause on the samples that are left out, which are not marked as alpha."""
     others = samples.shape[2] - colours
     if others < 0:
         raise ValueError(f'it has {samples.shape[2]} samples a pixel, expected at least {colours}')

@@ -92,8 +92,8 @@ def test_a_blur_that_cannot_be_read_is_one_failure(folders, capsys):
         (['--kernels', '@flows', '--true-kernels', '@true/a.npz'], 'is a file and others are folders'),
         (['--kernels', '@flows', '--true-kernels', '@nowhere'], 'no file or folder'),
         (['--kernels', '@flows', '--true-kernels', '@sharp'], r'holds no blur field'),
-        (['--kernels', '@flows', '--true-kernels', '@true', '--sheet', '@s.png'], '--sheet is of restored photos'),
-        (['--restored', '@sharp', '--perceptual', 'x', '--true-kernels', '@true'], '--true-kernels is of blurs'),
+        (['--kernels', '@flows', '--true-kernels', '@true', '--sheet', '@s.png'], '--sheet goes with --restored'),
+        (['--restored', '@sharp', '--perceptual', 'x', '--true-kernels', '@true'], '--true-kernels goes with --kernels'),
         (['--kernels', '@flows', '--blurred', '@blur', '--gt', '@sharp', '--gamma', '0.5'], 'expected at least 1'),
     ],
 )
