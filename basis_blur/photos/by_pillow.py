@@ -70,9 +70,7 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
 
 
 def _xmp_of(image: Image.Image) -> bytes | None:
-    for name, content in getattr(
-        image, 'applist', ()
-    ):  # segments of a JPEG; older Pillows have no more
+    for name, content in getattr(image, 'applist', ()):  # segments of a JPEG; older Pillows have no more
         if name == 'APP1' and content.startswith(XMP_OF_JPEG):
             return content.removeprefix(XMP_OF_JPEG)
     found = image.info.get('xmp')
