@@ -29,7 +29,7 @@ from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.network_facts import ESTIMATOR, PHOTO, PIXEL_KERNELS, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField
 
-CHUNK_PIXELS = 1 << 12  # kernels that the flow inverts at once
+CHUNK_PIXELS = 1 << 12  # number of kernels that the flow inverts at once
 ESTIMATORS = ('unet', 'correlation')
 
 
@@ -37,9 +37,9 @@ class LatentKernels(NamedTuple):
     """The estimate for a batch of photos.
 
     Args:
-        code: (N, K*K, h, w), of every cell; before noise: mean 0 and variance 1 over the K*K values of a cell.
-        cell_sigma: (N, 1, h, w); in [0, 1], how unsure the code is.
-        sigma: (N, 1, H, W); the same, of every pixel.
+        code: (N, K*K, h, w); code of every cell before noise, with mean 0 and variance 1 over its K*K values.
+        cell_sigma: (N, 1, h, w); how unsure the code of every cell is, in [0, 1].
+        sigma: (N, 1, H, W); the same for every pixel.
         raw: (N, K*K, H, W); correlation kernels, as the flow returns them: nearly >= 0, nearly of sum 1.
         pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1.
     """
@@ -62,12 +62,12 @@ class LatentKernelNet(DescribedNetwork):
     are frozen, and the flow stays in evaluation mode whatever the mode of the network.
 
     Args:
-        in_channels: channels of the photo.
+        in_channels: number of channels of the photo.
         kernel_size: K, odd.
-        width: channels of the estimator, of a U-Net at full resolution; 64 is the network of the paper.
-        flow_prior: without it, there is no flow: raw = the estimator's softmax over the K*K channels, with noise in
-            units of the spread of a pixel's values (an ablation of the paper).
-        uncertainty: without it, sigma is 0 and there is never noise (an ablation of the paper).
+        width: number of channels of the estimator (of a U-Net: at full resolution); 64 is the network of the paper.
+        flow_prior: whether there is a flow; without it raw = the estimator's softmax over the K*K channels, with noise
+            in units of the spread of a pixel's values (an ablation of the paper).
+        uncertainty: whether sigma is estimated; without it sigma is 0 and there is no noise (an ablation of the paper).
         flow_blocks: number of blocks of the flow.
         flow_hidden: hidden width of the flow.
         stride: side of a cell, pixels; 1 with a CorrelationEstimator, which has windows.
@@ -151,8 +151,8 @@ class LatentKernelNet(DescribedNetwork):
             photo: (N, in_channels, H, W), any size; sRGB-like in [0, 1].
             noise: (N, K*K, h, w), standard normal; by default drawn in training and 0 in evaluation.
             chunk_pixels: number of pixels computed at once, see `decoded`.
-            as_field: return the same pixel kernels as a field: those of the windows, and how pixels mix them, instead
-                of K*K numbers for every pixel.
+            as_field: whether to return the same pixel kernels as a field: those of the windows, and how pixels mix
+                them, instead of K*K numbers for every pixel.
 
         Raises:
             ValueError: the photo has another number of channels, or the noise is of another shape; or there are no
@@ -204,10 +204,10 @@ class KernelEstimator(nn.Module):
     All convolutions are 3x3; a residual block is  x + conv(relu(conv(relu(x)))).
 
     Args:
-        in_channels: channels of the photo.
+        in_channels: number of channels of the photo.
         kernel_size: K, odd; a code has K*K channels.
-        width: w.
-        uncertainty: without it, there is no tail `var`, and sigma is 0.
+        width: w, number of channels at full resolution.
+        uncertainty: whether there is a tail `var`; without it sigma is 0.
         stride: side of a cell, pixels.
 
     Raises:
@@ -296,9 +296,9 @@ def decoded(
         sigma: (N, 1, h, w), of the codes.
         flow: flow of K x K kernels, in evaluation mode.
         noise: (N, K*K, h, w), standard normal; None stands for 0.
-        chunk_pixels: kernels that are decoded at once. Memory grows with it, also in training, where the chunks are
-            computed again for the gradient; the result does not depend on it. None decodes all at once, which can be
-            exported for photos of any size, as a loop over chunks cannot.
+        chunk_pixels: number of kernels that are decoded at once. Memory grows with it, also in training, where the
+            chunks are computed again for the gradient; the result does not depend on it. None decodes all at once,
+            which can be exported for photos of any size, as a loop over chunks cannot.
 
     Raises:
         ValueError: the noise is of another shape than the code.

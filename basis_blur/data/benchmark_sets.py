@@ -43,9 +43,9 @@ class Split:
     """The contents of a part of a benchmark.
 
     Args:
-        count: blurred photos.
+        count: number of blurred photos.
         size: size of every photo, (width, height); None where they differ.
-        truths: how many ground-truth photos a blurred one may have; more than one become a folder.
+        truths: numbers of ground-truth photos that a blurred one may have; more than one become a folder.
         names: names of all blurred photos, where they are known beforehand.
     """
 
@@ -93,8 +93,8 @@ def _tables(
 ) -> tuple[dict[str, dict[tuple, str]], list[str]]:
     """Sort photos by the first pattern that fits the end of their path; the pattern's groups are the key.
 
-    A photo in an archive that is there already is no matter: it was unpacked. Other photos that stand twice, or that
-    fit neither a pattern nor `unused`, are complaints.
+    A photo of an archive may be there unpacked as well. Any other photo that is there twice, or that fits neither a
+    pattern nor `unused`, is a complaint.
     """
     tables = {kind: {} for kind in patterns}
     complaints = []
@@ -336,9 +336,10 @@ def prepare_benchmark(
         benchmark: set that is expected.
         downloads: folders, archives and single files that hold it together.
         out: a folder that is not there yet, or is empty.
-        link: make hard links to unpacked files where the file system can; otherwise all are copied.
-        allow_incomplete: leave out what has no counterpart, is damaged or of another size, and return the complaints.
-        watch: is handed the iterator over the files to write and their number, and returns an iterator.
+        link: whether to make hard links to unpacked files where the file system can; otherwise all are copied.
+        allow_incomplete: whether photos that have no counterpart, are damaged or of another size are left out, and the
+            complaints returned.
+        watch: function that is given the iterator over the files to write and their number, and returns an iterator.
 
     Raises:
         IncompleteError: something is missing, additional, damaged or of another size.
@@ -359,7 +360,7 @@ def prepare_benchmark(
         _refuse(complaints, benchmark, allow_incomplete)
         pairs = [key for key in found.blurred if _number_of_truths(found, key) or not _truths(benchmark, key).start]
         files = [each for key in pairs for each in _files_of(benchmark, found, key)]
-        files.sort(key=lambda each: download[each.member].place)  # a compressed tar is only quick from front to end
+        files.sort(key=lambda each: download[each.member].place)  # a compressed tar is read fast in its order only
         folder = out.absolute().with_name(f'.{out.absolute().name}.{uuid.uuid4().hex[:8]}.partial')
         try:
             linked, bad = _write(download, files, folder, link, watch)

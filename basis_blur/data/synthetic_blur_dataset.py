@@ -43,8 +43,8 @@ from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blu
 
 # The chance that a kernel drawn on the fly for an object is motion along a line or arc, not camera shake.
 MOTION_SHARE = 0.5
-LAMP_RADIUS = (1.0, 5.0)  # pixels, of a light source
-LAMP_LIGHT = (2.0, 50.0)  # light of a light source, where 1 is white; equally likely by its logarithm
+LAMP_RADIUS = (1.0, 5.0)  # range of the radius of a light source, pixels
+LAMP_LIGHT = (2.0, 50.0)  # range of the light of a light source, where 1 is white; its logarithm is uniform
 
 
 class SyntheticBlurDataset(Dataset):
@@ -172,7 +172,7 @@ class SyntheticBlurDataset(Dataset):
             'noise_std': torch.tensor(generator.uniform(*self.opt['noise_std']), dtype=torch.float32),
             'noise_seed': torch.tensor(int(generator.integers(2**62)), dtype=torch.int64),
         }
-        # No number is drawn where the share is 0: a seed goes on meaning the samples that it always meant.
+        # No number is drawn where the share is 0, so that a seed keeps the samples that it had in earlier versions.
         clean = self.opt['clean_share'] > 0 and generator.random() < self.opt['clean_share']
         if clean:
             ingredients['noise_std'] = torch.zeros_like(ingredients['noise_std'])
@@ -205,7 +205,8 @@ class SyntheticBlurDataset(Dataset):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cut a random window out of photo and labels, mirrored and turned, after scaling both."""
         low, high = np.log(self.opt['resize'])
-        # Nothing is drawn where there is no choice, so that samples of a seed do not depend on options that are off.
+        # Nothing is drawn where there is no choice, so that the samples of a seed do not depend on options that are
+        # off.
         factor = np.exp(generator.uniform(low, high)) if low < high else np.exp(low)
         photo, labels = _resize(photo, labels, factor, self._side)
         top, left = (int(generator.integers(size - self._side + 1)) for size in labels.shape)

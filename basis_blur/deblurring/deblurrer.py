@@ -70,9 +70,9 @@ class DeblurSettings:
     """The settings of a deblurrer; those that are None follow from the photo and its estimate.
 
     Args:
-        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light. None for what the photo
-            itself says, and 2.2 where it says nothing.
-        iterations: number of iterations of Richardson-Lucy at most, >= 1; where it is given, nothing is fused.
+        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light. By default what the
+            photo itself says, or else 2.2.
+        iterations: largest number of iterations of Richardson-Lucy, >= 1; where it is given, nothing is fused.
         strength: length of the step from the blurred photo to the restored one, in [0, 1].
         tv_weight: weight of total variation, in linear light.
         fusion: whether the fusion network makes the photo, whatever the estimate says.
@@ -135,7 +135,7 @@ class Restoration(Protocol):
         least_tv_weight: float,
         callback: Callable[[int], None] | None,
     ) -> Tensor:
-        """Return the photos after some numbers of iterations, one after the other in dim 1; see there."""
+        """Return the photos after some numbers of iterations, one after the other in dim 1; see `deblur_iterates`."""
         ...
 
 
@@ -223,12 +223,12 @@ class Deblurrer:
     """Estimate the blur of photos and remove it.
 
     Args:
-        estimator: finds the blur of a photo; see `basis_blur.estimation.estimate.Estimator`.
-        settings: settings that a person wants.
+        estimator: function that finds the blur of a photo; see `basis_blur.estimation.estimate.Estimator`.
+        settings: settings that take precedence over those of the estimate.
         fusion: network that makes one photo of the iterates, or None.
-        restoration: removes the blur; see `Restoration`.
-        judge: returns reasons not to trust a result; called with the photo, the photo that is handed out, the estimate
-            and gamma.
+        restoration: function that removes the blur; see `Restoration`.
+        judge: function that returns reasons not to trust a result, called with the photo, the photo that is handed
+            out, the estimate and gamma.
         device: device on which photos are worked on; `estimator` and `fusion` stand there too.
 
     Raises:
@@ -272,12 +272,12 @@ class Deblurrer:
         Args:
             weights: file or name of the network that estimates the blur; by default the shipped one.
             kernels: a known blur field, or the npz file of one, in place of a network.
-            fusion: file or name of an IterateFusion, which is then used; False for none; by default the shipped one,
-                where the estimate knows it (`Removal.fusion`), as that of the shipped network does.
+            fusion: file or name of an IterateFusion that makes the photo; False for none. By default the shipped one
+                makes it where the estimate asks for it (`Removal.fusion`), as estimates of the shipped network do.
             estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
             estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network; 'auto' for
-                the better of them for each photo; 'none' to leave photos as they are. By default 'auto' with the
-                shipped network, and 'network' with another, with a size that it shall see, or with another method.
+                the better of them for each photo; 'none' to leave photos as they are. By default 'auto', but
+                'network' where other weights, `estimate_at` or another method are given.
             method: 'rl' removes the blur as `basis_blur.deblur` does; 'rl-c21' as [C21] prints it, to compare with: 30
                 iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.
@@ -320,8 +320,8 @@ class Deblurrer:
             photo: a path, a PIL image, a numpy array (H, W[, C]) of uint8, uint16 or floating point in [0, 1], or a
                 tensor (N, 3 or 1, H, W), sRGB-like in [0, 1]; see `basis_blur.photos.kinds`.
             order: 'bgr' for an array whose first channel is blue.
-            progress: called while the work goes on with the name of a stage, such as 'removing the blur', the number
-                of a step of it, from 1, and how many there are.
+            progress: function that is called during the work with the name of a stage, such as 'removing the blur',
+                the number of a step of it, from 1, and the number of its steps.
 
         Raises:
             InputError: the photo cannot be used, for example because it is smaller than the blur kernels.
@@ -394,7 +394,7 @@ class Deblurrer:
 
     @torch.no_grad()
     def _deblurred(self, photo: Tensor, gamma: float, progress: Progress | None) -> _Result:
-        """Return what comes of one photo (1, 3 or 1, H, W) that lies on the device of the parts."""
+        """Return the result for one photo (1, 3 or 1, H, W), which lies on the device of the parts."""
         estimate = self.estimator(photo, gamma, progress)
         check_larger_than_kernel(photo, estimate.field.kernel_size)
         if self.settings.refine:
@@ -455,7 +455,7 @@ class Deblurrer:
 
 
 def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool) -> dict[str, Any]:
-    """Return the settings with those that a method has of its own, where they are not given.
+    """Return the settings, completed by those of the method where they are not given.
 
     Args:
         method: one of `METHODS`.

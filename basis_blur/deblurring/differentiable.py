@@ -4,8 +4,8 @@
                              --deblur_iterates--> iterates --fusion--> sharp        also / d parameters of fusion
 
 The result is `deblur`'s, bit by bit. Nothing of its iterations is kept for the gradient: going back, they are made
-once more and recorded, one photo at a time, so only one photo's iterations are in memory. Gradients are exact, with
-these words on what they hold fixed:
+once more and recorded, one photo at a time, so only one photo's iterations are in memory. Gradients are exact, and
+hold fixed:
 
 1. The number of iterations: where the stop rule ended them, they end.
 2. The noise level that chooses the weight of total variation, where none is given.
@@ -41,8 +41,8 @@ class Deblur(nn.Module):
     """Blurred photo to sharp photo: `estimate_blur` and `deblur` for training.
 
     Args:
-        net: takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in: call `eval()`
-            for the result of `estimate_blur`.
+        net: network that takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in:
+            call `eval()` for the result of `estimate_blur`.
         gamma: exponent of the photos, light = photo ** gamma, >= 1.
         iterations: largest number of iterations of the restoration; by default as `facts.removal` of the network says.
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of each photo.
@@ -79,7 +79,7 @@ class Deblur(nn.Module):
         self.fusion = fusion
 
     def forward(self, photo: Tensor) -> Tensor:
-        """Return the sharp photo, as `photo` is.
+        """Return the sharp photo, in the shape of `photo`.
 
         Args:
             photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.

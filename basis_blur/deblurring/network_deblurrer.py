@@ -42,8 +42,8 @@ class RestoringSettings:
     """The settings of a restoring network.
 
     Args:
-        gamma: exponent of the photos, light = photo ** gamma; None for what the photo itself says, and 2.2 where it
-            says nothing. Only refinement uses it.
+        gamma: exponent of the photos, light = photo ** gamma; by default what the photo itself says, or else 2.2.
+            Only refinement uses it.
         refine: number of steps by which the codes of the kernels are fitted to the photo; 0 for none.
         tile: largest side of the tiles in which a photo is restored, pixels; None: as memory allows.
 
@@ -68,9 +68,9 @@ class NetworkDeblurrer:
     """Restore photos by a network.
 
     Args:
-        net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns a photo, a list of photos of which the first is the
-            restored one, or a result with `.image`; see `basis_blur.deblurring.restoring.restore`.
-        settings: settings that a person wants.
+        net: network that takes (N, 3, h, w), sRGB-like in [0, 1], and returns a photo, a list of photos of which the
+            first is the restored one, or a result with `.image`; see `basis_blur.deblurring.restoring.restore`.
+        settings: settings of the restoration.
 
     Example:
         >>> sizes = {'enc_blocks': (1,), 'dec_blocks': (1,), 'attention_levels': (0,), 'kernel_size': 5}
@@ -132,7 +132,8 @@ class NetworkDeblurrer:
         Args:
             photo, order: arguments of a call of a `Deblurrer`.
             keep_kernels: whether the result has a field: a `SampledKernels`, or after a refinement a `PixelField`.
-            progress: called while the work goes on, with 'restoring' or 'refining', a number from 1, and how many.
+            progress: function that is called during the work with 'restoring' or 'refining', the number of a step, from
+                1, and the number of steps.
 
         Raises:
             InputError: the photo cannot be used, kernels are wanted of a network without them, or a refinement of a

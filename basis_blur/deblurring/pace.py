@@ -3,9 +3,9 @@
     pace = Pace(deblurrer.expected_seconds(width * height))
     deblurrer(photo, progress=pace.tell)          meanwhile, from any thread:  pace.share, pace.seconds_left
 
-The stages and the seconds that each takes on a usual computer are known beforehand. What has passed, over what was
-expected of it, tells how fast this computer is; a stage that is left out shortens what is left. Between two reports the
-share goes on as is expected, up to the next one.
+The stages and the seconds that each takes on a usual computer are known beforehand. The time that has passed, divided
+by the time that was expected for the same work, tells how slow this computer is. A stage that is left out shortens the
+time that is left. Between two reports the share grows as expected, up to that of the next report.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-PRIOR_SECONDS = 2.0  # time for which the expected pace is believed more than that which is seen
+PRIOR_SECONDS = 2.0  # time until which the expected pace counts more than the measured one
 MOST_AHEAD = 0.9  # share of a step that is taken for done before it is reported
 
 
@@ -21,8 +21,8 @@ class Pace:
     """The share of the work that is done, and the time that is left.
 
     Args:
-        expected: seconds of each stage, in their order.
-        clock: seconds since any moment.
+        expected: seconds that each stage takes, in their order.
+        clock: function that returns the seconds since some moment.
     """
 
     def __init__(self, expected: Mapping[str, float], clock: Callable[[], float] = time.monotonic):

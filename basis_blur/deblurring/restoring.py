@@ -1,4 +1,4 @@
-"""Photos through a restoring network, such as UFPNet, tile by tile if wanted."""
+"""Restore photos by a network, such as UFPNet, tile by tile where they are large."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from basis_blur.ops.memory import LEAST_TILE, with_smaller_tiles
 from basis_blur.ops.photo import check_photo
 from basis_blur.ops.windows import Feathered, Window, spread_windows, tile_windows
 
-MOST_KERNELS = 256  # number of kernels, a side, that are kept of a photo
-OVERLAP, LARGE_OVERLAP = 32, 128  # pixels; of small and of large tiles of a restoring network
+MOST_KERNELS = 256  # largest number of kernels along a side that are kept of a photo
+OVERLAP, LARGE_OVERLAP = 32, 128  # overlap of small and of large tiles, pixels
 
 
 @torch.no_grad()
@@ -38,18 +38,18 @@ def restore(
     same windows of it. The network runs in evaluation mode and is afterwards in its mode of before.
 
     Args:
-        net: takes (N, 3, h, w), sRGB-like in [0, 1], and returns such a photo, a result with `.image`, or a list of
-            photos whose first is the restored one.
+        net: network that takes (N, 3, h, w), sRGB-like in [0, 1], and returns such a photo, a result with `.image`, or
+            a list of photos whose first is the restored one.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; gray is repeated, and the colours of the result averaged.
         tile: largest side of a tile, pixels; by default the photo is restored as a whole where that takes a few GB,
             as far as the network's hyper-parameters tell, and else in tiles for which it does.
         overlap: overlap of neighbouring tiles, pixels; by default a quarter of their side, but from 32 to 128.
-        callback: called after each tile with its number, from 1, and how many there are.
-        watch: called after each tile with its place, (rows, columns) as slices, and what the network returned; once
-            more from the start if memory did not suffice and the tiles are smaller.
+        callback: function that is called after each tile with its number, from 1, and the number of tiles.
+        watch: function that is called after each tile with its place, (rows, columns) as slices, and what the network
+            returned; once more from the start if memory did not suffice and the tiles are smaller.
 
     Returns:
-        The restored photo in [0, 1], as `photo` is.
+        The restored photo in [0, 1], in the shape of `photo`.
 
     Raises:
         ValueError: the photo is not as described, `net` restores no photos, or `tile` is not larger than `overlap`.
@@ -161,7 +161,7 @@ WHOLE_NUMBERS = 1 << 30
 def restoring_tile(net: nn.Module, size: Sequence[int]) -> int | None:
     """Return the side of the tiles in which a network restores a photo (H, W); None for the whole.
 
-    Of a network without `hyper_parameters` nothing is known, and it is given the whole.
+    A network without `hyper_parameters` does not tell what it needs, and is given the whole photo.
     """
     numbers = _numbers_of_pixel(net)
     return None if numbers * size[0] * size[1] <= WHOLE_NUMBERS else first_restoring_tile(net)

@@ -40,8 +40,8 @@ DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'
 PICTURES = 'basis_blur.photos.pictures'
 SUM_TOLERANCE = 1e-3
 FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
-# Bytes that the arrays of a file may have, packed out. Hundreds of kernels have a hundredth of this; 25 coefficients
-# for each of 100 megapixels have 10 GB.
+# Largest size of the arrays of a file when they are unpacked, bytes. Hundreds of kernels have a hundredth of this; 25
+# coefficients for each of 100 megapixels have 10 GB.
 MOST_BYTES = {
     'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10, 'removal': 2**12, 'flow': 2**31, 'pixel_kernels': 2**34,
     'window_kernels': 2**30, 'image_size': 2**10,
@@ -54,14 +54,14 @@ _NO_FIELD = (
 
 
 class BlurField:
-    """The blur of a batch of photos of one size. It cannot be changed; the numbers in its tensors are not to be either.
+    """The blur of a batch of photos of one size. It is immutable; do not change the numbers in its tensors.
 
     Args:
         kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
         mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
         estimated: deprecated; True is `removal=ESTIMATED_BLUR`.
         removal: how the blur is best removed, as its maker recommends; None: the blur is known, and `deblur` trusts
-            it. What is made of a field, such as its crop, says the same.
+            it. A field that is made from this one, such as a crop, has the same.
 
     Raises:
         ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
@@ -343,7 +343,7 @@ class CompactField(BlurField):
         return CompactField(kernels, self.packed.to(kernels.device), removal=self.removal)
 
     def in_full_precision(self) -> CompactField:
-        """Return a field with kernels of half precision with such in float32, as a BlurField does."""
+        """Return the field with its kernels in float32 if they have half precision, as a BlurField does."""
         if self.kernels.dtype not in (torch.float16, torch.bfloat16):
             return self
         kernels = self.kernels.float()
@@ -425,7 +425,7 @@ class PixelField:
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
-    """Raise ValueError if an array of a saved field, packed out, is larger than one can be or than half the memory."""
+    """Raise ValueError if an array of a saved field, unpacked, is larger than one can be or than half the memory."""
     memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') if hasattr(os, 'sysconf') else math.inf
     for member in archive.infolist():
         most = min(MOST_BYTES.get(name := member.filename.removesuffix('.npy'), math.inf), memory / 2)
@@ -434,7 +434,7 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
 
 
 def _removal_of(estimated: bool | None, removal: Removal | None) -> Removal | None:
-    """Return the settings of a field, of which an older program may say only whether it was estimated."""
+    """Return the settings of a saved field; a file of an older version says only whether it was estimated."""
     if estimated is None:
         return removal
     _warn_of_estimated()

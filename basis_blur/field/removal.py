@@ -1,8 +1,8 @@
 """How a blur is best removed: settings that travel with the blur, since they depend on where it comes from.
 
-A blur that was measured is removed with all strength. An estimate errs, and later iterations fit its errors, so fewer
-are made and only a part of the step is taken. How far it is worth going depends on who estimated it: a network has its
-settings stored with its weights (docs/training_log.md tells how those of the shipped one were found).
+A blur that was measured is removed with all strength. An estimate has errors, and later iterations fit them, so fewer
+iterations are made and only a part of the step is taken. How far it is worth going depends on who estimated it: a
+network has its settings stored with its weights (docs/training_log.md tells how those of the shipped one were found).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Removal:
     """The settings with which a blur is best removed.
 
     Args:
-        iterations: number of iterations of Richardson-Lucy at most, >= 1.
+        iterations: largest number of iterations of Richardson-Lucy, >= 1.
         strength: length of the step from the blurred photo to the restored one, in [0, 1].
-        fusion: whether the shipped IterateFusion knows what blurs of this origin are worth, and is to make the photo.
+        fusion: whether the shipped IterateFusion makes the photo; it was trained on blurs of the shipped network.
         least_tv_weight: lower bound of the weight of total variation, which else follows from the noise; linear light.
 
     Raises:

@@ -23,14 +23,14 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import TIFF_SUFFIXES, atomic_path
 
 FULL_SCALE = 65535
-LARGEST = 1 << 32  # bytes; a TIFF file has 32-bit offsets
+LARGEST = 1 << 32  # largest size of a TIFF file, bytes: its offsets have 32 bits
 
 
 def write_field_tiff(path: str | os.PathLike, field: BlurField) -> None:
     """Write kernels and mixing to one TIFF file, whole or not at all; compressed without loss.
 
-    Each kernel is scaled by its largest value, for those of wide kernels are small; mixing by 1. What is read back
-    sums to 1 up to rounding: divide by the sum where that matters.
+    Each kernel is divided by its largest value, since the values of wide kernels are small; mixing stays as it is. What
+    is read back sums to 1 up to rounding: divide by the sum where that matters.
 
     Args:
         path: name ending in one of `TIFF_SUFFIXES`.

@@ -46,7 +46,7 @@ from basis_blur.models.state_check import check_form, check_optimizer, check_sca
 from basis_blur.models.validation import Validation, averaged
 from basis_blur.weights.fitting import misfits, those_that_fit
 
-# What torch and BasicSR raise at a state that does not fit or is damaged.
+# Errors that torch and BasicSR raise at a state that does not fit or is damaged.
 MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 
 
@@ -63,7 +63,8 @@ class NetworkModel(BaseModel):
         InputError: the file of `pretrain_network_g` is not a checkpoint of this network.
     """
 
-    # What is read here, by section; '' is the top level. `check_options` adds the keys that BasicSR itself reads.
+    # Options that are read here, by section; '' is the top level. `check_options` adds the keys that BasicSR itself
+    # reads.
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
         '': {'network_g': Option((dict,), holds='arch', meaning='The network: its type and hyper-parameters.')},
         'train': {
@@ -131,7 +132,7 @@ class NetworkModel(BaseModel):
 
     @property
     def default_param_key(self) -> str:
-        """Which weights of a checkpoint are loaded where the options do not say: a test wants the averaged ones."""
+        """Key of the weights that are loaded where the options do not say: those of the average for a test."""
         return 'params' if self.is_train else 'params_ema'
 
     @property
@@ -141,7 +142,7 @@ class NetworkModel(BaseModel):
 
     @property
     def best_net(self) -> nn.Module:
-        """The network to be judged: the averaged one where there is one, without wrapper."""
+        """The network that is validated: the averaged one where there is one, without wrapper."""
         return self.net_g_ema if self.net_g_ema is not None else self.get_bare_model(self.net_g)
 
     def read_section(self, section: str) -> dict[str, Any]:
@@ -246,7 +247,7 @@ class NetworkModel(BaseModel):
 
         Args:
             losses: losses by their names, `l_...`; each is one number.
-            current_iter: counted from 1.
+            current_iter: number of the iteration, from 1.
 
         Raises:
             InputError: a loss or the gradient is not finite; the weights are as they were before.
@@ -357,7 +358,7 @@ class NetworkModel(BaseModel):
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         """Go on from a training state; the networks have been loaded as BasicSR's `check_resume` tells.
 
-        A state that another model of BasicSR wrote will do, without what is ours.
+        A state that another model of BasicSR wrote will do; what only our states hold is then missing.
 
         Raises:
             InputError: the state is of a run with another optimiser, scheduler or network, or is damaged.
@@ -396,7 +397,7 @@ class NetworkModel(BaseModel):
             self.loss_log.cut(self.iterations_done)
 
     def validate(self, run: Validation) -> list[dict[str, float]]:
-        """Judge `best_net` on the samples of a data set; a stage implements it.
+        """Score `best_net` on the samples of a data set; a stage implements it.
 
         Returns:
             Scores of each sample, numbers by name, all with the same names.

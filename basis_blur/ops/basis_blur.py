@@ -42,8 +42,8 @@ CPU_TILE = 256
 # fewer calls, larger ones stay in the cache (or within a modest part of a GPU's memory).
 CPU_CHUNK_NUMBERS = 1 << 19
 DEVICE_CHUNK_NUMBERS = 1 << 25
-SPARSE = 32  # pixels; distance of those that are asked first whether anything is there
-PARTS_TOGETHER = 2  # chunks of basis elements whose kernels are transformed at once
+SPARSE = 32  # distance of the pixels that are looked at first to find out whether any is not zero
+PARTS_TOGETHER = 2  # number of chunks of basis elements whose kernels are transformed at once
 
 
 class BasisBlur(LinearOperator):
@@ -281,9 +281,9 @@ class _Plan:
         return [tile for tile in self.tiles if _any(window(tile))] if self.on_cpu else self.tiles
 
     def used(self, mixing: Tensor) -> list[bool]:
-        """Tell which basis elements a tile uses; often not those of other places of the photo."""
+        """Return which basis elements a tile uses: often not those of other places of the photo."""
         if not self.on_cpu:
-            return [True] * mixing.shape[1]  # to ask would mean to wait
+            return [True] * mixing.shape[1]  # looking would wait for the device
         found = mixing[..., ::SPARSE, ::SPARSE].any(-1).any(-1).any(0).tolist()
         return [some or bool(mixing[:, element].any()) for element, some in enumerate(found)]
 
@@ -298,7 +298,7 @@ class _Plan:
     def steps(self, places: list, kernel_spectrum: Callable[[Tensor], Tensor], k: Tensor) -> Iterator[tuple]:
         """Go through `places` and basis elements, with the spectra of some kernels at a time: (part, spectra, place).
 
-        A place keeps for some steps what it has in the cache, and memory does not grow with the number of kernels.
+        What a place has in the cache serves several steps, and memory does not grow with the number of kernels.
         """
         for parts in (self.parts[some] for some in _cuts(len(self.parts), PARTS_TOGETHER)):
             kernels = [(part, kernel_spectrum(k[:, part])) for part in parts]
@@ -350,7 +350,7 @@ class _Plan:
 
 
 def _any(values: Tensor) -> bool:
-    """Tell whether any of values (..., H, W) is not zero; most often a few of them tell."""
+    """Return whether any of the values (..., H, W) is not zero; most often a few pixels show it."""
     return bool(values[..., ::SPARSE, ::SPARSE].any() or values.any())
 
 

@@ -109,7 +109,7 @@ class StageModel(BaseModel):
         gamma: exponent of the photos, for the stages and the preprocessor alike.
         pretrained: weights that `net` begins with: any file that `basis_blur.load_network` reads.
         data_preprocessor: preprocessor of batches; by default a BlurDataPreprocessor with this gamma.
-        init_cfg: mmengine's.
+        init_cfg: argument of mmengine's BaseModel.
 
     Raises:
         InputError: the file of `pretrained` holds another network.
@@ -180,7 +180,7 @@ class BasisBlurModel(StageModel):
         kernel: config of a KernelLoss.
         divergence: config of a KernelDivergenceLoss.
         restoration: config of a RestorationLoss; its gamma is that of the photos.
-        fusion: weights of an IterateFusion for it, a file or a name; by default the solver alone.
+        fusion: weights of an IterateFusion for the RestorationLoss, a file or a name; by default the solver alone.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 in the kernel loss.
         others: keyword arguments of `StageModel`.
     """
@@ -440,7 +440,7 @@ class IterateFusionModel(_BesideFrozenBlur):
         net: config of the network, such as dict(type='IterateFusion').
         blur: weights of the frozen network that estimates the blur, a file or a name; by default the shipped one.
         views: number of views of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
-        view_size: their side, pixels.
+        view_size: side of the views, pixels.
         others: keyword arguments of `RestorerModel`.
 
     Raises:
