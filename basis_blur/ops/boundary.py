@@ -65,7 +65,7 @@ class ZeroPad(_Pad):
 
 
 class ReplicatePad(_Pad):
-    """The edge pixel goes on.
+    """The edge pixel is repeated.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 1, 3))
