@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from basis_blur.bridges.gradio_app import HOST, check_installed, serve
 
     check_installed()
-    args.gamma = args.estimate_at = args.estimator = None
+    args.gamma = args.estimate_at = args.estimator = args.focal_length = None
     deblurrer = estimation.deblurrer(args)
     try:
         with serve(deblurrer, args.port) as address:

@@ -285,8 +285,17 @@ def check_method(args: argparse.Namespace) -> None:
     useless = {
         'rl': ('tile',),
         'rl-c21': ('tile', 'fusion'),
-        'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator'),
-        'network': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'refine'),
+        'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'focal_length'),
+        'network': (
+            'kernels',
+            'iterations',
+            'strength',
+            'fusion',
+            'estimate_at',
+            'estimator',
+            'focal_length',
+            'refine',
+        ),
     }[args.method]
     for name in useless:
         if getattr(args, name) is not None:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 DEFAULT_WEIGHTS = 'correlation_kpn'
 SECONDS_OF_BAR = 0.5  # time after which a progress bar is drawn again
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
+LEAST_FOCAL, MOST_FOCAL = 5, 2000  # mm
 WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
 DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
 SIZES = ('auto', 'full', 'half')
-ESTIMATORS = ('auto', 'network', 'shake', 'none')
+ESTIMATORS = ('auto', 'network', 'shake', 'rotations', 'none')
 
 
 def add_arguments(
@@ -57,8 +58,16 @@ def add_arguments(
         '--estimator',
         choices=ESTIMATORS,
         help='how the blur is found: by a network; by a search over the whole photo for one shake of the camera, which '
-        'starts from the network; auto: by the better of them for each photo; none: not at all (default: auto with the '
-        'network in the package, network with another or with --estimate-at)',
+        'starts from the network; by the rotations of the camera about three axes, which start from the search; auto: '
+        'by network or shake, the better of them for each photo; none: not at all (default: auto with the network in '
+        'the package, network with another or with --estimate-at)',
+    )
+    parser.add_argument(
+        '--focal-length',
+        metavar='MM',
+        type=focal_length,
+        help='with --estimator rotations: focal length, converted to film of 36 x 24 mm (default: that of the EXIF of '
+        'the photo; else 28)',
     )
     parser.add_argument(
         '--gamma',
@@ -81,6 +90,17 @@ def gamma(text: str) -> float:
     return number
 
 
+def focal_length(text: str) -> float:
+    """Read a focal length of the command line: a number of a size that lenses have."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not LEAST_FOCAL <= number <= MOST_FOCAL:
+        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no number from {LEAST_FOCAL} to {MOST_FOCAL}')
+    return number
+
+
 def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings) -> Deblurrer:
     """Return the deblurrer that the options ask for, on the device of the arguments.
 
@@ -93,6 +113,8 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
         InputError: the weights or the field cannot be used, or there is no such device.
         OSError: a file does not exist or cannot be read.
     """
+    if args.focal_length is not None and args.estimator != 'rotations':
+        raise InputError('--focal-length is of --estimator rotations; leave it out with another.')
     device = _device(args.device)
     from basis_blur.deblurring.deblurrer import Deblurrer
 
@@ -101,6 +123,7 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
         kernels=kernels,
         estimate_at=args.estimate_at or SIZES[0],
         estimator=args.estimator,
+        focal_length=args.focal_length,
         device=device,
         gamma=args.gamma,
         **settings,

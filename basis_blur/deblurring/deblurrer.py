@@ -49,6 +49,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.photo import check_larger_than_kernel
 from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
+from basis_blur.photos.exif import film_focal_of
 from basis_blur.photos.kinds import Given, take
 from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur_iterates
@@ -58,6 +59,7 @@ from basis_blur.weights.checkpoints import load_fusion, load_network
 
 if TYPE_CHECKING:
     from basis_blur.photos.comparison import Comparison
+    from basis_blur.photos.photo import Photo
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
 # Stages of the work that follow those of an estimator, in their order.
@@ -263,6 +265,7 @@ class Deblurrer:
         fusion: str | os.PathLike | bool | None = None,
         estimate_at: str = 'auto',
         estimator: str | None = None,
+        focal_length: float | None = None,
         method: str = 'rl',
         device: torch.device | str = 'cpu',
         **settings,
@@ -275,9 +278,12 @@ class Deblurrer:
             fusion: file or name of an IterateFusion that makes the photo; False for none. By default the shipped one
                 makes it where the estimate asks for it (`Removal.fusion`), as estimates of the shipped network do.
             estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
-            estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network; 'auto' for
-                the better of them for each photo; 'none' to leave photos as they are. By default 'auto', but
-                'network' where other weights, `estimate_at` or another method are given.
+            estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network;
+                'rotations' for a camera that rotated about three axes, which starts from the search; 'auto' for the
+                better of 'network' and 'shake' for each photo; 'none' to leave photos as they are. By default 'auto',
+                but 'network' where other weights, `estimate_at` or another method are given.
+            focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; by default
+                that of the photo's EXIF, or 28.
             method: 'rl' removes the blur as `basis_blur.deblur` does; 'rl-c21' as [C21] prints it, to compare with: 30
                 iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.
@@ -306,7 +312,7 @@ class Deblurrer:
             net = load_network(weights, device, expect=names_of(ESTIMATOR, returns=FIELD))
             knows_fusion = removal_of(net).fusion
             usual = 'auto' if knows_fusion and estimate_at == 'auto' and method == 'rl' else 'network'
-            part = estimator_for(estimator or usual, NetworkEstimator(net, estimate_at))
+            part = estimator_for(estimator or usual, NetworkEstimator(net, estimate_at), focal_length)
         if file is None and wanted is None and knows_fusion and chosen.iterations is None:
             file = DEFAULT_FUSION
         return cls(part, chosen, load_fusion(file, device), METHODS[method], device=device)
@@ -333,7 +339,8 @@ class Deblurrer:
         gamma = given.gamma(self.settings.gamma)
         with said_of(photo):
             seen = with_visible_continued(given.pixels, given.photo.alpha).split(1)
-            results = [self._deblurred(one.to(self.device), gamma, progress) for one in seen]
+            suited = dataclasses.replace(self, estimator=_suited(self.estimator, given.photo))
+            results = [suited._deblurred(one.to(self.device), gamma, progress) for one in seen]
         estimates = tuple(result.estimate for result in results)
         return self._result(given, joined([each.field for each in estimates]), estimates, results)
 
@@ -390,7 +397,8 @@ class Deblurrer:
             raise ValueError(f'there are {len(given.pixels)} photos, expected one; estimate them one by one.')
         with said_of(photo):
             seen = with_visible_continued(given.pixels, given.photo.alpha)
-            return self.estimator(seen.to(self.device), given.gamma(self.settings.gamma), progress)
+            estimator = _suited(self.estimator, given.photo)
+            return estimator(seen.to(self.device), given.gamma(self.settings.gamma), progress)
 
     @torch.no_grad()
     def _deblurred(self, photo: Tensor, gamma: float, progress: Progress | None) -> _Result:
@@ -491,6 +499,12 @@ class _Result(NamedTuple):
     restored: Tensor
     estimate: Estimate
     doubts: tuple[Doubt, ...]
+
+
+def _suited(estimator: Estimator, photo: Photo) -> Estimator:
+    """Return the estimator for a photo, which may say by its EXIF with what focal length it was taken."""
+    for_film: Callable[[float | None], Estimator] | None = getattr(estimator, 'for_film', None)
+    return estimator if for_film is None else for_film(film_focal_of(photo.exif))
 
 
 def _one_field(kernels: str | os.PathLike | BlurField) -> BlurField:

@@ -38,6 +38,7 @@ from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
 from basis_blur.estimation.shake.kernels import best_shift, spread
 from basis_blur.estimation.shake.residual import unexplained
+from basis_blur.estimation.shake.rotations import RotationsEstimator
 from basis_blur.estimation.shake.search import (
     FAILED,
     LEAST_SIDE,
@@ -55,7 +56,7 @@ from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
 
-CHOICES = ('auto', 'network', 'shake', 'none')
+CHOICES = ('auto', 'network', 'shake', 'rotations', 'none')
 # Standard deviation of the light of a kernel, pixels; a photo with a smaller blur is left alone. To remove it makes 26
 # of 30 nearly sharp photos (33 to 46 dB) worse. The network's kernels tell it to about a tenth from 1.5 pixels on.
 LEAST_EXTENT = 1.25
@@ -160,24 +161,32 @@ class BestEstimator:
         return estimate_by_streaks(photo, gamma, progress) or _noted(by_network(), note)
 
 
-def estimator_for(choice: str, network: NetworkEstimator) -> Estimator:
+def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | None = None) -> Estimator:
     """Return the estimator that a name of `CHOICES` means.
 
     Args:
-        choice: 'auto' for the best for each photo, 'network', 'shake' for the search, which starts from the network, or
-            'none' to leave photos as they are.
+        choice: 'auto' for the best for each photo, 'network', 'shake' for the search, which starts from the network,
+            'rotations' for the turns of the camera about three axes that begin with the search, or 'none' to leave
+            photos as they are.
         network: the network.
+        focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; None for what
+            a photo says itself, or else 28.
 
     Raises:
-        ValueError: the name is another.
+        ValueError: the name is another, or a focal length is given with another.
     """
+    if focal_length is not None and choice != 'rotations':
+        raise ValueError(f'focal_length is given with the estimator {choice!r}, expected it with "rotations" only.')
     if choice not in CHOICES:
         raise ValueError(f'estimator is {choice!r}, expected one of {", ".join(CHOICES)}.')
     if choice == 'network':
         return network
     if choice == 'none':
         return NoEstimator()
-    return BestEstimator(network) if choice == 'auto' else ShakeEstimator(network.net)
+    if choice == 'auto':
+        return BestEstimator(network)
+    search = ShakeEstimator(network.net)
+    return RotationsEstimator(search, focal_length) if choice == 'rotations' else search
 
 
 def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:

@@ -21,6 +21,7 @@ ORIENTATION = 0x0112
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY = 0x8769, 0x8825, 0xA005
 DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY)
 MAKER_NOTE = 0x927C
+FILM_FOCAL_LENGTH = 0xA405
 WIDTH, HEIGHT, PIXEL_WIDTH, PIXEL_HEIGHT = 0x0100, 0x0101, 0xA002, 0xA003
 THUMBNAIL, THUMBNAIL_LENGTH, STRIPS, STRIP_LENGTHS = 0x0201, 0x0202, 0x0111, 0x0117
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
@@ -52,6 +53,17 @@ def orientation_of(block: bytes | None) -> int:
         return 1
     value = structure.number(entry)
     return value if value in UPRIGHT else 1
+
+
+def film_focal_of(block: bytes | None) -> float | None:
+    """Return the focal length in mm, converted to film of 36 x 24 mm; None where the block does not tell it."""
+    try:
+        structure = Structure((block or b'').removeprefix(PREFIX))
+        place = structure.number(structure.directory(structure.first).entries.get(EXIF_DIRECTORY))
+        entry = None if place is None else structure.directory(place).entries.get(FILM_FOCAL_LENGTH)
+        return float(structure.number(entry) or 0) or None  # 0 says that it is not known
+    except ValueError:
+        return None
 
 
 def upright_block(path: Path, block: bytes | None, width: int, height: int, turned: bool) -> bytes | None:

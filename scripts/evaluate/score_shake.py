@@ -8,6 +8,7 @@ Sets; photos are sharp ones of at least 420 pixels a side, of which windows of u
     uniform   one simulated shake for a whole photo: kernels of 25 to 65 pixels, noise 0.003 to 0.01, gamma 2.2, 8 bits
     roll2     the same with 512 pixels and noise 0.003, and a roll with a standard deviation of 2 pixels at the corners
     roll5     of 5 pixels
+    turns3    the same by rotations about three axes, of a lens of 28 mm, with 3 pixels
     near      nearly sharp: blurred photos of 33 to 46 dB
     levin     DIR/{blurred,sharp,kernels} of Levin et al. 2009, "Understanding and evaluating blind deconvolution
               algorithms", gamma 1
@@ -36,13 +37,14 @@ from tqdm import tqdm
 
 import basis_blur as bb
 from basis_blur.estimation.shake.kernels import best_shift, on_canvas
+from basis_blur.estimation.shake.rotations import Poses, field_of_poses, focal_in_pixels
 from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.photos.formats import SUFFIXES
 from basis_blur.photos.reading import read_photo
 
-SETS = ('uniform', 'roll2', 'roll5', 'near', 'levin')
-ESTIMATORS = ('auto', 'network', 'shake')
+SETS = ('uniform', 'roll2', 'roll5', 'turns3', 'near', 'levin')
+ESTIMATORS = ('auto', 'network', 'shake', 'rotations')
 CROP, REACH = 20, 6  # pixels that are not scored at the sides; largest shift
 TRUE_NOISE = 0.002  # least noise of which the true blur is removed
 PLACES = 9  # a side, at which a rolling camera has a kernel of its own
@@ -230,6 +232,8 @@ def make(kind: str, photo: Tensor, generator: np.random.Generator, seed: int, in
         kernel = on_canvas(small, 33)[0]
     if kind.startswith('roll'):
         field = rolling(seed + 7, index, float(kind[4:]), (high, wide), size)
+    elif kind.startswith('turns'):
+        field = turning(seed + 7, index, float(kind[5:]), (high, wide), size)
     else:
         field = uniform(kernel, (high, wide))
     light = bb.BasisBlur(field)(bb.to_linear(sharp)).clamp(0, 1)
@@ -251,6 +255,31 @@ def rolling(seed: int, index: int, deviation: float, size: tuple[int, int], kern
 
     Light at (y, x) from the middle moves along the path of the shake, plus the roll times (x, -y).
     """
+    shift, roll = shift_and_roll(seed, index, deviation, size, kernel_size)
+    rows, columns = (np.linspace(0, side - 1, PLACES) for side in size)
+    kernels = []
+    for y in rows:
+        for x in columns:
+            moved = shift + roll * np.array([[x - (size[1] - 1) / 2], [-(y - (size[0] - 1) / 2)]])
+            kernels.append(drawn(moved, kernel_size))
+    weights = [tent(side, places) for side, places in zip(size, (rows, columns), strict=True)]
+    mixing = torch.einsum('ah,bw->abhw', *weights).flatten(0, 1)[None]
+    return bb.BlurField(torch.stack(kernels)[None], mixing / mixing.sum(1, keepdim=True))
+
+
+def turning(seed: int, index: int, deviation: float, size: tuple[int, int], kernel_size: int) -> bb.BlurField:
+    """Return the field of a camera that rotates about three axes; arguments are those of `rolling`."""
+    focal = focal_in_pixels(size)
+    (down, right), roll = shift_and_roll(seed, index, deviation, size, kernel_size)
+    angles = torch.from_numpy(np.stack([np.arctan(down / focal), np.arctan(right / focal), roll], 1))
+    field = field_of_poses(Poses(angles, torch.full((len(angles),), 1 / len(angles)), focal), size, kernel_size)
+    return field.to(torch.float32)
+
+
+def shift_and_roll(
+    seed: int, index: int, deviation: float, size: tuple[int, int], kernel_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a path of the middle (2, n), down and right in pixels, and a roll (n,) in radians."""
     generator = np.random.default_rng((seed, index, 3))
     steps = 800
     smooth = np.fft.rfftfreq(steps, 1 / steps)
@@ -261,17 +290,7 @@ def rolling(seed: int, index: int, deviation: float, size: tuple[int, int], kern
     paths -= paths.mean(1, keepdims=True)
     reach = np.abs(paths[:2]).max()
     shift = paths[:2] / reach * (kernel_size / 2 - 2 - 2.5 * deviation) * generator.uniform(0.5, 1)
-    half_diagonal = np.hypot(*size) / 2
-    roll = paths[2] / paths[2].std() * deviation / half_diagonal
-    rows, columns = (np.linspace(0, side - 1, PLACES) for side in size)
-    kernels = []
-    for y in rows:
-        for x in columns:
-            moved = shift + roll * np.array([[x - (size[1] - 1) / 2], [-(y - (size[0] - 1) / 2)]])
-            kernels.append(drawn(moved, kernel_size))
-    weights = [tent(side, places) for side, places in zip(size, (rows, columns), strict=True)]
-    mixing = torch.einsum('ah,bw->abhw', *weights).flatten(0, 1)[None]
-    return bb.BlurField(torch.stack(kernels)[None], mixing / mixing.sum(1, keepdim=True))
+    return shift, paths[2] / paths[2].std() * deviation / (np.hypot(*size) / 2)
 
 
 def tent(side: int, places: np.ndarray) -> Tensor:
