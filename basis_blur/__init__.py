@@ -21,6 +21,7 @@ __version__ = '0.1.0'
 
 if TYPE_CHECKING:  # isort: off
     from basis_blur.deblurring.deblurrer import Deblurrer as Deblurrer, DeblurSettings as DeblurSettings
+    from basis_blur.deblurring.deblurrer import Deblurred as Deblurred
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer as NetworkDeblurrer
     from basis_blur.estimation.estimate import Estimate as Estimate
     from basis_blur.field.removal import Removal as Removal
@@ -57,6 +58,7 @@ _HOME = {
     'Deblurrer': 'deblurring.deblurrer',
     'NetworkDeblurrer': 'deblurring.network_deblurrer',
     'DeblurSettings': 'deblurring.deblurrer',
+    'Deblurred': 'deblurring.deblurrer',
     'Estimate': 'estimation.estimate',
     'Removal': 'field.removal',
     'BlurField': 'field.blur_field',

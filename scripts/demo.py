@@ -31,7 +31,6 @@ from demo_page import Section, loss_curve, write_page
 from torch import Tensor
 
 import basis_blur as bb
-from basis_blur.deblurring.deblurrer import Deblurred
 from basis_blur.estimation.shake.search import removal_for
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.flow_nll_loss import bits_per_dimension, kernel_nll
@@ -240,7 +239,7 @@ def with_true_blur(blurred: Tensor, truth: bb.BlurField) -> Tensor:
     return bb.Deblurrer(lambda photo, gamma, progress=None: estimate)(blurred).pixels
 
 
-def show(folder: Path, photo: Tensor, deblurrer: bb.Deblurrer) -> Deblurred:
+def show(folder: Path, photo: Tensor, deblurrer: bb.Deblurrer) -> bb.Deblurred:
     """Restore a photo and write the pictures of it."""
     result = deblurrer(photo)
     write_photo(folder / 'blurred.png', photo)

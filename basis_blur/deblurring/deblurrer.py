@@ -159,6 +159,12 @@ class Deblurred:
         notes: sentences for a person about how they were made.
         given: the blurred photo, and what it had beside its pixels.
         restored: the photos, one by one, that a strength of 1 would hand out, for `Deblurrer.with_strength`.
+
+    Example:
+        >>> deblurrer = bb.Deblurrer.pretrained(estimator='network')
+        >>> result: bb.Deblurred = deblurrer(torch.rand(1, 3, 48, 64))
+        >>> result.field.image_size, result.notes
+        ((48, 64), ())
     """
 
     photo: Any

@@ -11,7 +11,6 @@ from torch import Tensor
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.objectives.sample import Sample
-from basis_blur.simulation.scene_blur import blur_scene
 
 
 def gamma_of(dataset_options: Mapping[str, Any]) -> float:
@@ -31,11 +30,9 @@ def sample_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> Sa
         InputError: the batch has no blurred photos.
     """
     tensors = {key: value.to(device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)}
-    if 'sharp' in tensors:
-        tensors = blur_scene(tensors, gamma)
-    if 'lq' not in tensors:
+    if not tensors.keys() & {'lq', 'sharp'}:
         raise InputError(
             f'the data set returns {", ".join(tensors)}, expected blurred photos, "lq"; use PairedImageDataset or '
             'SyntheticBlurDataset.'
         )
-    return Sample.of(tensors)
+    return Sample.of(tensors, gamma)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import GAMMA
+from basis_blur.simulation.scene_blur import blur_scene
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,16 @@ class Sample:
     weight: Tensor | None = None
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> Sample:
-        """Return the sample of a batch's tensors, by name; others are passed over."""
+    def of(cls, tensors: Mapping[str, Tensor], gamma: float = GAMMA) -> Sample:
+        """Return the sample of a batch; scenes that the data set has left to be blurred are blurred here.
+
+        Args:
+            tensors: tensors by name: those of the arguments above, or the ingredients of `blur_scene`. Others are
+                passed over.
+            gamma: exponent of the photos, for scenes that are blurred here.
+        """
+        if 'sharp' in tensors:
+            tensors = blur_scene(tensors, gamma)
         return cls(tensors['lq'], *(tensors.get(key) for key in ('gt', 'kernels', 'mixing', 'weight')))
 
     @property

@@ -1,4 +1,6 @@
 # Photos of ADE20K, blurred object by object [C21, Alg. 1]; see options/train_basis.yml for how they are prepared.
+_base_ = ['loaders.py']
+
 _common = dict(
     type='SyntheticBlurDataset',
     io_backend=dict(type='lmdb'),
@@ -8,10 +10,6 @@ _common = dict(
 train_dataloader = dict(
     num_workers=6,
     batch_size=8,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteDraws', shuffle=True),
-    worker_init_fn=dict(type='basis_blur.seed_worker'),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         phase='train',
         dataroot_gt='datasets/ade20k/photos.lmdb',
@@ -24,9 +22,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     num_workers=2,
     batch_size=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         phase='val',
         dataroot_gt='datasets/ade20k_val/photos.lmdb',

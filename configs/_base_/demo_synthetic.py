@@ -1,12 +1,10 @@
 # The few photos of `make demo` and the kernels of options/train_kernel_flow_quick.yml, for the quick configs.
+_base_ = ['loaders.py']
+
 _common = dict(type='SyntheticBlurDataset', io_backend=dict(type='lmdb'), kernel_size=19, illumination=[0.8, 1.2])
 train_dataloader = dict(
     num_workers=1,
     batch_size=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteDraws', shuffle=True),
-    worker_init_fn=dict(type='basis_blur.seed_worker'),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         phase='train',
         dataroot_gt='datasets/demo/train/photos.lmdb',
@@ -19,9 +17,8 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     num_workers=0,
+    persistent_workers=False,
     batch_size=1,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         phase='val',
         dataroot_gt='datasets/demo/val/photos.lmdb',

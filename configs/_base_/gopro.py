@@ -1,12 +1,10 @@
 # Pairs of GoPro, prepared by basis-blur prep-lmdb; photos of one name are a pair.
+_base_ = ['loaders.py']
+
 _photos = 'datasets/gopro'
 train_dataloader = dict(
     num_workers=8,
     batch_size=8,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteDraws', shuffle=True),
-    worker_init_fn=dict(type='basis_blur.seed_worker'),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='PhotoPairDataset',
         dataroot_lq=f'{_photos}/train/blur/photos.lmdb',
@@ -22,9 +20,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     num_workers=2,
     batch_size=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='PhotoPairDataset',
         dataroot_lq=f'{_photos}/test/blur/photos.lmdb',

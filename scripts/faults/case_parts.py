@@ -96,11 +96,10 @@ class Good(NamedTuple):
     @classmethod
     def make(cls, folder: Path) -> Good:
         """Write all of them to `folder`."""
+        from basis_blur import BlurField, save_network
         from basis_blur.archs import ARCHS
         from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels
         from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos
-        from basis_blur.field.blur_field import BlurField
-        from basis_blur.weights.checkpoints import save_network
 
         dtype = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)

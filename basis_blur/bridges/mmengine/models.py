@@ -57,7 +57,6 @@ from basis_blur.objectives.self_supervised_objective import (
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.registry import MODELS, SCOPE
 from basis_blur.restoration.deblur import deblur
-from basis_blur.simulation.scene_blur import blur_scene
 from basis_blur.weights.checkpoints import load_decoder, load_fusion, load_network
 from basis_blur.weights.fitting import give
 
@@ -94,7 +93,7 @@ class BlurDataPreprocessor(BaseDataPreprocessor):
             )
         if 'labels' in samples:
             with torch.autocast(inputs.device.type, enabled=False):
-                scene = blur_scene({'sharp': inputs, **samples}, self.gamma)
+                scene = dict(vars(Sample.of({'sharp': inputs, **samples}, self.gamma)))
             inputs = scene.pop('lq')
             names = {key: samples[key] for key in ('key', 'lq_path') if key in samples}
             samples = {**names, **scene}
