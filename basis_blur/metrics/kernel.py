@@ -34,18 +34,7 @@ def kernel_l1(kernels: Tensor, true_kernels: Tensor) -> Tensor:
 
 
 def kernel_l2(kernels: Tensor, true_kernels: Tensor) -> Tensor:
-    """Return the Euclidean distance of each pair of kernels.
-
-    Args:
-        kernels: (..., K, K).
-        true_kernels: (..., K, K); leading dimensions broadcast.
-
-    Returns:
-        (...), one number a pair.
-
-    Raises:
-        ValueError: the kernels are of two sizes.
-    """
+    """Return the Euclidean distance of each pair of kernels; arguments and errors are those of `kernel_l1`."""
     _check(kernels, true_kernels)
     return (kernels - true_kernels).square().sum((-2, -1)).sqrt()
 

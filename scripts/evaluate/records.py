@@ -7,6 +7,7 @@ pixels: it says the same on every machine and is small enough to be kept beside 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import math
@@ -38,6 +39,12 @@ def run_script(main: Callable[[Sequence[str] | None], int], arguments: Sequence[
     except KeyboardInterrupt:
         print('\ninterrupted; nothing was written.', file=sys.stderr)
         return 130
+
+
+def add_record_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every script that writes a record."""
+    parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
 
 
 def check_output(path: Path | None, suffixes: Sequence[str], overwrite: bool) -> None:

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from records import (
+    add_record_arguments,
     check_output,
     facts_of,
     finite,
@@ -86,9 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--device', default='cpu', help='device that computes (default: cpu)')
     parser.add_argument('--restored', type=Path, metavar='DIR', help='also keep the restored photos here')
-    parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
     parser.add_argument('--sheet', type=Path, metavar='OUT.png', help='also draw the smallest and the largest gains')
-    parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
+    add_record_arguments(parser)
     return parser
 
 

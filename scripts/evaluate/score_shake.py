@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from records import check_output, finite, run_script, table, write_record
+from records import add_record_arguments, check_output, finite, run_script, table, write_record
 from torch import Tensor
 from tqdm import tqdm
 
@@ -69,8 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--number', type=int, metavar='N', help='scenes (default: 60 uniform, 8 rolling, 30 near)')
     parser.add_argument('--estimators', nargs='+', choices=ESTIMATORS, default=['auto'], help='(default: auto)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: 0)')
-    parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
-    parser.add_argument('--overwrite', action='store_true', help='replace files that are already there')
+    add_record_arguments(parser)
     return parser
 
 

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from records import (
+    add_record_arguments,
     check_output,
     facts_of,
     finite,
@@ -95,8 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f'number of kernels in the mean (default: {MEAN_KERNELS})',
     )
     parser.add_argument('--device', default='cpu', help='device that computes (default: cpu)')
-    parser.add_argument('--json', type=Path, metavar='OUT.json', help='also write the record')
-    parser.add_argument('--overwrite', action='store_true', help='replace a record that is already there')
+    add_record_arguments(parser)
     return parser
 
 
