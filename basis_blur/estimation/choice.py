@@ -29,6 +29,7 @@ from basis_blur.estimation.estimate import (
     BEGINNING,
     CHOOSING,
     SEARCHING,
+    SEARCHING_AGAIN,
     Doubt,
     Estimate,
     Estimator,
@@ -36,6 +37,7 @@ from basis_blur.estimation.estimate import (
 )
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
+from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import best_shift, spread
 from basis_blur.estimation.shake.residual import unexplained
 from basis_blur.estimation.shake.rotations import RotationsEstimator
@@ -46,7 +48,6 @@ from basis_blur.estimation.shake.search import (
     estimate_shake,
     gray_light,
     network_start,
-    uniform_field,
 )
 from basis_blur.estimation.shake.streaks import estimate_by_streaks
 from basis_blur.estimation.trust import is_flat
@@ -67,7 +68,8 @@ LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
 LEAST_LIKENESS = 0.93
 MOST_MISMATCH, MOST_MISMATCH_MIDDLE = 0.005, 0.014  # a pixel of extent; the second up to MIDDLE_EXCESS
 PROBE_SIDE, PROBES = 448, 4  # windows in which the excess is measured, pixels
-SECONDS_OF_SEARCH = {BEGINNING: 1.5, SEARCHING: 8.0}  # on two cores; it sees a part of a large photo
+# On two cores; the search sees a part of a large photo, and few photos need to be searched again.
+SECONDS_OF_SEARCH = {BEGINNING: 1.5, SEARCHING: 9.0, SEARCHING_AGAIN: 2.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +251,7 @@ def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float, progress: Pr
         progress: called after each window.
     """
     windows = spread_windows(photo.shape[-2:], max(PROBE_SIDE, 3 * estimate.kernel.shape[-1]), PROBES)
-    residual = unexplained(photo, estimate.kernel, gamma, estimate.removal, windows, progress)
+    residual = unexplained(photo, estimate.field, gamma, estimate.removal, windows, progress)
     return residual / max(estimate_noise(photo).item(), LEAST_NOISE)
 
 

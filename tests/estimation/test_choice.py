@@ -7,7 +7,8 @@ from basis_blur.archs import ARCHS
 from basis_blur.estimation import choice
 from basis_blur.estimation.choice import BestEstimator
 from basis_blur.estimation.estimate import Estimate
-from basis_blur.estimation.shake.search import ShakeEstimate, uniform_field
+from basis_blur.estimation.shake.fields import uniform_field
+from basis_blur.estimation.shake.search import ShakeEstimate
 
 
 class Network:

@@ -10,6 +10,7 @@ camera blurs all places alike, and a kernel is told as well by a part of the pho
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +49,16 @@ class Variant:
     by_count: bool = False
     weight: float = 4e-3
     rounds: int = 5
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other, in words."""
+        return 'edges by count' if self.by_count else 'edges by noise'
+
+    def after(self, levels: int) -> Variant:
+        """Return the settings with which a search goes on that has been through a number of levels."""
+        weight = max(self.weight / WEIGHT_DECAY ** (self.rounds * levels), LEAST_WEIGHT)
+        return dataclasses.replace(self, weight=weight)
 
 
 def levels_of(size: int) -> int:

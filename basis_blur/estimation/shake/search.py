@@ -4,9 +4,13 @@
     variants       the same search with edges taken by noise, and by their number (`edges`)
     aligned mean   of the variants' kernels; their agreement says how sure the search is
     polish         more rounds at the last level, from the mean
+    second look    where the kernel explains the photo hardly better than its mirror image does (`residual`): the search
+                   begins again with the start and simple blobs, goes to a quarter of the pixels, and on from the two
+                   kernels that explain the photo best; of all kernels seen, the best is taken if it is clearly better
 
 Energies do not tell a right kernel from a wrong one here: those of L0, hyper-Laplacian and variational priors prefer no
-blur at all. That two variants agree does: right kernels are alike, wrong ones are wrong in different ways.
+blur at all. That two variants agree does: right kernels are alike, wrong ones are wrong in different ways. So does the
+comparison with mirror images.
 
 Sizes: kernels of up to 129 pixels are searched at the full size of the photo. Larger ones are found at the size at
 which they have 129 pixels, and enlarged.
@@ -15,16 +19,20 @@ which they have 129 pixels, and enlarged.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.estimation.by_network import estimate_blur, kernel_size_of
-from basis_blur.estimation.estimate import Estimate, Progress
+from basis_blur.estimation.estimate import SEARCHING, SEARCHING_AGAIN, Estimate, Progress
+from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import (
     aligned_mean,
+    best_shift,
     centred,
     cleaned,
     normalised,
@@ -32,8 +40,9 @@ from basis_blur.estimation.shake.kernels import (
     radius,
     resized,
 )
-from basis_blur.estimation.shake.schedule import Variant, best_window, levels_of, search
-from basis_blur.field.blur_field import BlurField, CompactField, pack
+from basis_blur.estimation.shake.residual import share_of_wrong
+from basis_blur.estimation.shake.schedule import Variant, best_window, levels_of, reduced, search
+from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError, kind_of
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.ops.photo import check_photo, in_full_precision
@@ -54,6 +63,11 @@ RIM, RIM_LIGHT = 0.42, 0.03  # more light beyond this share of the side means th
 VARIANTS = (Variant(by_count=False, weight=4e-3, rounds=4), Variant(by_count=True, weight=1e-2, rounds=4))
 POLISH_ROUNDS, POLISH_ROUNDS_LARGE, POLISH_WEIGHT = 15, 6, 2e-3
 CERTAIN, FAILED = 0.9, 0.75  # agreement of variants; below the second, a search has failed
+# A kernel with a larger `share_of_wrong` than the first gets a second look; one that was found there is taken if its
+# share, over that of the first kernel, is below the second.
+DUBIOUS, CLEARLY_BETTER = 0.6, 0.85
+COARSE = 2  # levels above the last at which starts of the second look are compared
+KEPT = 2  # number of kernels with which the second look goes on
 ITERATIONS = 20  # number of iterations of Richardson-Lucy with such a kernel
 KERNEL_NOISE = 0.01  # what errors of the kernel are worth, as noise of the photo
 
@@ -79,11 +93,14 @@ class ShakeEstimate(Estimate):
         kernel: (K, K); the point spread function of the middle of the photo.
         agreement: largest normalised correlation between the kernels of the variants; mean over pairs, 0 to 1.
         tried: kernels on the way, the starts first.
+        share_of_wrong: what the kernel leaves unexplained, over what its mirror image does (`residual`); 0.1 to 0.6
+            for right kernels, about 1 for wrong ones.
     """
 
     kernel: Tensor = field(default_factory=lambda: torch.ones(1, 1))
     agreement: float = 0.0
     tried: tuple[Tried, ...] = ()
+    share_of_wrong: float = 0.0
 
 
 def estimate_shake(
@@ -129,32 +146,23 @@ def estimate_shake(
     if kernel_size is None and starts is None:
         for kernel_size in _sizes_up_to(most):
             found = _searched(light, known, None, kernel_size, progress)
-            if not _reaches_rim(found[0]):
+            if not _reaches_rim(found.kernel):
                 break
     else:
         if kernel_size is None:
             assert starts is not None  # or the sizes would have been tried
             kernel_size = starts.shape[-1]
         found = _searched(light, known, starts, _largest_odd(min(kernel_size, most)), progress)
-    kernel, agreement, tried = found
     return ShakeEstimate(
-        uniform_field(kernel, photo),
+        uniform_field(found.kernel, photo),
         'shake',
         removal_for(photo, gamma),
-        confidence=min(1.0, max(0.0, (agreement - FAILED) / (CERTAIN - FAILED))),
-        kernel=kernel,
-        agreement=agreement,
-        tried=tried,
+        confidence=min(1.0, max(0.0, (found.agreement - FAILED) / (CERTAIN - FAILED))),
+        kernel=found.kernel,
+        agreement=found.agreement,
+        tried=found.tried,
+        share_of_wrong=found.share_of_wrong,
     )
-
-
-def uniform_field(kernel: Tensor, photo: Tensor) -> BlurField:
-    """Return the field of a photo (1, C, H, W) that has one kernel (K, K) everywhere."""
-    kernels = kernel[None, None].to(photo)
-    mixing = photo.new_ones(1, 1, *photo.shape[-2:])
-    if photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
-        return CompactField(kernels, pack(mixing))
-    return BlurField.unchecked(kernels, mixing)
 
 
 def removal_for(photo: Tensor, gamma: float) -> Removal:
@@ -260,35 +268,80 @@ def blobs(size: int, like: Tensor) -> Tensor:
     return normalised(torch.stack([long[:, None] * long, short[:, None] * long, long[:, None] * short]))
 
 
+class _Found(NamedTuple):
+    """A kernel (K, K), and what the fields of the same names of a `ShakeEstimate` say."""
+
+    kernel: Tensor
+    agreement: float
+    share_of_wrong: float
+    tried: tuple[Tried, ...]
+
+
 def _searched(
     light: Tensor, known: Tensor | None, starts: Tensor | None, size: int, progress: Progress | None
-) -> tuple[Tensor, float, tuple[Tried, ...]]:
-    """Return the kernel (K, K), the agreement, and what was tried."""
+) -> _Found:
+    """Search for a kernel of `size` pixels, with a second look where it needs one."""
     starts = blobs(size, light) if starts is None else resized(starts.to(light), size)
     tried = [Tried('start', start) for start in starts]
     last = _level_of(size, LARGEST_SEARCHED)
     levels = levels_of(size) - last + 1
-    total, done = len(VARIANTS) * levels + 1, 0
+    tell = _counted(progress, SEARCHING, len(VARIANTS) * levels + 1)
 
-    def tell(*_) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress('searching for the shake', done, total)
-
-    found = []
-    for variant in VARIANTS:
-        kernels = search(light, starts, variant, last=last, watch=tell, known=known)
-        rule = 'edges by count' if variant.by_count else 'edges by noise'
-        tried += [Tried(rule, resized(kernel[None], size)[0]) for kernel in kernels]
-        found.append(kernels)
-    kernels = torch.cat(found)
+    kernels = torch.cat([search(light, starts, variant, last=last, watch=tell, known=known) for variant in VARIANTS])
+    for number, kernel in enumerate(resized(kernels, size)):
+        tried.append(Tried(VARIANTS[number // len(starts)].name, kernel))
     mean, agreement = aligned_mean(kernels)
     rounds = POLISH_ROUNDS if size < LARGEST_SEARCHED else POLISH_ROUNDS_LARGE
     polish = dataclasses.replace(VARIANTS[0], weight=POLISH_WEIGHT, rounds=rounds)
     polished = search(light, mean[None], polish, first=last, last=last, watch=tell, known=known)
     kernel = resized(polished, size)[0]
-    return kernel, agreement, (*tried, Tried('polished', kernel))
+    tried.append(Tried('polished', kernel))
+
+    seen = reduced(light, 2 ** (-last / 2))
+    share = share_of_wrong(seen, polished[0])
+    if share > DUBIOUS and levels > COARSE:
+        again = _second_look(light, known, starts, last, progress)
+        tried += [Tried('second look', each) for each in resized(again, size)]
+        pool = torch.cat([kernels, again])
+        shares = [share_of_wrong(seen, each) for each in pool]
+        best = min(range(len(pool)), key=shares.__getitem__)
+        if shares[best] < CLEARLY_BETTER * share:
+            share, kernel = shares[best], resized(pool[best : best + 1], size)[0]
+            agreement = max(best_shift(pool[best], other)[2] for n, other in enumerate(pool) if n != best)
+    return _Found(kernel, agreement, share, tuple(tried))
+
+
+def _second_look(light: Tensor, known: Tensor | None, starts: Tensor, last: int, progress: Progress | None) -> Tensor:
+    """Return kernels (2, K, K) of the last level, from the starts that explain the photo best at a small size."""
+    size = starts.shape[-1]
+    coarse = last + COARSE
+    levels = levels_of(size) + 1
+    tell = _counted(progress, SEARCHING_AGAIN, len(VARIANTS) * (levels - coarse) + KEPT * COARSE)
+    starts = torch.cat([starts, blobs(size, light)])
+    small = reduced(light, 2 ** (-coarse / 2))
+    candidates: list[tuple[float, int, Variant, Tensor]] = []  # a number tells those of one share apart
+    for variant in VARIANTS:
+        for kernel in search(light, starts, variant, last=coarse, watch=tell, known=known):
+            candidates.append((share_of_wrong(small, kernel), len(candidates), variant, kernel))
+    found = []
+    for _, _, variant, kernel in sorted(candidates)[:KEPT]:
+        rest = variant.after(levels - coarse)
+        start = resized(kernel[None], size)
+        found.append(search(light, start, rest, first=coarse - 1, last=last, watch=tell, known=known))
+    return torch.cat(found)
+
+
+def _counted(progress: Progress | None, stage: str, total: int) -> Callable[..., None]:
+    """Return a function that reports one more step of a stage each time that it is called, whatever it is given."""
+    done = 0
+
+    def tell(*_) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(stage, done, total)
+
+    return tell
 
 
 def _level_of(size: int, most: int) -> int:

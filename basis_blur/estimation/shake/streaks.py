@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basis_blur.estimation.estimate import Progress
+from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import (
     aligned_mean,
     best_shift,
@@ -33,7 +34,7 @@ from basis_blur.estimation.shake.kernels import (
     resized,
     spread,
 )
-from basis_blur.estimation.shake.residual import unexplained
+from basis_blur.estimation.shake.residual import share_of_wrong
 from basis_blur.estimation.shake.search import (
     FAILED,
     ShakeEstimate,
@@ -41,12 +42,8 @@ from basis_blur.estimation.shake.search import (
     estimate_shake,
     gray_light,
     removal_for,
-    uniform_field,
 )
 from basis_blur.foundation.errors import InputError
-from basis_blur.ops.camera_response import GAMMA, to_srgb
-from basis_blur.ops.windows import spread_windows
-from basis_blur.restoration.settings import Removal
 
 SIDE = 65  # of the patches that hold a streak, pixels
 WHOLE = 1_200_000  # pixels; larger photos are looked at reduced
@@ -59,8 +56,6 @@ MOST_MARKS = 64
 CLIPPED = 0.9  # quantile of a mark's light above which it is as if clipped
 ALIKE, LEAST_MARKS, LEAST_AGREEMENT, LEAST_SPREAD = 0.75, 3, 0.75, 2.0
 FAINT, SMALL = 0.25, 0.15  # what is cleaned away of the mean
-ITERATIONS = 10  # of Richardson-Lucy in the test
-PROBE, PROBES = 420, 2  # pixels a side of the windows that are restored in the test, and how many
 MOST_OF_WRONG = 0.5  # residual of the right kernel over that of a wrong one, at most
 LIKE_STREAKS = 0.7  # likeness to the streaks from which on the kernel of a search that began with them is taken
 
@@ -117,24 +112,6 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
         agreement=streaks.agreement,
         tried=(Tried('streaks', streaks.kernel), *found.tried),
     )
-
-
-@torch.no_grad()
-def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
-    """Return how much of a photo a kernel leaves unexplained, over what it leaves mirrored or turned by 90 degrees.
-
-    The residual is that of `unexplained`, in windows spread over the photo. The ratio is about 1 where the kernel is
-    not that of the photo, or equals its mirror image; the larger of the two ratios is returned.
-
-    Args:
-        light: (1, 1, H, W); gray linear light.
-        kernel: (K, K).
-    """
-    photo = to_srgb(light)
-    windows = spread_windows((light.shape[-2], light.shape[-1]), max(PROBE, 3 * kernel.shape[-1]), PROBES)
-    turned = (kernel, kernel.flip(0), kernel.rot90(1, (0, 1)).contiguous())
-    right, *wrong = (unexplained(photo, each, GAMMA, Removal(ITERATIONS), windows) for each in turned)
-    return right / max(min(wrong), 1e-9)
 
 
 @torch.no_grad()

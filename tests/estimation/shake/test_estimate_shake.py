@@ -5,9 +5,10 @@ import torch
 
 import basis_blur as bb
 from basis_blur.estimation.choice import BestEstimator, NoEstimator, ShakeEstimator, estimator_for, left_alone
+from basis_blur.estimation.estimate import SEARCHING_AGAIN
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
-from basis_blur.estimation.shake.kernels import best_shift, centred, spread
+from basis_blur.estimation.shake.kernels import best_shift, centred, on_canvas, spread
 from basis_blur.estimation.shake.search import ShakeEstimate, estimate_shake, gray_light
 from basis_blur.foundation.errors import InputError
 from basis_blur.ops.camera_response import to_linear, to_srgb
@@ -145,7 +146,7 @@ def test_photos_are_searched_one_by_one():
 
 
 def test_an_unknown_estimator_is_named():
-    with pytest.raises(ValueError, match="'best'.*auto, network, shake, none"):
+    with pytest.raises(ValueError, match="'best'.*auto, network, shake, rotations, none"):
         estimator_for('best', None)
 
 
@@ -206,3 +207,24 @@ def test_nothing_is_removed_by_none():
 def test_a_start_that_is_no_field_is_named():
     with pytest.raises(ValueError, match='start is a Linear, expected a BlurField or a kernel'):
         estimate_shake(torch.rand(1, 1, 128, 128), start=torch.nn.Linear(1, 1))
+
+
+def test_a_second_look_begins_elsewhere_and_takes_what_explains_the_photo_best(monkeypatch, photo):
+    monkeypatch.setattr('basis_blur.estimation.shake.search.DUBIOUS', 0.0)
+    monkeypatch.setattr('basis_blur.estimation.shake.search.CLEARLY_BETTER', 2.0)
+    stages = []
+    twice = estimate_shake(
+        photo, kernel_size=25, progress=lambda stage, number, total: stages.append((stage, number, total))
+    )
+    again = [each.kernel for each in twice.tried if each.name == 'second look']
+    assert len(again) == 2
+    assert any(torch.equal(twice.kernel, each.kernel) for each in twice.tried)
+    assert best_shift(twice.kernel, on_canvas(arc()[None], 25)[0].float())[2] > 0.85
+    assert best_shift(twice.kernel, on_canvas(arc().flip(1)[None], 25)[0].float())[2] < 0.85
+    assert [number for stage, number, _ in stages if stage == SEARCHING_AGAIN] == list(range(1, stages[-1][2] + 1))
+
+
+def test_a_good_kernel_gets_no_second_look(photo):
+    once = estimate_shake(photo, kernel_size=25)
+    assert once.share_of_wrong < 0.6
+    assert 'second look' not in [each.name for each in once.tried]

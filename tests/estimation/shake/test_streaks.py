@@ -7,13 +7,13 @@ import basis_blur as bb
 from basis_blur.estimation.choice import BestEstimator, ShakeEstimator
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.kernels import best_shift, centred, on_canvas
+from basis_blur.estimation.shake.residual import share_of_wrong
 from basis_blur.estimation.shake.search import gray_light
 from basis_blur.estimation.shake.streaks import (
     MOST_OF_WRONG,
     estimate_by_streaks,
     isolated_marks,
     light_streaks,
-    share_of_wrong,
 )
 from basis_blur.ops.camera_response import to_srgb
 
