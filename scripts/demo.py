@@ -75,8 +75,8 @@ class Shake:
     Args:
         photo: file of scikit-image.
         kernel_size: side of the kernel, pixels.
-        number: of the kernel, in the series of `HELD_OUT_SEED`.
-        title: what a reader is told.
+        number: number of the kernel in the series of `HELD_OUT_SEED`.
+        title: caption for the reader.
     """
 
     photo: str

@@ -35,8 +35,8 @@ class Section:
     Args:
         title: its heading.
         line: the result in one line.
-        words: what is seen.
-        folder: where its pictures are, beside the page. A folder with blurred.png and restored.png has a slider.
+        words: caption.
+        folder: folder of its pictures, beside the page. A folder with blurred.png and restored.png has a slider.
         pictures: file names and what they show.
         figure: SVG, or nothing.
         scores: numbers by name, for programs.
@@ -77,7 +77,7 @@ def loss_curve(losses: Path, name: str, label: str) -> str:
     Args:
         losses: losses.jsonl of a run.
         name: key of the loss.
-        label: what it is, for a person.
+        label: caption for a person.
     """
     rows = [json.loads(line) for line in losses.read_text().splitlines()]
     values = [float(row[name]) for row in rows if name in row]

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField
 
-SIZE_MULTIPLE = 32  # five poolings
+SIZE_MULTIPLE = 32  # sides are halved by five poolings
 GROUPS = 8
 SLOPE = 0.01  # slope of the activation for negative values
 LAST_GAIN = 0.1  # gain of the last convolutions when fresh
@@ -47,8 +47,8 @@ class BasisKPN(DescribedNetwork):
             one more doubling makes 65. No other size is possible.
         norm: 'group' puts a group normalisation after every convolution that an activation follows; 'none' is the
             network of the paper.
-        gray_stem: also hold a first convolution for one-channel light, as the published weights do; such a network
-            takes both (N, 3, H, W) and (N, 1, H, W). Needs `in_channels` 3.
+        gray_stem: whether there is also a first convolution for one-channel light, as the published weights do; such a
+            network takes both (N, 3, H, W) and (N, 1, H, W). Needs `in_channels` 3.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.

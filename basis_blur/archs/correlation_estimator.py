@@ -15,7 +15,7 @@ from basis_blur.archs.correlation_kpn_arch import WINDOW, WINDOWS, CorrelationDe
 from basis_blur.ops.camera_response import GAMMA, to_linear
 
 HIDDEN = 512
-LOGIT_SCALE = 0.25  # brings logits, which go down to -20, to the size that a linear layer wants
+LOGIT_SCALE = 0.25  # factor that brings logits, which go down to -20, to the size that a linear layer wants
 FIRST_GAIN = 0.1  # gain of the last layers when fresh; there the softmax is nearly linear
 
 
@@ -26,7 +26,7 @@ class CorrelationEstimator(nn.Module):
         in_channels: channels of the photo, 3 or 1.
         kernel_size: K, odd, >= 9; a code has K*K channels.
         width: channels of the decoder; 64 is that of the shipped CorrelationKPN.
-        uncertainty: without it, sigma is 0.
+        uncertainty: whether sigma is estimated; without it sigma is 0.
 
     Raises:
         ValueError: an argument is outside its range.

@@ -29,7 +29,7 @@ from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGH
 from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import fast_fft_size
 
-CHANNELS = 5  # see `correlations`
+CHANNELS = 5  # number of correlations of a window, see `correlations`
 GROUPS = 8
 SLOPE = 0.01
 WINDOWS = 25  # largest number of windows

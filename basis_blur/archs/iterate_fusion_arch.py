@@ -26,8 +26,8 @@ from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.network_facts import FUSION, PHOTO, STACK, DescribedNetwork, NetworkFacts
 
 COLOURS = 3
-SLACK = 0.02  # how far a fused photo may lie outside the range of the photo and its iterates, sRGB-like
-CELL = 4  # pixels a side that become channels
+SLACK = 0.02  # largest distance of a fused photo from the range of the photo and its iterates, sRGB-like
+CELL = 4  # side of the cells of pixels that become channels
 SIZE_MULTIPLE = 2 * CELL
 SLOPE = 0.01
 FIRST_STEP = 0.6  # step that a fresh network takes from the photo to the mean of its iterates

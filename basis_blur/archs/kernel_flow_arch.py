@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from basis_blur.archs.network_facts import CODE, FLOW, KERNELS, DescribedNetwork, NetworkFacts
 
 LEVELS = 720  # steps that a normalised pixel is thought to have; uniform noise of one step makes it continuous [L21]
-ALPHA = 1e-6  # keeps the logit finite at 0 and 1
+ALPHA = 1e-6  # margin that keeps the logit finite at 0 and 1
 MOMENTUM = 0.9  # share of the old value in the running statistics
-EPSILON = 1e-5  # added to variances
+EPSILON = 1e-5  # number that is added to variances
 LAST_GAIN = 0.1  # gain of the last layers when fresh, so that a fresh flow is nearly the identity
 
 

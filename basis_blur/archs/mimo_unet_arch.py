@@ -25,7 +25,7 @@ from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
-SIZE_MULTIPLE = 4  # halved twice
+SIZE_MULTIPLE = 4  # sides are halved twice
 LEVELS = 3
 
 
@@ -51,8 +51,8 @@ class MIMOUNet(DescribedNetwork):
         width: w, channels at full size; an even number.
         num_res: number of residual blocks of each encoder and decoder level.
         kernel_size: K of the kernels that the attention of each encoder level looks at; None for no attention.
-        multi_scale: restore at three sizes in training, which therefore returns `ImagesBySize`; otherwise only the
-            image, as in evaluation.
+        multi_scale: whether it restores at three sizes in training, which therefore returns `ImagesBySize`; otherwise
+            only the image, as in evaluation.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.

@@ -29,7 +29,7 @@ from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
-SIZE_MULTIPLE = 8  # halved for the quarters, and twice in the U-Nets
+SIZE_MULTIPLE = 8  # sides are halved for the quarters, and twice in the U-Nets
 LEVELS = 3
 REDUCTION = 4  # factor by which a channel attention reduces its channels
 
@@ -58,7 +58,7 @@ class MPRNet(DescribedNetwork):
         full_size_step: channels that stage 3 has more than n.
         num_cab: number of CABs of each of the three full-size blocks.
         kernel_size: K of the kernels that the attention in stage 3 looks at; None for no attention.
-        multi_stage: return `ImagesByStage` in training; otherwise only the image, as in evaluation.
+        multi_stage: whether it returns `ImagesByStage` in training; otherwise only the image, as in evaluation.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.

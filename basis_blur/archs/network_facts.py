@@ -51,8 +51,9 @@ class NetworkFacts:
         by_cells: whether it can return the field of its windows too, `net(photo, as_field=True)`, and is trained so.
         tensors: names and meanings for an export: of the input, then of each tensor that `net.plain(input)` returns;
             empty where it cannot be exported.
-        one_size: why it can be exported for one size only, as the rest of a sentence; empty where any size will do.
-        removal: how the blurs that it estimates are best removed; None where nobody has found out.
+        one_size: reason why it can be exported for one size only, as the rest of a sentence; empty where any size will
+            do.
+        removal: settings by which the blurs that it estimates are best removed; None where they are not known.
     """
 
     kind: str

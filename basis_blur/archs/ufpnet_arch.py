@@ -59,7 +59,8 @@ class UFPNet(DescribedNetwork):
         middle_blocks: number of blocks at the smallest size.
         dec_blocks: number of blocks of each decoder level, smallest first.
         attention_levels: encoder levels whose blocks look at kernels; 0 is the full size.
-        kernel_attention: without it, there is neither attention nor estimator: the restorer alone.
+        kernel_attention: whether the restorer looks at kernels; without it there is no estimator, and the restorer is
+            alone.
         local_size: side of the window of the channel attention in evaluation, see NAFNet.
         restorer: name of the network that restores.
         restorer_options: hyper-parameters of another restorer than NAFNet, such as {'width': 32}; those of the NAFNet

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur
 
 BORDERS = ('valid', 'reflect', 'replicate', 'constant', 'zeros')
-OLDEST = (0, 5)  # has `mask_first`
+OLDEST = (0, 5)  # first version of deepinv with `mask_first`
 
 
 def to_deepinv(field: BlurField, border: str = 'valid') -> SpaceVaryingBlur:

@@ -22,7 +22,7 @@ from basis_blur.foundation.errors import InputError, did_you_mean
 
 HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'
 NIQE_OF_BASICSR = 'niqe_basicsr'
-LEAST_SIDE = 192  # pixels; NIQE looks at windows of 96, and takes covariances of them
+LEAST_SIDE = 192  # smallest side of a photo, pixels: NIQE takes covariances of windows of 96
 OF_WHOLE_SETS = ('fid', 'inception_score')
 
 
@@ -31,7 +31,7 @@ class PerceptualMetric:
 
     Args:
         name: name of the metric in pyiqa, such as 'lpips' or 'niqe'.
-        compute: takes photos (1, 3, H, W) in [0, 1], as many as the mode asks for; returns one number.
+        compute: function of photos (1, 3, H, W) in [0, 1], as many as the mode asks for, that returns one number.
         mode: 'FR', which takes the restored photo and the ground truth, or 'NR', which takes the restored one.
         lower_is_better: whether a good photo has a small score.
     """

@@ -244,7 +244,7 @@ def work_of(
 
     Args:
         args: options of the command.
-        wanted: what is written.
+        wanted: files that are written.
         is_only: whether there is but one photo, whose error is raised.
         in_worker: whether this is a process of its own, whose warnings are to be shown as the command does.
     """

@@ -31,7 +31,7 @@ class Member(NamedTuple):
     Args:
         inside: its path with '/', beginning with the name of its folder or archive.
         path: file, or None in an archive.
-        open: returns it as a binary stream to read.
+        open: function that returns it as a binary stream to read.
         place: members of an archive are read the quickest in this order.
     """
 

@@ -93,10 +93,10 @@ def prepare_photos(
         source: the photos and masks.
         out: a folder, made if missing.
         workers: processes that read and check photos, see `WorkerPool`; 0 does it in this one.
-        skip_bad: leave out photos that cannot be used; otherwise the first of them ends the work, and what was done
-            is kept for the next call.
-        watch: is handed an iterator with a step for each remaining photo once it is safely on the disk, the number of
-            all and of those done, and returns an iterator; for progress bars.
+        skip_bad: whether photos that cannot be used are left out; otherwise the first of them ends the work, and what
+            was done is kept for the next call.
+        watch: function that is given an iterator with a step for each remaining photo once it is safely on the disk,
+            the number of all and of those done, and returns an iterator; for progress bars.
 
     Raises:
         InputError: there are no photos, none has an annotation, one cannot be used, objects are wanted of photos

@@ -56,7 +56,7 @@ class Estimate:
         field: the blur, of one photo; it carries `removal` too, so that it may be saved and removed later.
         source: name of the maker, such as 'network' or 'shake'; 'known' for a field that was not estimated.
         removal: settings that suit blurs of this origin.
-        confidence: how sure the maker is, from 0 to 1; None where it does not tell.
+        confidence: certainty of the maker, from 0 to 1; None where it does not tell.
         doubts: reasons not to trust the field.
         notes: sentences for a person about how it was found, such as that it was found at half size.
 
@@ -103,7 +103,7 @@ class Estimator(Protocol):
         Args:
             photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
             gamma: exponent of the photo, light = photo ** gamma.
-            progress: called while the work goes on.
+            progress: function that is called during the work.
 
         Raises:
             InputError: the photo cannot be used, for example because it is too small.

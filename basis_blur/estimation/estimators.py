@@ -18,7 +18,7 @@ from basis_blur.field.removal import Removal
 from basis_blur.foundation.errors import InputError
 
 SIZES = ('auto', 'full', 'half')
-SECONDS, SECONDS_OF_MEGAPIXEL = 1.0, 1.5  # that the shipped network takes on two cores
+SECONDS, SECONDS_OF_MEGAPIXEL = 1.0, 1.5  # time that the shipped network takes on two cores
 
 
 @dataclass(frozen=True, eq=False)

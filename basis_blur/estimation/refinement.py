@@ -30,7 +30,7 @@ STEPS_PER_RESTORATION = 10
 LEARNING_RATE = 0.05  # learning rate of the logarithms of kernels and mixing
 CODE_LEARNING_RATE = 0.02  # learning rate of codes, whose standard deviation is 1
 LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
-RESTORATION_ITERATIONS = 6  # while the field still changes
+RESTORATION_ITERATIONS = 6  # number of iterations of a restoration while the field still changes
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def refine_field(
         field: blur of that photo, on its device.
         gamma: exponent of the photo, light = photo ** gamma, >= 1.
         steps: number of steps of the descent, >= 1; the photo is restored again after every ten.
-        callback: called after each step with its number, from 1, and the loss.
+        callback: function that is called after each step with its number, from 1, and the loss.
 
     Raises:
         ValueError: there are several photos, or they are not as described.
@@ -148,7 +148,7 @@ def refine_codes(
         photo: (1, 3, H, W); sRGB-like in [0, 1]; larger than the kernels.
         gamma: exponent of the photo, light = photo ** gamma, >= 1.
         steps: number of steps of the descent, >= 1; the photo is restored again after every ten.
-        callback: called after each step with its number, from 1, and the loss.
+        callback: function that is called after each step with its number, from 1, and the loss.
 
     Raises:
         ValueError: there are several photos, they are not as described, or the network has no codes.

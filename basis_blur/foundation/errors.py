@@ -28,8 +28,8 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return `' Did you mean "near"?'` for the candidate nearest to `name`, or `''` where none is near.
 
     Args:
-        name: what was written.
-        candidates: what could have been meant.
+        name: name that was written.
+        candidates: names that could have been meant.
     """
     near = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.5)
     return f' Did you mean "{near[0]}"?' if near else ''

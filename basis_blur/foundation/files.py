@@ -110,7 +110,7 @@ def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
 
     Args:
         file: is made if it is missing; `release_lock` removes it.
-        occupied: what to say where another process holds the lock.
+        occupied: message where another process holds the lock.
 
     Returns:
         The open file; None where the file system knows no locks.
@@ -149,7 +149,7 @@ def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> Non
     """Refuse what would be waited for or read for ever: a pipe, a device, a socket, or a file too large to be meant.
 
     Args:
-        path: what is to be read; that it does not exist, or is a folder, is left to the reader to say.
+        path: file that is to be read; that it does not exist, or is a folder, is left to the reader to say.
         most_bytes: the largest size that makes sense.
 
     Raises:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-HANG_UP = getattr(signal, 'SIGHUP', None)  # not on Windows
+HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP is not None else []))
 # A worker that is asked to end stays this long for the process that it serves, which ends it before.
 GRACE_SECONDS = 20
@@ -33,7 +33,7 @@ class Interrupted(KeyboardInterrupt):
         number: number of the signal.
 
     Attributes:
-        remark: what is kept of the work, for the user, where it is known.
+        remark: words for the user on what is kept of the work, where it is known.
     """
 
     def __init__(self, number: int = signal.SIGINT):

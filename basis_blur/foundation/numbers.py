@@ -9,7 +9,7 @@ from typing import Any
 from basis_blur.foundation.errors import kind_of
 
 GAMMA = 2.2  # exponent of photos, light = photo ** gamma, where nothing tells another
-LONGEST = 60  # characters of a value that is written out
+LONGEST = 60  # largest number of characters of a value that is written out
 
 
 def check_number(
@@ -30,7 +30,7 @@ def check_number(
         least, most: bounds that belong to the range.
         above, below: bounds that do not.
         whole: whether only whole numbers make sense, of a whole type: 3, and neither 2.5 nor 3.0.
-        remedy: what to do, for the message, such as 'the default is 30.'
+        remedy: advice for the message, such as 'the default is 30.'
     """
     number = _number_of(value, whole)
     if (

@@ -40,7 +40,7 @@ class Option:
         default: the value of an absent key; `REQUIRED` makes absence an error.
         choices: the accepted values, if only these are.
         is_path: the value names a file or folder that must exist.
-        names: what it may be instead, such as the name of a shipped network.
+        names: names that it may be instead, such as that of a shipped network.
         least, most: the range of a number, if it has one; with `is_range`, of both numbers.
         above: the number that the value must exceed, if there is one.
         odd: whether the number must be odd.
@@ -96,7 +96,7 @@ def read_options(
     Args:
         section: the mapping as it stands in the option file; not modified.
         known: the options that have a meaning here.
-        where: how a person finds the section, such as 'datasets: train'; used in messages.
+        where: words by which a person finds the section, such as 'datasets: train'; for messages.
         others: further keys that are allowed and not returned, such as those that BasicSR itself reads.
 
     Raises:

@@ -71,8 +71,8 @@ class Score(NamedTuple):
         ssim: structural similarity, at most 1.
         correlation: after the alignment; None where the protocol has none.
         frame: index of the ground-truth frame that counts.
-        frames: how many frames there were.
-        failed_frames: how many of them could not be aligned with.
+        frames: number of frames.
+        failed_frames: number of frames that could not be aligned with.
     """
 
     psnr: float
@@ -122,7 +122,7 @@ def koehler_score(
     Args:
         restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
         references: ground-truth frames of the same size, one or more; taken one at a time.
-        callback: is told how many frames are done.
+        callback: function that is called with the number of frames that are done.
 
     Raises:
         AlignmentError: the photo could be aligned with none of the frames; the reason of the last is given.

@@ -29,8 +29,8 @@ from basis_blur.models.validation import Validation
 from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 
 SAMPLES = 1000  # number of kernels drawn for the table
-SHOWN = 48  # kernels of each kind in the picture
-CHUNK = 1024  # kernels computed at once
+SHOWN = 48  # number of kernels of each kind in the picture
+CHUNK = 1024  # number of kernels that are computed at once
 
 
 class KernelFlowModel(NetworkModel):

@@ -28,10 +28,10 @@ class BasisObjective(nn.Module):
     """The losses above, by name.
 
     Args:
-        reblur: without it, there is no reblur loss.
-        kernel: without it, there is no kernel loss.
-        divergence: without it, there is no divergence loss.
-        restoration: without it, there is no restoration loss.
+        reblur: reblur loss; None for none.
+        kernel: kernel loss; None for none.
+        divergence: divergence loss; None for none.
+        restoration: restoration loss; None for none.
         kernel_p1_iter: the first iteration, counted from 1, with p = 1 whatever the p of `kernel`; None for never.
         gamma: exponent of the photos; 1 for linear light.
 

@@ -21,7 +21,7 @@ class _Pad(LinearOperator):
     """Extend by an index rule: scene row j shows image row `_sources(...)[j]`, or nothing where that is -1.
 
     Args:
-        field: gives N, the image size and the kernel size.
+        field: field whose N, image size and kernel size are taken.
     """
 
     def __init__(self, field: BlurField | PixelField):

@@ -116,7 +116,7 @@ def dot_test(
 
     Args:
         operator: any; built in the dtype and on the device given here.
-        generator: draws x and y; by default a new one, so that the result is the same each time.
+        generator: generator that draws x and y; by default a new one, so that the result is the same each time.
         dtype: about 1e-16 is exact in float64, about 1e-7 in float32.
         device: device on which the operator computes.
 

@@ -12,7 +12,7 @@ from basis_blur.foundation.errors import InputError
 
 Result = TypeVar('Result')
 
-LEAST_TILE = 128  # pixels; smaller tiles would be little but overlap
+LEAST_TILE = 128  # smallest side of a tile, pixels; smaller ones would be little but overlap
 
 
 def with_smaller_tiles(work: Callable[[int | None], Result], tile: int | None, first: int, purpose: str) -> Result:

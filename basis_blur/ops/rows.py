@@ -22,7 +22,7 @@ def by_rows(work: Callable[[slice], Result], images: Tensor) -> list[Result]:
     The blocks do not depend on the number of threads, nor does what is summed over them in their order.
 
     Args:
-        work: takes a slice of rows; what it writes to belongs to these rows.
+        work: function that takes a slice of rows; what it writes to belongs to these rows.
         images: (N, C, H, W); tells the number of rows and how many numbers are in each.
     """
     if images.device.type == 'cpu':

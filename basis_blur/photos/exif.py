@@ -170,7 +170,7 @@ def block_of_tiff(data: bytes, page: int) -> bytes | None:
 
     Args:
         data: the file.
-        page: offset of the photo's directory; what only the first directory tells is taken from there.
+        page: offset of the photo's directory; what only the first directory tells is taken from the first.
 
     Raises:
         ValueError: a directory lies outside the file.

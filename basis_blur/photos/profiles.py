@@ -12,7 +12,7 @@ import struct
 CURVES = (b'rTRC', b'gTRC', b'bTRC', b'kTRC')
 MOST_TAGS = 200
 LINEAR_CURVE = b'para' + bytes(4) + struct.pack('>HHi', 0, 0, 1 << 16)  # y = x ** 1
-LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # beyond, light is all black or all white
+LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
 
 
 def gamma_of_profile(profile: bytes | None) -> float | None:

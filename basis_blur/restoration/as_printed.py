@@ -42,12 +42,12 @@ from basis_blur.restoration.saturation import THRESHOLD, bright_scene, saturated
 from basis_blur.restoration.settings import Removal
 from basis_blur.restoration.total_variation import tv_slope
 
-METHOD = 'rl-c21'  # what options and commands call it, where 'rl' is `deblur`
+METHOD = 'rl-c21'  # name in options and commands, where 'rl' is `deblur`
 REMOVAL = Removal(iterations=30)  # settings of [C21]
-TV_WEIGHT = 1e-3  # lambda
+TV_WEIGHT = 1e-3  # weight of total variation, lambda
 STALL = 1e-6  # least decrease of the reblur loss; an iteration that improves it by less is the last
-SMALLEST_EDGE = 1e-6  # linear light; Eq. 14 divides by the length of the gradient, which may be 0
-SMALLEST_LIGHT = 1e-8  # divisors are raised to it
+SMALLEST_EDGE = 1e-6  # added to the length of the gradient, by which Eq. 14 divides, linear light
+SMALLEST_LIGHT = 1e-8  # lower bound of divisors, linear light
 REACH = 1e-3  # share of its blur in the overexposed scene from which on a pixel counts as reached; rounding is less
 
 
@@ -73,7 +73,7 @@ def deblur_as_printed(
         gamma: exponent of the photo, light = photo ** gamma.
         tv_weight: lambda, < 0.25, beyond which the divisor may be 0; 0.001 unless given.
         least_tv_weight: lower bound of `tv_weight` where that is not given.
-        callback: called with the number of each iteration, from 1.
+        callback: function that is called with the number of each iteration, from 1.
 
     Raises:
         ValueError: the photo is not as described, the field is of another size, or `tv_weight` is out of its range.

@@ -29,8 +29,8 @@ from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
 from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 
-INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # what to use in place of torch.func
-TILE = 1024  # pixels; of the windows in which it then blurs
+INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # remedy where torch.func is used
+TILE = 1024  # side of the windows in which a large photo is blurred, pixels
 
 
 def deblur(
@@ -56,7 +56,7 @@ def deblur(
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
         iterations: largest number of iterations; by default as the field says, and 11 for a true blur.
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of the photo.
-        callback: called with the number of each iteration, from 1.
+        callback: function that is called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
             are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
         strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default as the field

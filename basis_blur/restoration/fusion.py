@@ -12,7 +12,7 @@ from basis_blur.archs.modes import evaluation_mode
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.windows import inside, tiles_with_halo
 
-FUSION_TILE = 1536  # pixels; of the tiles of an IterateFusion
+FUSION_TILE = 1536  # side of the tiles of an IterateFusion, pixels
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def fuse(
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         iterates: (N, the same times the number of `net.iterations`, H, W); see `deblur_iterates`.
         tile: largest side of a tile, pixels, rounded down to a multiple of 8.
-        callback: called after each tile with its number, from 1, and how many there are.
+        callback: function that is called after each tile with its number, from 1, and the number of tiles.
 
     Raises:
         InputError: memory does not suffice for small tiles.

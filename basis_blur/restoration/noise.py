@@ -17,9 +17,9 @@ from basis_blur.ops.photo import in_full_precision
 KERNEL_NORM = 6.0  # the standard deviation that unit noise has after it
 MEDIAN_OF_NORMAL = 0.6745  # median of the absolute value of a standard normal number
 DARK, BRIGHT = 0.02, 0.98  # noise is cut off beyond these
-BLOCK = 32  # pixels
+BLOCK = 32  # side of a block, pixels
 BLOCKS = 1024  # largest number of blocks of each colour, spread over the photo
-QUIET = 0.1  # share of the blocks
+QUIET = 0.1  # share of the blocks, the quietest ones, whose noise is that of the photo
 QUIET_LEVEL = 0.95  # share of the noise level that the quietest blocks show where the noise is the same everywhere
 
 

@@ -23,7 +23,7 @@ def keep_copies(*constants: Tensor) -> AbstractContextManager:
     """Keep copies, for `backward`, of all that would be referred to in a `with` block, except of `constants`.
 
     Args:
-        constants: are not written to before `backward`, nor is anything that shares memory with them.
+        constants: tensors that nobody writes to before `backward`, nor to anything that shares memory with them.
     """
     shared = {tensor.untyped_storage().data_ptr() for tensor in constants}
 

@@ -117,8 +117,9 @@ def richardson_lucy(
         blur: H, from scene to photo.
         start: (N, C, h, w); the first scene, linear light >= 0; the photo with a mirrored border is a good one.
         settings: arguments of `RichardsonLucy`.
-        callback: called after each iteration with its number, from 1, and the mean data term.
-        watch: called before that with the number and the scene so far, (N, C, h, w), which the next iteration changes.
+        callback: function that is called after each iteration with its number, from 1, and the mean data term.
+        watch: function that is called before `callback` with the number and the scene so far, (N, C, h, w), which the
+            next iteration changes.
 
     Raises:
         ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.

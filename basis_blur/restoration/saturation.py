@@ -22,8 +22,8 @@ from basis_blur.ops.linear_operator import LinearOperator
 
 THRESHOLD = 0.99  # light of a saturated pixel [C21]
 SHARPNESS = 20.0  # steepness of the border between S and U, in 1/light
-BEYOND_WHITE = 1.2  # light; where a share of the bright scene is brighter, the scene is overexposed
-OVEREXPOSED_SHARE = 0.03
+BEYOND_WHITE = 1.2  # light beyond which a place of the scene is far brighter than white
+OVEREXPOSED_SHARE = 0.03  # share of such places in the bright scene above which the scene is overexposed
 REACHED = 0.15  # share of a pixel's blur in S from which on the pixel has no effect on U
 
 

@@ -27,8 +27,8 @@ from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy
 
 TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
-TV_FACTOR = 0.1
-LEAST_CONTRAST = 0.005  # linear light
+TV_FACTOR = 0.1  # factor of the weight of total variation
+LEAST_CONTRAST = 0.005  # lower bound of the contrast by which that weight is divided, linear light
 BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
 LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
 

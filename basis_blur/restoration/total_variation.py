@@ -18,7 +18,7 @@ from torch import Tensor
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.rows import by_rows
 
-EDGE = 0.01  # linear light
+EDGE = 0.01  # difference of linear light below which TV is smooth
 LARGEST_CURVATURE = 8.0  # largest eigenvalue of D'D
 ALL = slice(None)
 

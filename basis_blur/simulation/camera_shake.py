@@ -77,7 +77,7 @@ def shake_kernel(generator: np.random.Generator, kernel_size: int = 33) -> np.nd
     """Draw one camera-shake kernel.
 
     Args:
-        generator: advanced by the same amount whatever the result.
+        generator: generator that is advanced by the same amount whatever the result.
         kernel_size: K, odd, >= 5.
 
     Returns:
@@ -97,7 +97,7 @@ def shake_kernels(count: int, kernel_size: int = 33, seed: int = 0, start: int =
     holds number i holds the same numbers there.
 
     Args:
-        count: how many, >= 0.
+        count: number of kernels, >= 0.
         kernel_size: K, odd, >= 5.
         seed: >= 0.
         start: number of the first one, >= 0.
@@ -128,7 +128,7 @@ def angular_rates(generator: np.random.Generator, count: int) -> np.ndarray:
     """Draw angular rates as the camera-shake kernels are made from them, for comparison with recordings.
 
     Args:
-        generator: advanced by the draws of `count` kernels.
+        generator: generator that is advanced by the draws of `count` kernels.
         count: number of recordings, >= 1.
 
     Returns:
@@ -145,7 +145,7 @@ def motion_kernel(generator: np.random.Generator, kernel_size: int = 33) -> np.n
     at its end up to 3 times, or down to a third of, that at its start.
 
     Args:
-        generator: advanced by the same amount whatever the result.
+        generator: generator that is advanced by the same amount whatever the result.
         kernel_size: K, odd, >= 5.
 
     Returns:

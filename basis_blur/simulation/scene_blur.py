@@ -156,7 +156,7 @@ def choose_objects(
 
     Args:
         labels: (H, W) whole numbers; 0 is background, any other number an object.
-        generator: draws which ones, each object with equal chance.
+        generator: generator that draws which ones, each object with equal chance.
         max_objects: number kept at most, 0 to 255.
         min_pixels: an object with fewer pixels within `labels` becomes background.
 

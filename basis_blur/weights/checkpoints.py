@@ -71,7 +71,7 @@ def save_network(
         metadata: further texts to keep beside the weights, such as {'trained_on': '...'}.
         dtype: type of the floating-point weights in the file, such as torch.float16 for half the size; by default
             theirs.
-        removal: how the blurs that an estimator finds are best removed; by default as the network says itself.
+        removal: settings by which the blurs of an estimator are best removed; by default as the network says itself.
 
     Raises:
         ValueError: `net` is not of this package (a wrapper such as DataParallel holds it in `.module`), `metadata`

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 OPSET = 18  # version of the operators of ONNX; every operation is in it, and runtimes since 2023 read it
 LINEAR = 'linear light'
-EXAMPLE = (2, 50, 70)  # N, H, W that are traced where the size is left open
+EXAMPLE = (2, 50, 70)  # N, H, W of the example that is traced where the size is left open
 
 
 def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> ExportedProgram:

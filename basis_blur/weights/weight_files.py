@@ -21,7 +21,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, parse_json
 from basis_blur.weights.fitting import listing
 
-PARALLEL = 'module.'  # what torch puts before the keys of a network that was trained on several devices
+PARALLEL = 'module.'  # prefix that torch gives the keys of a network that was trained on several devices
 
 
 @dataclass

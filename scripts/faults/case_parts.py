@@ -21,16 +21,16 @@ class Case(NamedTuple):
     """A malformed input and the command that meets it.
 
     Args:
-        category: under which it is counted.
-        name: tells it apart in its category.
-        make: writes the input to a folder and returns the command line; the command runs in that folder.
+        category: category under which it is counted.
+        name: name that tells it apart in its category.
+        make: function that writes the input to a folder and returns the command line, which runs in that folder.
         says: pattern that the message must fit: what was found.
         codes: exit codes that are right.
         may_leave: patterns of files, relative to the folder, that may be new afterwards.
-        talks: the command says more than one line, of which the last is judged.
-        whole: also to be run as a whole process.
-        short: belongs to the short version that runs in the tests.
-        seconds: it may take; an export computes before it writes.
+        talks: whether the command says more than one line, of which the last is judged.
+        whole: whether it is also run as a whole process.
+        short: whether it belongs to the short version that runs in the tests.
+        seconds: seconds that it may take; an export computes before it writes.
     """
 
     category: str
@@ -66,7 +66,7 @@ def command(line: str, *more: Any, before: Callable[[Path], Any] | None = None) 
     Args:
         line: words between spaces, with the names of sound inputs and "here" in braces.
         more: further words, as they are.
-        before: writes to the folder what the command meets.
+        before: function that writes to the folder what the command meets.
     """
 
     def maker(here: Path, good: Good) -> list[Any]:

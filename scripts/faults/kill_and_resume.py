@@ -101,11 +101,12 @@ class Job:
 
     Args:
         name: as `--only` takes it.
-        arguments: of basis-blur, given in the folder that it writes to.
-        at_work: what it tells when it has started.
-        check_kept: of (folder, told) yields what is missing after a kill of what was told.
-        check_whole: of (folder, contents of the quiet run) yields the files with a final name that are not whole.
-        contents_of: of (folder) returns what the finished work must agree in.
+        arguments: arguments of basis-blur, which runs in the folder that it writes to.
+        at_work: text that it prints when it has started.
+        check_kept: function of (folder, told) that yields what is missing after a kill of what was told.
+        check_whole: function of (folder, contents of the quiet run) that yields the files with a final name that are
+            not whole.
+        contents_of: function of (folder) that returns what the finished work must agree in.
         options: the option file of a training.
     """
 
@@ -141,8 +142,8 @@ class Try:
     """A command that runs in a process group of its own, from its start to its end or to a kill.
 
     Args:
-        job: what to run.
-        folder: where.
+        job: job to run.
+        folder: folder to run it in.
         forked: as a fork of this process, which has imported all, and not as a process of its own.
     """
 

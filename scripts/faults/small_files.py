@@ -51,7 +51,7 @@ def tiff(changes: dict[int, Any] | None = None, strip: bytes | None = None, next
     Args:
         changes: tag -> number, or (type letter, count, value or offset) as it shall stand there; None removes a tag.
         strip: the bytes of the pixels.
-        next_page: where the next page is said to begin.
+        next_page: offset at which the next page is said to begin.
     """
     strip = bytes(40 * 40 * 2) if strip is None else strip
     entries = {256: 40, 257: 40, 258: 16, 259: 1, 262: 1, 273: 0, 277: 1, 278: 40, 279: len(strip)}

@@ -41,7 +41,7 @@ def find(kind: str, section: Mapping[str, Any], key: str, where: str, registries
         kind: 'arch', 'dataset', 'loss', 'metric' or 'model'.
         section: the section of the option file.
         key: its key that holds the name.
-        where: how a person finds the section, for messages.
+        where: words by which a person finds the section, for messages.
         registries: components that are registered.
 
     Raises:

@@ -91,7 +91,7 @@ def pairs_of_folders(folders: Sequence[str], keys: Sequence[str], filename_tmpl:
     Args:
         folders: folders of the blurred and of the sharp photos.
         keys: names of the two, such as ['lq', 'gt'].
-        filename_tmpl: how the name of a blurred photo is made of that of the sharp one, without suffix.
+        filename_tmpl: template that makes the name of a blurred photo from that of the sharp one, without suffix.
 
     Returns:
         {'lq_path': ..., 'gt_path': ...} of each sharp photo, by name.

@@ -117,7 +117,7 @@ class KernelGridHook(Hook):
     """Draw what is predicted in a validation or test, kernels or restored photos, by a BlurVisualizer.
 
     Args:
-        photos: how many photos of each validation or test.
+        photos: number of photos of each validation or test that are drawn.
 
     Raises:
         InputError: the visualizer draws no predictions.

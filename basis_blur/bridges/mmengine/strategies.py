@@ -27,7 +27,7 @@ from basis_blur.bridges.mmengine.parallel import Bfloat16OptimWrapper
 from basis_blur.foundation.errors import InputError
 from basis_blur.registry import FUNCTIONS, MODEL_WRAPPERS, OPTIM_WRAPPERS, STRATEGIES
 
-LOST_MODULE = 'deepspeed.runtime.fp16.onebit'  # gone from DeepSpeed
+LOST_MODULE = 'deepspeed.runtime.fp16.onebit'  # module that DeepSpeed no longer has
 
 FUNCTIONS.register_module(module=size_based_auto_wrap_policy)
 
