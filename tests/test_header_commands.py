@@ -19,6 +19,7 @@ import pytest
 import skimage
 import torch
 from PIL import Image
+from vgg_weights import vgg_state
 
 from basis_blur.archs import ARCHS
 from basis_blur.bridges.basicsr.option_file import read_option_file
@@ -228,6 +229,9 @@ def workshop(tmp_path_factory):
                 photo(given / 'RealBlur' / root / f'scene{scene:03}' / kind / f'{kind}_1.png', 64)
             line = ' '.join(f'{root}/scene{scene:03}/{kind}/{kind}_1.png' for kind in ('gt', 'blur'))
             (given / 'RealBlur' / f'RealBlur_{variant}_{split}_list.txt').write_text(line + '\n')
+    vgg = folder / 'experiments' / 'pretrained_models' / 'vgg19-dcbb9e9d.pth'
+    vgg.parent.mkdir(parents=True)
+    torch.save(vgg_state(), vgg)
     photo(given / 'PHOTO.png', 96)
     photo(given / 'SHARP.png', 96)
     torch.save(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from vgg_weights import vgg_state
 
 import basis_blur.plugin  # noqa: F401 (registers what the files name)
 
@@ -39,6 +40,10 @@ def checked(tmp_path, monkeypatch):
         for name in paths_in(opt):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
+        if opt.get('train', {}).get('pixel_opt', {}).get('type') == 'VGGLoss':  # whose weights are read
+            vgg = tmp_path / opt['train']['pixel_opt']['weights']
+            vgg.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(vgg_state(), vgg)
         monkeypatch.chdir(tmp_path)
         check_options(opt, is_train='train' in opt)
         return opt

@@ -10,6 +10,8 @@ from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
+from basis_blur.losses.vgg_loss import VGGLoss
+from basis_blur.losses.wasserstein_loss import WassersteinLoss
 
 __all__ = [
     'ConsistencyLoss',
@@ -22,4 +24,6 @@ __all__ = [
     'PixelReblurLoss',
     'ReblurLoss',
     'RestorationLoss',
+    'VGGLoss',
+    'WassersteinLoss',
 ]

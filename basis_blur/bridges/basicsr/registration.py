@@ -30,8 +30,11 @@ from basis_blur.losses import (  # noqa: E402
     PSNRLoss,
     ReblurLoss,
     RestorationLoss,
+    VGGLoss,
+    WassersteinLoss,
 )
 from basis_blur.metrics.realblur import calculate_psnr_realblur, calculate_ssim_realblur  # noqa: E402
+from basis_blur.models.adversarial_model import AdversarialModel  # noqa: E402
 from basis_blur.models.basis_blur_model import BasisBlurModel  # noqa: E402
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel  # noqa: E402
 from basis_blur.models.iterate_fusion_model import IterateFusionModel  # noqa: E402
@@ -45,13 +48,13 @@ COMPONENTS = {
     registries.ARCH_REGISTRY: tuple(ARCHS.values()),
     registries.LOSS_REGISTRY: (
         FlowNLLLoss, ReblurLoss, KernelLoss, KernelDivergenceLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss,
-        RestorationLoss, EdgeLoss, FrequencyLoss,
+        RestorationLoss, EdgeLoss, FrequencyLoss, VGGLoss, WassersteinLoss,
     ),
     registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),
     registries.MODEL_REGISTRY: (
         BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel, SelfSupervisedReblurModel,
-        IterateFusionModel, RestorerModel,
+        IterateFusionModel, RestorerModel, AdversarialModel,
     ),
 }  # fmt: skip
 
