@@ -354,12 +354,17 @@ class CompactField(BlurField):
         return CompactField(self.kernels.detach(), self.packed, removal=self.removal)
 
     def _unpacked(self, packed: Tensor) -> Tensor:
-        return packed.to(self.kernels.dtype).div_(FULL_MIXING)
+        return unpack(packed, self.kernels.dtype)
 
 
 def pack(mixing: Tensor) -> Tensor:
     """Return mixing coefficients as a `CompactField` holds them."""
     return (mixing * FULL_MIXING).round_().to(torch.int16)
+
+
+def unpack(packed: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return mixing coefficients that `pack` packed."""
+    return packed.to(dtype).div_(FULL_MIXING)
 
 
 class PixelField:

@@ -17,19 +17,21 @@ the derivative of each is one of the others; so gradients of any order cost no m
 
 On a CPU the photo is worked on in tiles (overlap-save): transforms of one tile stay in the cache and reuse the same
 few pages of memory, which is worth a factor of two at a megapixel, and each thread has tiles of its own, so that none
-waits for another. Other devices transform the whole photo at once.
+waits for another. A field with mixing of 16 bits is unpacked tile by tile. Other devices transform the whole photo at
+once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from basis_blur.field.blur_field import BlurField
+from basis_blur.field.blur_field import BlurField, CompactField, unpack
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.linear_operator import LinearOperator
@@ -43,14 +45,19 @@ CPU_TILE = 256
 CPU_CHUNK_NUMBERS = 1 << 19
 DEVICE_CHUNK_NUMBERS = 1 << 25
 SPARSE = 32  # distance of the pixels that are looked at first to find out whether any is not zero
-PARTS_TOGETHER = 2  # number of chunks of basis elements whose kernels are transformed at once
+# Complex numbers of the spectra of kernels that are held at once, 25 kernels on a CPU; more kernels take several turns.
+CPU_KERNEL_NUMBERS = 1 << 20
+DEVICE_KERNEL_NUMBERS = 1 << 23
+BUNCH = 8  # tiles that a thread works on together
+PARTS_TOGETHER = 2  # chunks of basis elements whose kernels stay in the cache for all of them
 
 
 class BasisBlur(LinearOperator):
     """The operator H of a blur field, from the scene to the image.
 
     `blur(scene)` maps (N, C, H+K-1, W+K-1) to (N, C, H, W), `blur.T(image)` back; both are differentiable with
-    respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B beyond 8.
+    respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B beyond about
+    25.
     Half-precision inputs are computed, and returned, in float32.
 
     Args:
@@ -82,10 +89,16 @@ class BasisBlur(LinearOperator):
         self.chunk = chunk
 
     def _apply(self, x: Tensor) -> Tensor:
-        return _Blur.apply(*common_dtype(x, self.field.kernels, self.field.mixing), self.chunk)
+        return _Blur.apply(*self._with_field(x), self.chunk)
 
     def _apply_transpose(self, y: Tensor) -> Tensor:
-        return _BlurTranspose.apply(*common_dtype(y, self.field.kernels, self.field.mixing), self.chunk)
+        return _BlurTranspose.apply(*self._with_field(y), self.chunk)
+
+    def _with_field(self, photo: Tensor) -> tuple[Tensor, ...]:
+        """Return photo, kernels and mixing in one dtype; mixing of 16 bits is unpacked tile by tile."""
+        if isinstance(self.field, CompactField):
+            return *common_dtype(photo, self.field.kernels), self.field.packed
+        return common_dtype(photo, self.field.kernels, self.field.mixing)
 
 
 class _Blur(LinearForm):
@@ -95,21 +108,24 @@ class _Blur(LinearForm):
     def forward(u, k, m, chunk):
         u, k, m = plain(u, k, m)
         plan = _Plan(k, m, u.shape[1], chunk)
-        image = u.new_zeros(*u.shape[:2], *plan.image_size)
+        image = u.new_empty(*u.shape[:2], *plan.image_size)
 
-        def work(tiles):
-            places = [
-                (t.batch, plan.turned_scene_spectrum(u[t.scene]), image[t.image], m[t.image], plan.used(m[t.image]))
-                for t in tiles
-            ]
-            for part, kernels, place in plan.steps(places, plan.turned_kernel_spectrum, k):
-                batch, spectrum, window, mixing, used = place
-                if not any(used[part]):
-                    continue
-                blurred = plan.to_image(spectrum * kernels[batch], *window.shape[-2:])
-                _add_product(window, blurred, mixing[:, part].unsqueeze(2))
+        def work(turn, tiles):
+            places = []
+            for tile in tiles:
+                light, window, mixing = u[tile.scene], image[tile.image], m[tile.image]
+                chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
+                if chosen:
+                    places.append((tile, chosen, plan.turned_spectrum(light), window, mixing))
+                elif turn.is_first:
+                    window.zero_()
+            for part, kernels, is_new, (tile, _, spectrum, window, mixing) in plan.steps(turn, places):
+                blurred = plan.to_image(spectrum * kernels[tile.batch], *window.shape[-2:])
+                coefficients = plan.unpacked(mixing[:, part]).unsqueeze(2)
+                _add_product(window, blurred, coefficients, is_new and turn.is_first)
 
-        plan.share(work, plan.lit_tiles(lambda tile: u[tile.scene]))
+        for turn in plan.turns(k, plan.turned_kernel_spectrum):
+            plan.share(partial(work, turn), plan.bunches())
         return image
 
     @staticmethod
@@ -132,23 +148,40 @@ class _BlurTranspose(LinearForm):
         v, k, m = plain(v, k, m)
         plan = _Plan(k, m, v.shape[1], chunk)
 
-        def work(tiles):
-            places = [
-                (t.batch, v[t.image], m[t.image], plan.no_spectrum(v[t.batch]), plan.used(m[t.image])) for t in tiles
-            ]
-            pad = plan.new_pad(v)
-            for part, kernels, place in plan.steps(places, plan.mirrored_kernel_spectrum, k):
-                batch, light, mixing, spectrum, used = place
-                if not any(used[part]):
-                    continue
-                _add_product(spectrum, plan.weighted_spectrum(light, mixing[:, part], pad), kernels[batch])
-            return [(tile, plan.to_scene(spectrum)) for tile, (*_, spectrum, _) in zip(tiles, places, strict=True)]
+        scene = v.new_empty(plan.scene_shape)
 
-        scene = v.new_zeros(plan.scene_shape)
-        for results in plan.share(work, plan.lit_tiles(lambda tile: v[tile.image])):
-            for tile, light in results:
-                window = scene[tile.scene]
-                window += light[..., : window.shape[-2], : window.shape[-1]]
+        def work(turn, tiles):
+            places, beyond = [], []
+            for tile in tiles:
+                light, mixing = v[tile.image], m[tile.image]
+                chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
+                if chosen:
+                    places.append((tile, chosen, light, mixing, plan.no_spectrum(light)))
+                elif turn.is_first:
+                    scene[tile.core].zero_()
+            for part, kernels, is_new, (tile, _, light, mixing, spectrum) in plan.steps(turn, places):
+                weighted = plan.weighted_spectrum(light, plan.unpacked(mixing[:, part]))
+                _add_product(spectrum, weighted, kernels[tile.batch], is_new)
+            for tile, *_, spectrum in places:
+                found, core = torch.fft.irfft2(spectrum, s=plan.size), scene[tile.core]
+                high, wide = core.shape[-2:]
+                if turn.is_first:
+                    core.copy_(found[..., :high, :wide])
+                else:
+                    core.add_(found[..., :high, :wide])
+                # What lies beyond the core is that of other tiles too, so it is added when all are done.
+                right = slice(0, high), slice(wide, wide + plan.border)
+                below = slice(high, high + plan.border), slice(0, wide + plan.border)
+                beyond += [(tile.from_corner(*part), found[(..., *part)].clone()) for part in (right, below)]
+            return beyond
+
+        for turn in plan.turns(k.flip(-2, -1), plan.kernel_spectrum):
+            shared = plan.share(partial(work, turn), plan.bunches())
+            if turn.is_first:
+                scene[..., plan.image_size[0] :, :] = 0
+                scene[..., plan.image_size[1] :] = 0
+            for place, light in (each for beyond in shared for each in beyond):
+                scene[place] += light
         return scene
 
     @staticmethod
@@ -169,20 +202,19 @@ class _KernelGradient(LinearForm):
     @staticmethod
     def forward(u, m, v, kernel_size, chunk):
         u, m, v = plain(u, m, v)
-        none = m.new_zeros(*m.shape[:2], kernel_size, kernel_size)
+        none = v.new_zeros(*m.shape[:2], kernel_size, kernel_size)
         plan = _Plan(none, m, u.shape[1], chunk)
 
         def work(tiles):
             k = torch.zeros_like(none)
-            pad = plan.new_pad(v)
             for tile in tiles:
                 spectrum = torch.fft.rfft2(u[tile.scene], s=plan.size).unsqueeze(1)
                 for part in plan.parts:
-                    weighted = plan.weighted_spectrum(v[tile.image], m[tile.image][:, part], pad)
+                    weighted = plan.weighted_spectrum(v[tile.image], plan.unpacked(m[tile.image][:, part]))
                     k[tile.batch, part] += plan.to_kernel((weighted.conj() * spectrum).sum(2))
             return k
 
-        return sum(plan.share(work, plan.tiles), none)
+        return sum(plan.share(work, plan.bunches()), none)
 
     @staticmethod
     def backward(ctx, k):
@@ -206,13 +238,23 @@ class _MixingGradient(LinearForm):
         m = v.new_empty(v.shape[0], k.shape[1], *v.shape[-2:])
         plan = _Plan(k, m, u.shape[1], chunk)
 
-        def work(tiles):
-            places = [(t.batch, plan.turned_scene_spectrum(u[t.scene]), v[t.image], m[t.image]) for t in tiles]
-            for part, kernels, (batch, spectrum, light, window) in plan.steps(places, plan.turned_kernel_spectrum, k):
-                blurred = plan.to_image(spectrum * kernels[batch], *window.shape[-2:])
-                window[:, part] = (blurred * light.unsqueeze(1)).sum(2)
+        def work(turn, tiles):
+            places = [
+                (
+                    tile,
+                    {part.start for part, _ in turn.kernels},
+                    plan.turned_spectrum(u[tile.scene]),
+                    v[tile.image].unsqueeze(1),
+                    m[tile.image],
+                )
+                for tile in tiles
+            ]
+            for part, kernels, _, (tile, _, spectrum, light, window) in plan.steps(turn, places):
+                blurred = plan.to_image(spectrum * kernels[tile.batch], *window.shape[-2:])
+                window[:, part] = (blurred * light).sum(2)
 
-        plan.share(work, plan.tiles)
+        for turn in plan.turns(k, plan.turned_kernel_spectrum):
+            plan.share(partial(work, turn), plan.bunches())
         return m
 
     @staticmethod
@@ -244,6 +286,24 @@ class _Tile(NamedTuple):
         rows, columns = (slice(part.start, part.stop + self.border) for part in (self.rows, self.columns))
         return self.batch, slice(None), rows, columns
 
+    @property
+    def core(self) -> tuple[slice, ...]:
+        """The part of the scene that begins where the tile does; cores of tiles do not overlap."""
+        return self.image
+
+    def from_corner(self, rows: slice, columns: slice) -> tuple:
+        """Return where a part of the tile's scene lies in the whole scene."""
+        top, left = self.rows.start, self.columns.start
+        rows, columns = slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop)
+        return self.batch, slice(None), rows, columns
+
+
+class _Turn(NamedTuple):
+    """Basis elements that are worked on together: parts of them, each with the spectra of its kernels."""
+
+    is_first: bool
+    kernels: list[tuple[slice, Tensor]]
+
 
 class _Plan:
     """The cut of the work into tiles and basis elements, and the way between pixels and spectra.
@@ -256,6 +316,7 @@ class _Plan:
     def __init__(self, kernels: Tensor, mixing: Tensor, channels: int, chunk: int | None):
         number, basis, height, width = mixing.shape
         self.on_cpu = on_cpu = mixing.device.type == 'cpu'
+        self.dtype = kernels.dtype
         self.border = kernels.shape[-1] - 1
         self.image_size = (height, width)
         self.scene_shape = (number, channels, height + self.border, width + self.border)
@@ -270,67 +331,72 @@ class _Plan:
         ]
         numbers = together * channels * self.size[0] * self.size[1]
         limit = CPU_CHUNK_NUMBERS if on_cpu else DEVICE_CHUNK_NUMBERS
-        self.parts = _cuts(basis, chunk or max(1, limit // max(1, numbers)))
+        together_at_once = chunk or max(1, limit // max(1, numbers))
+        self.parts = _cuts(basis, together_at_once)
+        numbers = number * self.size[0] * (self.size[1] // 2 + 1) * together_at_once
+        self.parts_of_turn = max(1, (CPU_KERNEL_NUMBERS if on_cpu else DEVICE_KERNEL_NUMBERS) // max(1, numbers))
         taps = torch.arange(self.border + 1, device=kernels.device)
         rows, half = (torch.arange(size, device=taps.device) for size in (self.size[0], self.size[1] // 2 + 1))
         self._rows = _fourier_matrix(rows, taps, self.size[0], kernels.dtype)
         self._columns = _fourier_matrix(taps, half, self.size[1], kernels.dtype)
 
-    def lit_tiles(self, window: Callable[[_Tile], Tensor]) -> list[_Tile]:
-        """Leave out the tiles whose part of the input, `window`, is zero throughout, as is that of the result."""
-        return [tile for tile in self.tiles if _any(window(tile))] if self.on_cpu else self.tiles
+    def is_lit(self, light: Tensor) -> bool:
+        """Tell whether a tile of the input is not zero throughout; to ask another device would mean to wait."""
+        return not self.on_cpu or _any(light)
 
-    def used(self, mixing: Tensor) -> list[bool]:
-        """Return which basis elements a tile uses: often not those of other places of the photo."""
-        if not self.on_cpu:
-            return [True] * mixing.shape[1]  # looking would wait for the device
-        found = mixing[..., ::SPARSE, ::SPARSE].any(-1).any(-1).any(0).tolist()
-        return [some or bool(mixing[:, element].any()) for element, some in enumerate(found)]
+    def chosen(self, turn: _Turn, mixing: Tensor) -> set[int]:
+        """Return where the parts begin that a tile uses; often not those of other places of the photo."""
+        return {part.start for part, _ in turn.kernels if not self.on_cpu or _any(mixing[:, part])}
 
-    def share(self, work: Callable[[list[_Tile]], object], tiles: list[_Tile]) -> list:
-        """Do `work` on all tiles, in as many threads as torch would use, and return what each returned.
+    def bunches(self) -> list[list[_Tile]]:
+        """Return the tiles, a few together."""
+        most = max(1, min(BUNCH, len(self.tiles) // torch.get_num_threads())) if self.on_cpu else len(self.tiles)
+        return [self.tiles[some] for some in _cuts(len(self.tiles), most)]
 
-        A tile is too small a piece of work for several threads: they would wait for each other most of the time.
+    def steps(self, turn: _Turn, places: list[tuple]) -> Iterator[tuple]:
+        """Go through places, each a tile with the kernels that it uses, and kernels: (part, spectra, is_new, place).
+
+        A few kernels stay in the cache for all places; `is_new` at the first step of a place.
         """
-        threads = max(1, min(len(tiles), torch.get_num_threads())) if self.on_cpu else 1
-        return share(work, [tiles[first::threads] for first in range(threads)])
+        begun = set()
+        for some in _cuts(len(turn.kernels), PARTS_TOGETHER):
+            for number, place in enumerate(places):
+                for part, spectrum in turn.kernels[some]:
+                    if part.start in place[1]:
+                        yield part, spectrum, number not in begun, place
+                        begun.add(number)
 
-    def steps(self, places: list, kernel_spectrum: Callable[[Tensor], Tensor], k: Tensor) -> Iterator[tuple]:
-        """Go through `places` and basis elements, with the spectra of some kernels at a time: (part, spectra, place).
+    def share(self, work: Callable, pieces: list) -> list:
+        """Do `work` on all pieces, on a CPU each by a thread alone."""
+        return share(work, pieces) if self.on_cpu else [work(piece) for piece in pieces]
 
-        What a place has in the cache serves several steps, and memory does not grow with the number of kernels.
-        """
-        for parts in (self.parts[some] for some in _cuts(len(self.parts), PARTS_TOGETHER)):
-            kernels = [(part, kernel_spectrum(k[:, part])) for part in parts]
-            for place in places:
-                for part, spectrum in kernels:
-                    yield part, spectrum, place
+    def turns(self, k: Tensor, spectrum_of: Callable[[Tensor], Tensor]) -> Iterator[_Turn]:
+        """Go through the kernels, some of them at a time, so that memory does not grow with their number."""
+        for some in _cuts(len(self.parts), self.parts_of_turn):
+            yield _Turn(some.start == 0, [(part, spectrum_of(k[:, part])) for part in self.parts[some]])
 
     def kernel_spectrum(self, k: Tensor) -> Tensor:
         """Two small products, since all but K rows and columns of a padded kernel are zero."""
         return (self._rows @ (k.to(self._rows.dtype) @ self._columns)).unsqueeze(2)
 
-    def mirrored_kernel_spectrum(self, k: Tensor) -> Tensor:
-        return self.kernel_spectrum(k).conj_physical()
-
     def turned_kernel_spectrum(self, k: Tensor) -> Tensor:
         return (self._columns.mT @ (self._rows @ k.to(self._rows.dtype)).mT).unsqueeze(2)
 
-    def turned_scene_spectrum(self, scene: Tensor) -> Tensor:
+    def turned_spectrum(self, scene: Tensor) -> Tensor:
         return torch.fft.rfft2(scene, s=self.size).mT.contiguous().unsqueeze(1)
 
-    def no_spectrum(self, v: Tensor) -> Tensor:
-        shape = (*v.shape[:2], self.size[0], self.size[1] // 2 + 1)
-        return torch.zeros(shape, dtype=self._rows.dtype, device=v.device)
+    def unpacked(self, mixing: Tensor) -> Tensor:
+        """Return mixing coefficients as they are, or those of a `CompactField` as numbers of the result."""
+        return unpack(mixing, self.dtype) if mixing.dtype == torch.int16 else mixing
 
-    def new_pad(self, v: Tensor) -> Tensor:
-        """Memory for `weighted_spectrum`, the same for all tiles; fresh pages would cost as much as the transform."""
-        return v.new_empty(self.together, self.parts[0].stop, v.shape[1], *self.size)
+    def no_spectrum(self, light: Tensor) -> Tensor:
+        """Return memory for the spectrum of a tile."""
+        return self._rows.new_empty(*light.shape[:2], self.size[0], self.size[1] // 2 + 1)
 
-    def weighted_spectrum(self, light: Tensor, mixing: Tensor, pad: Tensor) -> Tensor:
-        """Transform m_b v as if image pixel i were at i, not i + K - 1; `to_scene` and `to_kernel` know."""
+    def weighted_spectrum(self, light: Tensor, mixing: Tensor) -> Tensor:
+        """Transform m_b v as if image pixel i were at i, not i + K - 1, which the kernels or `to_kernel` make good."""
         rows, columns = light.shape[-2:]
-        pad = pad[: len(light), : mixing.shape[1]]
+        pad = light.new_empty(*mixing.shape[:2], light.shape[1], *self.size)
         pad[..., rows:, :] = 0
         pad[..., :rows, columns:] = 0
         torch.mul(light.unsqueeze(1), mixing.unsqueeze(2), out=pad[..., :rows, :columns])
@@ -340,9 +406,6 @@ class _Plan:
         rows, columns = (slice(self.border, self.border + side) for side in (height, width))
         turned = torch.fft.ifft(turned, dim=-1)[..., rows]
         return torch.fft.irfft(turned.mT, n=self.size[1], dim=-1)[..., columns]
-
-    def to_scene(self, spectrum: Tensor) -> Tensor:
-        return torch.fft.irfft2(spectrum, s=self.size).roll((self.border, self.border), (-2, -1))
 
     def to_kernel(self, spectrum: Tensor) -> Tensor:
         taps = slice(self.border + 1)
@@ -354,10 +417,13 @@ def _any(values: Tensor) -> bool:
     return bool(values[..., ::SPARSE, ::SPARSE].any() or values.any())
 
 
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += sum over the basis dimension of a * b, without the product in memory."""
+def _add_product(total: Tensor, a: Tensor, b: Tensor, is_new: bool) -> None:
+    """total += sum over the basis dimension of a * b, without the product in memory; `total` is empty if it is new."""
     for element in range(a.shape[1]):
-        total.addcmul_(a[:, element], b[:, element])
+        if is_new and element == 0:
+            torch.mul(a[:, 0], b[:, 0], out=total)
+        else:
+            total.addcmul_(a[:, element], b[:, element])
 
 
 def _cuts(length: int, step: int) -> list[slice]:

@@ -58,7 +58,8 @@ def deblur(
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of the photo.
         callback: function that is called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
-            are worked on so, which takes less memory and makes no difference beyond rounding, see `TiledBlur`.
+            on a GPU are worked on so, which takes less memory and makes no difference beyond rounding, see
+            `TiledBlur`. On a CPU the blur is applied in small tiles anyway.
         strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default as the field
             says, and 1 for a true blur and with `fusion`.
         fusion: a network that looks at several iterates and makes the restored photo of them, such as
@@ -122,7 +123,7 @@ def deblur_iterates(
     check_photo(photo)
     check_larger_than_kernel(photo, field.kernel_size)
     given, photo, field = photo.dtype, in_full_precision(photo), field.in_full_precision()
-    if tile is None and photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
+    if tile is None and photo.device.type != 'cpu' and photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS:
         tile = TILE
     if (len(photo), *photo.shape[-2:]) != (len(field), *field.image_size):
         raise ValueError(

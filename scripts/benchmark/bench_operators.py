@@ -23,7 +23,7 @@ from basis_blur import BasisBlur, BlurField
 
 FASTER = 5.0  # the bar
 MEMORY_GROWTH = 1.1  # peak memory of H at the largest B over that at the smallest
-BASIS_SIZES = (10, 25, 50)
+BASIS_SIZES = (25, 50, 100)
 
 
 def random_field(size: int, basis: int, kernel_size: int) -> BlurField:

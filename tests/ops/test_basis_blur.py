@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from memory import peak_bytes
 
-from basis_blur.field.blur_field import BlurField
+from basis_blur.field.blur_field import BlurField, CompactField
 from basis_blur.ops import basis_blur
 from basis_blur.ops.basis_blur import BasisBlur, fast_fft_size
 from basis_blur.ops.boundary import ReplicatePad
@@ -80,6 +80,33 @@ def test_tile_size_does_not_change_the_result(monkeypatch):
     torch.testing.assert_close(BasisBlur(field).T(image), whole[1], rtol=1e-12, atol=1e-14)
 
 
+def test_a_compact_field_blurs_as_it_does_unpacked(monkeypatch):
+    monkeypatch.setattr(basis_blur, 'CPU_TILE', 4)
+    compact = CompactField.of(make_field())
+    plain = BlurField.unchecked(compact.kernels, compact.mixing)
+    scene, image = torch.rand(2, 3, 13, 11), torch.rand(2, 3, 9, 7)
+    torch.testing.assert_close(BasisBlur(compact)(scene), BasisBlur(plain)(scene), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(BasisBlur(compact).T(image), BasisBlur(plain).T(image), rtol=1e-12, atol=1e-14)
+    gradients = []
+    for field in (compact, plain):
+        kernels = field.kernels.clone().requires_grad_()
+        field.__dict__['kernels'] = kernels
+        BasisBlur(field)(scene).square().sum().backward()
+        gradients.append(kernels.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('basis', [1, 5])
+def test_kernels_that_take_several_turns_make_no_difference(basis, monkeypatch):
+    monkeypatch.setattr(basis_blur, 'CPU_TILE', 4)
+    field, scene, image = make_field(basis=basis), torch.rand(2, 3, 13, 11), torch.rand(2, 3, 9, 7)
+    scene[0] = 0
+    once = BasisBlur(field, chunk=1)(scene), BasisBlur(field, chunk=1).T(image)
+    monkeypatch.setattr(basis_blur, 'CPU_KERNEL_NUMBERS', 1)
+    torch.testing.assert_close(BasisBlur(field, chunk=1)(scene), once[0], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(BasisBlur(field, chunk=1).T(image), once[1], rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize('lit', [(0, 1, 1), (1, 12, 10), None])
 def test_dark_tiles_are_left_out_and_the_rest_stays_where_it_was(lit, monkeypatch):
     monkeypatch.setattr(basis_blur, 'CPU_TILE', 4)
@@ -134,7 +161,9 @@ def test_half_precision_is_computed_in_float32():
 
 
 @pytest.mark.memory
-def test_working_memory_does_not_grow_with_the_number_of_kernels():
+def test_working_memory_does_not_grow_with_the_number_of_kernels(monkeypatch):
+    monkeypatch.setattr(basis_blur, 'CPU_KERNEL_NUMBERS', 8 * 72 * 37)  # eight kernels
+
     def working_memory(basis):
         field, scene = make_field(number=1, basis=basis, size=(64, 64)), torch.rand(1, 3, 68, 68)
         return peak_bytes(lambda: BasisBlur(field, chunk=1)(scene))
