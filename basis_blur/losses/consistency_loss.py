@@ -61,15 +61,16 @@ def inner_blur(blur: BlurField | Tensor) -> tuple[tuple[slice, slice], BasisBlur
     Raises:
         ValueError: the photo is not larger than the kernels.
     """
-    whole = isinstance(blur, BlurField)
-    height, width = blur.image_size if whole else blur.shape[-2:]
-    kernel_size = blur.kernel_size if whole else round(blur.shape[1] ** 0.5)
+    if isinstance(blur, BlurField):
+        (height, width), kernel_size = blur.image_size, blur.kernel_size
+    else:
+        (height, width), kernel_size = blur.shape[-2:], round(blur.shape[1] ** 0.5)
     radius = kernel_size // 2
     if min(height, width) < kernel_size:
         raise ValueError(
             f'the photo has {width}x{height} pixels and the kernels {kernel_size}x{kernel_size}; give larger photos.'
         )
     inner = slice(radius, height - radius), slice(radius, width - radius)
-    if whole:
+    if isinstance(blur, BlurField):
         return inner, BasisBlur(BlurField.unchecked(blur.kernels, blur.mixing[(..., *inner)]))
     return inner, PixelBlur(blur[(..., *inner)])

@@ -12,6 +12,7 @@ compares descriptions of different precision.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class FlowNLLLoss(nn.Module):
 
 def kernel_nll(flow: nn.Module, kernels: Tensor, noise: Tensor | None = None) -> Tensor:
     """Return the NLL of each kernel, (M,) in nats; the arguments are those of `FlowNLLLoss`."""
-    bare = getattr(flow, 'module', flow)
+    bare: Any = getattr(flow, 'module', flow)
     if noise is None:
         noise = torch.rand_like(kernels)
     x = bare.preprocess(kernels, noise)

@@ -42,6 +42,9 @@ class VGGLoss(nn.Module):
         ValueError: `loss_weight` is no number.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, weights: str, loss_weight: float = 100.0):
         super().__init__()
         check_number('loss_weight', loss_weight)

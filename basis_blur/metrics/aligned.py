@@ -144,7 +144,9 @@ def koehler_score(
     if not frames:
         raise InputError('there is no ground-truth frame, expected one or more; give the frames of the trajectory.')
     if best is None:
-        raise AlignmentError(f'none of {frames} frames: {reason}') if frames > 1 else reason
+        if frames == 1 and reason is not None:
+            raise reason
+        raise AlignmentError(f'none of {frames} frames: {reason}')
     psnr, index, alignment = best
     return Score(psnr, _ssim_of(alignment), alignment.correlation, index, frames, failed)
 
@@ -257,7 +259,7 @@ def _homography(z: np.ndarray, x: np.ndarray) -> np.ndarray:
     try:
         _, homography = cv2.findTransformECC(
             x, z, np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria, None, FILTER_SIZE
-        )
+        )  # type: ignore[call-overload]
     except cv2.error as error:
         raise AlignmentError(
             f'the photos could not be aligned (ECC: {error.err}); check that they show the same scene.'

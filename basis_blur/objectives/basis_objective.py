@@ -19,7 +19,7 @@ from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.reblurred import photo_through
 from basis_blur.losses.restoration_loss import RestorationLoss
-from basis_blur.objectives.sample import Sample
+from basis_blur.objectives.sample import Sample, needed
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import GAMMA, to_linear
 
@@ -57,18 +57,16 @@ class BasisObjective(nn.Module):
         for name, loss in (('reblur', reblur), ('restoration', restoration)):
             if loss is not None and loss.gamma != gamma:
                 raise ValueError(f'the {name} loss has gamma {loss.gamma:g}, but the photos have {gamma:g}; give one.')
-        if kernel_p1_iter is not None and kernel is None:
-            raise ValueError(f'kernel_p1_iter is {kernel_p1_iter}, but there is no kernel loss to switch to p = 1.')
         self.reblur = reblur
         self.kernel = kernel
         self.divergence = divergence
         self.restoration = restoration
         self.kernel_p1_iter = kernel_p1_iter
-        self.kernel_p1 = (
-            None
-            if kernel_p1_iter is None
-            else KernelLoss(p=1, loss_weight=kernel.loss_weight, chunk_pixels=kernel.chunk_pixels)
-        )
+        self.kernel_p1: KernelLoss | None = None
+        if kernel_p1_iter is not None:
+            if kernel is None:
+                raise ValueError(f'kernel_p1_iter is {kernel_p1_iter}, but there is no kernel loss to switch to p = 1.')
+            self.kernel_p1 = KernelLoss(p=1, loss_weight=kernel.loss_weight, chunk_pixels=kernel.chunk_pixels)
         self.gamma = gamma
 
     def forward(self, field: BlurField, sample: Sample, iteration: int = 1) -> dict[str, Tensor]:
@@ -84,10 +82,10 @@ class BasisObjective(nn.Module):
         """
         losses = {}
         if self.reblur is not None:
-            scene = to_linear(sample.gt, self.gamma)
+            scene = to_linear(needed(sample.gt), self.gamma)
             losses['l_reblur'] = self.reblur(field, scene, sample.lq, sample.weight)
-        if self.kernel is not None:
-            kernel = self._kernel_loss_at(iteration)
+        kernel = self._kernel_loss_at(iteration)
+        if kernel is not None:
             losses['l_kernel'] = kernel(field, sample.true_field, sample.weight)
         if self.divergence is not None:
             losses['l_divergence'] = self.divergence(field, sample.true_field)
@@ -95,7 +93,7 @@ class BasisObjective(nn.Module):
             losses['l_restoration'] = self.restoration(field, sample.lq, sample.gt)
         return losses
 
-    def _kernel_loss_at(self, iteration: int) -> KernelLoss:
+    def _kernel_loss_at(self, iteration: int) -> KernelLoss | None:
         late = self.kernel_p1_iter is not None and iteration >= self.kernel_p1_iter
         return self.kernel_p1 if late else self.kernel
 

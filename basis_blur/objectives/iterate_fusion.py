@@ -9,6 +9,7 @@ Iterates cost far more than a step of the network, so each scene is looked at in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], ga
         gamma: light = photo ** gamma.
     """
     photo = lq.clamp(0, 1)
-    field = estimated_blur(blur_net, photo, gamma)
+    field = cast(BlurField, estimated_blur(blur_net, photo, gamma))
     return torch.cat([photo, deblur_iterates(photo, field.to(photo), iterations, gamma)], 1)
 
 

@@ -8,6 +8,8 @@ second, frozen network.
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from basis_blur.archs import names_of
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD, PHOTO, PIXEL_KERNELS, facts_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.objectives.sample import needed
 from basis_blur.ops.camera_response import to_linear
 
 FIELD_NETWORKS = names_of(ESTIMATOR, returns=FIELD)  # networks that return a blur field
@@ -40,11 +43,13 @@ def restoration_losses(
         'l_pixel' and 'l_reblur', as far as they are wanted.
 
     Raises:
-        ValueError: `reblur` is wanted, but the result has no kernels.
+        ValueError: `reblur` is wanted, but the result has no kernels; or `pixel`, and there are no sharp photos.
     """
     losses = {}
     if pixel is not None:
-        losses['l_pixel'] = sum(pixel(image.float(), _resized(gt, image)) for image in images_of(result))
+        sharp = needed(gt)
+        each = (pixel(image.float(), _resized(sharp, image)) for image in images_of(result))
+        losses['l_pixel'] = functools.reduce(operator.add, each)
     if reblur is not None:
         kernels = getattr(result, 'pixel_kernels', None)
         if kernels is None:

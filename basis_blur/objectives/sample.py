@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.numbers import GAMMA
-from basis_blur.simulation.scene_blur import blur_scene
+from basis_blur.simulation.scene_blur import Ingredients, blur_scene
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class Sample:
                 passed over.
             gamma: exponent of the photos, for scenes that are blurred here.
         """
+        scene: Mapping[str, Any] = tensors
         if 'sharp' in tensors:
-            tensors = blur_scene(tensors, gamma)
-        return cls(tensors['lq'], *(tensors.get(key) for key in ('gt', 'kernels', 'mixing', 'weight')))
+            scene = blur_scene(cast(Ingredients, tensors), gamma)
+        return cls(scene['lq'], *(scene.get(key) for key in ('gt', 'kernels', 'mixing', 'weight')))
 
     @property
     def true_field(self) -> BlurField | None:
@@ -57,3 +59,14 @@ class Sample:
             return None
         (height, width), border = self.lq.shape[-2:], (self.gt.shape[-1] - self.lq.shape[-1]) // 2
         return self.gt[..., border : border + height, border : border + width].clamp(0, 1)
+
+
+def needed(gt: Tensor | None) -> Tensor:
+    """Return the sharp photos, for a loss that compares with them.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if gt is None:
+        raise ValueError('the data set returns no sharp photos, "gt", which a loss compares with; give pairs.')
+    return gt

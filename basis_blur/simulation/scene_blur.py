@@ -25,7 +25,8 @@ Convention: the photo is the middle of the scene, (K-1)/2 pixels smaller at each
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
@@ -126,8 +127,10 @@ def blur_scene(ingredients: Ingredients, gamma: float = GAMMA) -> BlurredScene:
         (torch.Size([3, 32, 32]), torch.Size([3, 36, 36]))
     """
     if ingredients['sharp'].ndim == 3:
-        batch = {name: torch.as_tensor(ingredients[name])[None] for name in NAMES if name in ingredients}
-        return {name: value[0] for name, value in blur_scene(batch, gamma).items()}
+        one: Mapping[str, Any] = ingredients
+        batch = {name: torch.as_tensor(one[name])[None] for name in NAMES if name in one}
+        scene: Mapping[str, Any] = blur_scene(cast(Ingredients, batch), gamma)
+        return cast(BlurredScene, {name: value[0] for name, value in scene.items()})
     _check(ingredients)
     kernels = ingredients['kernels']
     sharp = ingredients['sharp']

@@ -3,10 +3,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses import KernelLoss, ReblurLoss
 from basis_blur.objectives.basis_objective import BasisObjective, reblur
+from basis_blur.objectives.restoration_objective import restoration_losses
 from basis_blur.objectives.sample import Sample
 from basis_blur.ops.camera_response import to_linear
 
@@ -76,6 +78,14 @@ def test_white_light_saturates_in_a_reblurred_photo():
 def test_a_sample_without_truth_has_no_field_and_one_without_sharp_photos_none(sample):
     assert replace(sample, mixing=None).true_field is None
     assert replace(sample, gt=None).sharp is None
+
+
+def test_a_loss_that_needs_sharp_photos_says_so(sample):
+    objective = BasisObjective(reblur=ReblurLoss())
+    with pytest.raises(ValueError, match='no sharp photos, "gt"'):
+        objective(sample.true_field, replace(sample, gt=None))
+    with pytest.raises(ValueError, match='no sharp photos, "gt"'):
+        restoration_losses(sample.lq, sample.lq, None, pixel=nn.L1Loss())
 
 
 def test_a_scene_loses_its_border(sample):
