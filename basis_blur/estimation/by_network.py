@@ -72,7 +72,7 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int
     def estimate(side: int | None) -> BlurField:
         if side is None:
             field = checked_field(net, net(light))
-            return CompactField.of(field) if large else field
+            return CompactField.of(field) if large and not isinstance(field, CompactField) else field
         shape = (len(light), bare.hyper_parameters['num_kernels'], *light.shape[-2:])
         mixing = light.new_empty(shape, dtype=torch.int16 if large else light.dtype)
         parts = zip(light.split(1), mixing.split(1), strict=True)

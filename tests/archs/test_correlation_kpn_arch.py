@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from basis_blur.archs import correlation_kpn_arch
 from basis_blur.archs.correlation_kpn_arch import (
     CorrelationKPN,
     bilinear_mixing,
@@ -11,6 +12,7 @@ from basis_blur.archs.correlation_kpn_arch import (
     grid_of,
     normalised_gradients,
 )
+from basis_blur.field.blur_field import CompactField
 
 REACH = 8
 
@@ -127,3 +129,13 @@ def test_a_photo_of_another_form_is_refused(net):
     for shape in ((3, 40, 40), (1, 2, 40, 40), (1, 3, 1, 40)):
         with pytest.raises(ValueError, match='expected'):
             net(torch.rand(shape))
+
+
+@torch.no_grad()
+def test_the_field_of_a_large_photo_is_compact_from_the_start(net, monkeypatch):
+    light = torch.rand(2, 3, 100, 140)
+    whole = net(light)
+    monkeypatch.setattr(correlation_kpn_arch, 'WHOLE_PIXELS', 100 * 140 - 1)
+    compact = net(light)
+    assert torch.equal(compact.kernels, whole.kernels)
+    assert torch.equal(compact.packed, CompactField.of(whole).packed)
