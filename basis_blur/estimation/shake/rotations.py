@@ -15,12 +15,17 @@ with Q_r and b_r of `kernel_fit`. The poses are a grid: pitch and yaw move the m
 not further than the kernel of the search reaches, roll moves the corners in steps of `ROLL_STEP`. In turn, as in
 `schedule`, the scene has few edges under the present weights, and the weights fit the edges that tell them.
 
+A camera goes along a path: where it pitches and yaws by so much, it has one roll, the mean over the weights near there
+(`on_path`). The weights are gathered at these rolls after each fit but the last; without that they stay where they
+began, without roll, since the scene of wrong weights agrees with them.
+
 Convention: `pitch` moves the middle down, `yaw` right; `roll` turns the picture clockwise. Angles are in radians.
 
 A photo of more than `MOST_PIXELS` is looked at at a smaller size, and its kernels are enlarged.
 
 Differs from [Whyte12]: the scene has few edges (`sparse_scene`), where theirs has the sparse gradients of a variational
-posterior; the weights begin with the kernel of the shake search and no roll; windows, as above.
+posterior; the weights begin with the kernel of the shake search and no roll, and are gathered on a path; windows, as
+above.
 """
 
 from __future__ import annotations
@@ -53,10 +58,14 @@ USUAL_FOCAL = 28.0  # mm, so converted; the main camera of most phones
 ROLLS = 4  # roll has so many steps to each side
 ROLL_STEP = 2.0  # pixels, by which a step of roll moves the corners
 MARGIN = 2  # pixels, by which pitch and yaw go beyond the kernel of the search
+NEAR_PATH = 1.5  # standard deviation of what is near a point of the path, pixels
+BEYOND = 1.25  # factor on the rolls of the path, since the weights follow slower than they should
 ROUNDS = 15
 WEIGHT = 2e-3  # lambda of an edge at the beginning, squared linear light
 LEAST_WINDOW = 96  # pixels; a window has at least so many a side, and five kernels
-PLACES = 9  # a side, at which the field has kernels
+# Number of places a side at which the field has kernels; the second for photos of more pixels than the third, since a
+# field has as many numbers a pixel as places.
+PLACES, FEW_PLACES, LARGE = 9, 5, 2_000_000
 
 
 class Poses(NamedTuple):
@@ -157,15 +166,20 @@ def kernels_of(poses: Poses, points: Tensor, kernel_size: int) -> Tensor:
 
 
 def field_of_poses(poses: Poses, size: tuple[int, int], kernel_size: int) -> BlurField:
-    """Return the blur of a photo, with kernels at 9 x 9 places of it.
+    """Return the blur of a photo, with kernels at 9 x 9 places of it, or 5 x 5 of a photo of more than two megapixels.
 
     Args:
         poses: poses with a focal length in pixels of this photo.
         size: (H, W) of the photo.
         kernel_size: K.
     """
-    kernels = kernels_of(poses, _middles(size, PLACES, poses.weights), kernel_size)
-    return field_of_window_kernels(kernels.view(1, PLACES, PLACES, kernel_size, kernel_size), size)
+    places = _places(size)
+    kernels = kernels_of(poses, _middles(size, places, poses.weights), kernel_size)
+    return field_of_window_kernels(kernels.view(1, places, places, kernel_size, kernel_size), size)
+
+
+def _places(size: tuple[int, int]) -> int:
+    return PLACES if size[0] * size[1] <= LARGE else FEW_PLACES
 
 
 def _middles(size: tuple[int, int], places: int, like: Tensor) -> Tensor:
@@ -239,10 +253,49 @@ def fit_poses(
             edges, (0, periodic.shape[-1] - edges.shape[-1], 0, periodic.shape[-2] - edges.shape[-2])
         )
         weights = _fitted(edges, photo_edges, places, weights)
+        if number < rounds - 1:
+            weights = on_path(poses._replace(weights=weights))
         weight = max(weight / WEIGHT_DECAY, LEAST_WEIGHT)
         if progress is not None:
             progress(TURNING, number + 1, rounds)
     return poses._replace(weights=weights / weights.sum())
+
+
+def on_path(poses: Poses, near: float = NEAR_PATH, beyond: float = BEYOND) -> Tensor:
+    """Return weights (P,) that give each pitch and yaw one roll: the mean over the weights near it.
+
+    Args:
+        poses: a grid as of `grid_around`.
+        near: standard deviation of the Gaussian that says what is near, pixels of the middle of the photo.
+        beyond: factor on the rolls, about their mean.
+    """
+    rolls = poses.angles[:, 2].unique()
+    if len(rolls) == 1:
+        return poses.weights
+    weights = poses.weights.view(len(rolls), -1)
+    cells = (poses.focal * poses.angles[: weights.shape[1], :2].tan()).round().long()
+    row, column = (cells - cells.amin(0)).unbind(1)
+    light = weights.sum(0)
+    rolls = rolls.to(weights)
+    image = weights.new_zeros(2, 1, int(row.max()) + 1, int(column.max()) + 1)
+    image[:, 0, row, column] = torch.stack([(weights * rolls[:, None]).sum(0), light])
+    turned, around = _smoothed(image, near)[:, 0, row, column]
+    roll = beyond * turned / around.clamp_min(1e-12)
+    roll = roll - (roll * light).sum() / light.sum()
+    place = ((roll - rolls[0]) / (rolls[1] - rolls[0])).clamp(0, len(rolls) - 1 - 1e-4)
+    lower = place.floor().long()[None]
+    part = place - lower
+    gathered = torch.zeros_like(weights).scatter_(0, lower, (1 - part) * light)
+    return gathered.scatter_add_(0, lower + 1, part * light).flatten()
+
+
+def _smoothed(images: Tensor, deviation: float) -> Tensor:
+    """Return images (N, 1, h, w) blurred by a Gaussian; dark outside."""
+    reach = max(1, round(3 * deviation))
+    offset = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    tap = torch.softmax(-offset.square() / (2 * deviation**2), 0)
+    down = nn.functional.conv2d(images, tap.view(1, 1, -1, 1), padding=(reach, 0))
+    return nn.functional.conv2d(down, tap.view(1, 1, 1, -1), padding=(0, reach))
 
 
 def _fitted(edges: Tensor, photo_edges: Tensor, places: PoseKernels, start: Tensor) -> Tensor:
@@ -289,10 +342,11 @@ class RotationsEstimator:
         size = (photo.shape[-2], photo.shape[-1])
         poses, scale = self._poses(gray_light(photo, gamma), found.kernel, progress)
         kernel_size = found.kernel.shape[-1] + 2 * MARGIN
-        small = tuple(round(side * scale) for side in size)
-        places = kernels_of(poses, _middles((small[0], small[1]), PLACES, poses.weights), odd_size(kernel_size * scale))
-        places = resized(places, kernel_size).to(photo)
-        field = field_of_window_kernels(places.view(1, PLACES, PLACES, kernel_size, kernel_size), size)
+        small = (round(size[0] * scale), round(size[1] * scale))
+        places = _places(size)
+        kernels = kernels_of(poses, _middles(small, places, poses.weights), odd_size(kernel_size * scale))
+        kernels = resized(kernels, kernel_size).to(photo)
+        field = field_of_window_kernels(kernels.view(1, places, places, kernel_size, kernel_size), size)
         return Estimate(field, 'rotations', found.removal, found.confidence, found.doubts, found.notes)
 
     def for_film(self, focal_length: float | None) -> RotationsEstimator:

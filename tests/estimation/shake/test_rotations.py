@@ -20,6 +20,7 @@ from basis_blur.estimation.shake.rotations import (
     focal_in_pixels,
     grid_around,
     kernels_of,
+    on_path,
     ways,
 )
 from basis_blur.estimation.shake.search import ShakeEstimate, uniform_field
@@ -171,3 +172,22 @@ def test_a_focal_length_is_asked_for_rotations_only(tmp_path, capsys):
     write_photo(tmp_path / 'p.png', torch.rand(1, 3, 80, 80))
     assert main(['deblur', str(tmp_path / 'p.png'), '--focal-length', '50']) == 2
     assert '--focal-length is of --estimator rotations' in capsys.readouterr().err
+
+
+def test_on_the_path_each_pitch_and_yaw_has_one_roll():
+    kernel = torch.zeros(11, 11)
+    kernel[5, 2:9] = 1 / 7
+    grid = grid_around(kernel, (60, 80), 70.0)
+    rolls = grid.angles[:, 2].unique()
+    weights = grid.weights.view(len(rolls), -1).clone()
+    column = (70 * grid.angles[: weights.shape[1], 1].tan()).round()
+    for step in range(-3, 4):  # the camera turns on as it goes right
+        weights[4, column == step] = 0.5 * weights[4, column == step]
+        weights[4 + step, column == step] += weights[4, column == step]
+    weights = weights / weights.sum()
+    found = on_path(grid._replace(weights=weights.flatten()), near=0.3, beyond=1.0).view_as(weights)
+    torch.testing.assert_close(found.sum(0), weights.sum(0))
+    assert ((found > 1e-6).sum(0) <= 2).all()  # the two rolls next to it
+    mean = (found * rolls[:, None].to(found)).sum(0) / found.sum(0).clamp_min(1e-12)
+    lit = found.sum(0) > 0
+    assert torch.corrcoef(torch.stack([mean[lit], column[lit].to(mean)]))[0, 1] > 0.95
