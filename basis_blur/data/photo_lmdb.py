@@ -30,9 +30,11 @@ from basis_blur.data.segmentation import Annotation, open_annotations
 from basis_blur.data.worker_pool import WorkerPool
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
-from basis_blur.photos.decoding import beyond_first_page
-from basis_blur.photos.formats import DATA_SUFFIXES, JPEG_SUFFIXES
+from basis_blur.photos.decoding import decode_photo, decode_tiff_photo
+from basis_blur.photos.exif import orientation_of
+from basis_blur.photos.formats import DATA_SUFFIXES, JPEG_SUFFIXES, TIFF_BEGINS
 from basis_blur.photos.photo import MAX_BYTES, no_warnings
+from basis_blur.photos.png import SIGNATURE, without_texts
 
 LONGEST_KEY = 200
 ENTRIES_CHECKED = 100
@@ -40,7 +42,6 @@ PHOTOS_PER_COMMIT = 100
 SECONDS_PER_COMMIT = 1.0
 PNG_LEVEL = 1
 PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
-ORIENTATION_TAG = 0x0112  # tag of EXIF; above a value of 4 the sides change places
 
 
 @dataclass(frozen=True)
@@ -313,18 +314,22 @@ def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
     check_is_file(path, MAX_BYTES)
     try:
         content = path.read_bytes()
-        with no_warnings(), Image.open(io.BytesIO(content)) as picture:
+        if content.startswith(TIFF_BEGINS):
+            photo = decode_tiff_photo(content, path)
+            return _encode_png(photo), '.png', photo.shape[:2], photo.shape[2], PNG_LEVEL
+        bare = without_texts(path, content) if content.startswith(SIGNATURE) else content
+        with no_warnings(), Image.open(io.BytesIO(bare)) as picture:
             kind, mode = picture.format, picture.mode
             picture.load()
             width, height = picture.size
-            if picture.getexif().get(ORIENTATION_TAG, 1) > 4:
+            if orientation_of(picture.info.get('exif')) > 4:
                 width, height = height, width
+    except InputError as error:
+        raise InputError(f'{str(error).removesuffix(".")}, or leave it out with --skip-bad.') from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f'{path} cannot be read as a photo ({error}); replace it, or leave it out with --skip-bad.'
         ) from error
-    if kind == 'TIFF' and (photo := beyond_first_page(content, path)) is not None:
-        return _encode_png(photo), '.png', photo.shape[:2], 3, PNG_LEVEL
     if mode in ('CMYK', 'LAB', 'F', 'I') and kind != 'PNG':
         raise InputError(
             f'{path} is a {mode} {kind}; expected gray or RGB of 8 or 16 bit; convert it, '
@@ -333,11 +338,7 @@ def _read_photo(path: Path) -> tuple[bytes, str, tuple[int, int], int, int]:
     channels = 1 if mode in ('1', 'L', 'I') or mode.startswith('I;16') else 3
     if kind == 'JPEG' or (kind == 'PNG' and mode in ('1', 'L', 'P', 'RGB') and content[PNG_DEPTH] <= 8):
         return content, '.jpg' if kind == 'JPEG' else '.png', (height, width), channels, 0
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise InputError(
-            f'{path} ({kind}, {mode}) cannot be decoded; convert it to PNG, or leave it out with --skip-bad.'
-        )
+    pixels = decode_photo(content, str(path))[..., : 3 if channels == 3 else 1]
     return _encode_png(pixels), '.png', pixels.shape[:2], channels, PNG_LEVEL
 
 

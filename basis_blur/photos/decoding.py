@@ -1,27 +1,29 @@
 """Decode photos for training by OpenCV: 8 bits, three channels, upright. A size is read from the header alone.
 
 OpenCV is fast, and a training reads millions of photos; `reading` is slower and keeps all that a file says. OpenCV
-takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. It takes the first
-page of a TIFF; where that is a thumbnail, `reading` decodes the photo.
+takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. TIFF files are left
+to `reading`: of many kinds OpenCV takes another page, one plane for all, or colours that it has multiplied by alpha.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.exif import orientation_of
 from basis_blur.photos.formats import TIFF_BEGINS
-from basis_blur.photos.photo import no_warnings
-from basis_blur.photos.reading import photo_of
-from basis_blur.photos.tiff import photo_is_first
+from basis_blur.photos.photo import check_size, no_warnings
+from basis_blur.photos.reading import photo_of, turn_upright
+from basis_blur.photos.tiff import size_of_tiff
 
-ORIENTATION = 0x0112  # tag of EXIF; for its values above 4, width and height change places
 JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
 PNG_BEGIN, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND'
 MALFORMED = (
@@ -36,24 +38,40 @@ def photo_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
         InputError: the file is no photo, or its header is damaged or made to do harm.
     """
+    path = Path(path)
     try:
-        with no_warnings(), Image.open(path) as picture:
-            width, height = picture.size
-            turned = _orientation(picture) > 4
-            is_tiff = picture.format == 'TIFF'
+        with open(path, 'rb') as file:
+            begin = file.read(len(PNG_BEGIN))
+            file.seek(0)
+            if begin.startswith(TIFF_BEGINS):
+                return size_of_tiff(path, file.read())
+            (width, height), orientation = _size_and_orientation(file)
+            check_size(path, width, height)
+    except InputError:
+        raise
     except MALFORMED as error:
         raise InputError(f'{path} cannot be read as a photo ({error}); replace or remove it.') from error
-    if is_tiff and (photo := beyond_first_page(Path(path).read_bytes(), path)) is not None:
-        return photo.shape[:2]
-    return (width, height) if turned else (height, width)
+    return (width, height) if orientation > 4 else (height, width)
 
 
-def _orientation(picture: Image.Image) -> int:
-    try:
-        value = picture.getexif().get(ORIENTATION, 1)
-    except MALFORMED:  # the EXIF is damaged; OpenCV takes the photo as it lies then
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+def _size_and_orientation(file: BinaryIO) -> tuple[tuple[int, int], int]:
+    """Return (W, H) as stored, and how the photo must be turned; of a PNG without what its texts say, see `png`."""
+    if file.read(len(PNG_BEGIN)) != PNG_BEGIN:
+        with no_warnings(), Image.open(file) as picture:
+            return picture.size, orientation_of(picture.info.get('exif'))
+    size, orientation = (0, 0), 1
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack('>L4s', head)
+        if name == b'IHDR':
+            size = struct.unpack('>LL', file.read(8))
+            length -= 8
+        elif name == b'eXIf':
+            orientation = orientation_of(file.read(length))
+            length = 0
+        file.seek(length + 4, os.SEEK_CUR)
+    if 0 in size:
+        raise ValueError(f'its size is {size[0]}x{size[1]}')
+    return size, orientation
 
 
 def decode_photo(content: bytes, source: str) -> np.ndarray:
@@ -68,27 +86,38 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
     """
     if is_cut_off(content):
         raise InputError(f'{source} is cut off after {len(content)} bytes; replace or remove it.')
-    if content.startswith(TIFF_BEGINS) and (photo := beyond_first_page(content, source)) is not None:
-        return photo
+    if content.startswith(TIFF_BEGINS):
+        samples = decode_tiff_photo(content, source)
+        return samples if samples.shape[2] == 3 else samples.repeat(3, 2)
     try:
-        photo = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        # What turns a photo is told here by one reader, since versions of OpenCV differ in which formats they turn.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        photo = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+        orientation = 1 if photo is None else _size_and_orientation(io.BytesIO(content))[1]
     except cv2.error as error:
         raise InputError(
             f'{source} cannot be read as a photo ({error.err or "OpenCV gives no reason"}); replace or remove it.'
         ) from error
+    except MALFORMED as error:
+        raise InputError(f'{source} cannot be read as a photo ({error}); replace or remove it.') from error
     if photo is None:
         raise InputError(f'{source} cannot be read as a photo; replace or remove it.')
-    return photo
+    return np.ascontiguousarray(turn_upright(photo, orientation))
 
 
-def beyond_first_page(content: bytes, source: str | os.PathLike) -> np.ndarray | None:
-    """Return the photo of a TIFF whose first page is another picture, as `decode_photo` does; None of other files."""
-    path = Path(source)
-    if photo_is_first(path, content):
-        return None
-    pixels = photo_of(path, content).pixels[0]
+def decode_tiff_photo(content: bytes, source: str | os.PathLike) -> np.ndarray:
+    """Return the photo of a TIFF file, upright, (H, W, 3 or 1) uint8 in the order blue, green, red.
+
+    Args:
+        content: of the file.
+        source: where it comes from, for messages.
+
+    Raises:
+        InputError: see `reading.read_photo`.
+    """
+    pixels = photo_of(Path(source), content).pixels[0]
     samples = np.rint(pixels.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    return np.ascontiguousarray(samples[..., ::-1] if samples.shape[2] == 3 else samples.repeat(3, 2))
+    return np.ascontiguousarray(samples[..., ::-1])
 
 
 def is_cut_off(content: bytes) -> bool:

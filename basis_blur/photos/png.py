@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 ROWS_AT_ONCE = 64
 COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 GRAY, COLOUR, PALETTE = 0, 2, 3
+PIXEL_CHUNKS = {b'IHDR', b'PLTE', b'IDAT', b'IEND'}
 PAETH = 4
 # The chunks of colours and their lengths: those of this edition, and two of HDR by their names in drafts.
 COLOUR_CHUNKS = {
@@ -62,8 +63,7 @@ def decode_png(path: Path, data: bytes) -> Stored:
     frames = int.from_bytes(first.get(b'acTL', b'')[:4], 'big')
     if frames > 1:
         raise InputError(f'{path} is an animation of {frames} frames, expected one photo.')
-    needed = {b'IHDR', b'PLTE', b'IDAT', b'IEND'} | ({b'tRNS'} if colour == PALETTE else set())
-    pixels = SIGNATURE + b''.join(_encoded(name, content) for name, content in chunks if name in needed)
+    pixels = _file_of(chunks, PIXEL_CHUNKS | ({b'tRNS'} if colour == PALETTE else set()))
     image = open_with_pillow(path, pixels, 'PNG')  # finds damage also where OpenCV decodes
     if depth == 16:
         samples = _deep_samples(path, pixels, {0: 1, 2: 3, 4: 2, 6: 4}.get(colour), (height, width))
@@ -83,6 +83,19 @@ def decode_png(path: Path, data: bytes) -> Stored:
         tuple((name, first[name]) for name, length in COLOUR_CHUNKS.items() if len(first.get(name, b'')) == length),
         _xmp(chunks),
     )
+
+
+def without_texts(path: Path, data: bytes) -> bytes:
+    """Return a PNG file with only what tells its pixels and how they are to be turned: Pillow refuses long texts.
+
+    Raises:
+        InputError: it is damaged or cut off.
+    """
+    return _file_of(_chunks(path, data), PIXEL_CHUNKS | {b'tRNS', b'eXIf', b'acTL'})
+
+
+def _file_of(chunks: Iterable[tuple[bytes, bytes]], kept: Collection[bytes]) -> bytes:
+    return SIGNATURE + b''.join(_encoded(name, content) for name, content in chunks if name in kept)
 
 
 def _chunks(path: Path, data: bytes) -> list[tuple[bytes, bytes]]:

@@ -54,7 +54,7 @@ def photo_of(path: Path, data: bytes) -> Photo:
     """Return the photo of a file's content; the path is for messages, and the errors are those of `read_photo`."""
     stored = _decode(path, data)
     orientation = 1 if stored.upright else orientation_of(stored.exif)
-    samples, turned = _turn_upright(stored.samples, orientation), UPRIGHT[orientation][0]
+    samples, turned = turn_upright(stored.samples, orientation), UPRIGHT[orientation][0]
     height, width, channels = samples.shape
     values = torch.from_numpy(np.ascontiguousarray(samples.transpose(2, 0, 1)[None], dtype=np.float32))
     values = values / FULL_SCALE.get(stored.bits, 1)
@@ -105,7 +105,8 @@ def _format_name(data: bytes) -> str:
         return 'not a photo file'
 
 
-def _turn_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+def turn_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a view of samples (H, W[, C]) as `exif.orientation_of` says that they are to be turned."""
     transpose, flip_rows, flip_columns = UPRIGHT[orientation]
     samples = samples.swapaxes(0, 1) if transpose else samples
     samples = samples[::-1] if flip_rows else samples

@@ -38,6 +38,7 @@ from basis_blur.photos.exif import (
     Y_RESOLUTION,
     block_of_tiff,
     entries_for_tiff,
+    orientation_of,
 )
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
 from basis_blur.photos.tags import Directory, Entry, Structure
@@ -102,19 +103,21 @@ def is_camera_raw(data: bytes) -> bool:
     )
 
 
-def photo_is_first(path: Path, data: bytes) -> bool:
-    """Return whether the photo of a TIFF file is its first page; True where that cannot be told.
+def size_of_tiff(path: Path, data: bytes) -> tuple[int, int]:
+    """Return (H, W) of the upright photo of a TIFF file, without decoding it.
 
     Raises:
-        InputError: it has several photos, or none.
+        InputError: it is damaged where that is told, of several pages, or of colours or samples that are not read.
     """
     try:
-        structure = Structure(data)
-        return _photo_page(path, structure).directory.place == structure.first
+        page = _photo_page(path, Structure(data))
+        _check_kind(path, page)
+        turned = orientation_of(block_of_tiff(data, page.directory.place)) > 4
     except InputError:
         raise
-    except (ValueError, struct.error):
-        return True  # let a decoder judge
+    except (ValueError, struct.error) as error:
+        raise InputError(f'{path} is a damaged TIFF file ({error}); copy or export it again.') from error
+    return (page.width, page.height) if turned else (page.height, page.width)
 
 
 def decode_tiff(path: Path, data: bytes) -> Stored:
@@ -139,23 +142,17 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
     structure = Structure(data)
     page, first = _photo_page(path, structure), structure.directory(structure.first)
     check_size(path, page.width, page.height)
-    photometric = page.photometric
-    if photometric is None:  # which the format demands, and some writers forget
-        photometric = 2 if page.channels >= 3 else 1
-    colour = COLOURS.get(photometric, f'of photometric kind {photometric}')
+    colour, depth = _check_kind(path, page)
     # What the photo's page does not tell, the first page does, as in files whose first page is a thumbnail.
     entries = {**first.entries, **page.directory.entries}
     icc = structure.bytes_of(entries[ICC_PROFILE]) if ICC_PROFILE in entries else None
-    if colour not in ('gray', 'RGB', 'palette', 'YCbCr', 'CMYK') or (colour == 'CMYK' and set(page.bits) != {8}):
-        raise colour_error(path, colour)
-    depth = _depth(path, page)
     prepared, words = _with_photo_first(structure, page), ''
     by_bytes = page.compression in OF_BYTES and page.fill_order in (1, 2)
     if colour in ('gray', 'RGB') and by_bytes and page.bits[0] >= 8:
         samples = _checked_float(path, _samples(prepared)) if depth == 32 else _samples(prepared)
         full = FULL_SCALE.get(depth, 1)
         colours = 1 if colour == 'gray' else 3
-        if photometric == 0:  # stored as a negative
+        if page.photometric == 0:  # stored as a negative
             samples[..., 0] = full - samples[..., 0]
         samples, words = _without_other_samples(samples, colours, page.extra, full)
     elif depth == 8:
@@ -262,6 +259,17 @@ def _numbers(structure: Structure, entry: Entry) -> tuple[int, ...]:
     return struct.unpack_from(f'{structure.order}{entry.count}{letter}', structure.data, entry.value) if letter else ()
 
 
+def _check_kind(path: Path, page: Page) -> tuple[str, int]:
+    """Return the colours, as `COLOURS` names them, and the depth of samples; raise InputError if they are not read."""
+    photometric = page.photometric
+    if photometric is None:  # which the format demands, and some writers forget
+        photometric = 2 if page.channels >= 3 else 1
+    colour = COLOURS.get(photometric, f'of photometric kind {photometric}')
+    if colour not in ('gray', 'RGB', 'palette', 'YCbCr', 'CMYK') or (colour == 'CMYK' and set(page.bits) != {8}):
+        raise colour_error(path, colour)
+    return colour, _depth(path, page)
+
+
 def _depth(path: Path, page: Page) -> int:
     """Return 8, 16 or 32 for the samples that are read."""
     bits, formats = set(page.bits), {WHOLE if each == UNDEFINED else each for each in page.formats}
@@ -270,13 +278,13 @@ def _depth(path: Path, page: Page) -> int:
             return 8
         if formats == {WHOLE} and bits == {16}:
             return 16
-        if formats == {FLOAT} and bits <= {32, 64}:
+        if formats == {FLOAT} and bits <= {16, 32, 64}:
             return 32
     words = {WHOLE: 'whole-number', SIGNED: 'signed whole-number', FLOAT: 'float'}
     raise InputError(
         f'{path} has {"/".join(map(str, sorted(bits)))}-bit '
         f'{"/".join(words.get(each, "unknown") for each in sorted(formats))} samples in {page.width}x{page.height} '
-        'pixels, expected 8 or 16 bit or 32-bit float; convert it to 16 bit.'
+        'pixels, expected whole numbers of up to 8 or of 16 bits, or float; convert it to 16 bit.'
     )
 
 
@@ -394,7 +402,7 @@ def _checked_float(path: Path, samples: np.ndarray) -> np.ndarray:
     low, high = samples.min(), samples.max()
     if not (low >= 0 and high <= 1):
         raise InputError(
-            f'{path} has float samples from {low:.4g} to {high:.4g}, expected values in [0, 1]; '
+            f'{path} has float samples from {low:.9g} to {high:.9g}, expected values in [0, 1]; '
             'scale it, or convert it to 16 bit.'
         )
     return samples.astype(np.float32)

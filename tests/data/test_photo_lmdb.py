@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from basis_blur.data.lmdb_store import LmdbReader, LmdbWriter
 from basis_blur.data.photo_lmdb import PhotoSource, list_others, list_photos, make_keys, prepare_photos
@@ -314,3 +314,25 @@ def test_the_photo_of_a_tiff_is_taken_and_not_its_thumbnail(tmp_path):
         file.write(picture(1)[..., ::-1], photometric='rgb')
     prepare_photos(PhotoSource(tmp_path / 'photos'), tmp_path / 'out')
     np.testing.assert_array_equal(decode(LmdbReader(tmp_path / 'out/photos.lmdb')['a']), picture(1))
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_a_tiff_is_stored_as_deblur_reads_it(tmp_path, channels):
+    (tmp_path / 'photos').mkdir()
+    photo = np.concatenate([picture(1), picture(0)], -1)[..., :channels].astype(np.uint16) * 257
+    kind = {'photometric': 'rgb', 'extrasamples': ['unassalpha']} if channels == 4 else {}
+    tifffile.imwrite(tmp_path / 'photos/a.tif', photo[..., 0] if channels == 1 else photo, byteorder='>', **kind)
+    prepare_photos(PhotoSource(tmp_path / 'photos'), tmp_path / 'out')
+    reader = LmdbReader(tmp_path / 'out/photos.lmdb')
+    pixels = decode(reader['a'])
+    assert f'{min(channels, 3)})' in reader.lines[0]
+    np.testing.assert_array_equal(pixels[..., ::-1] if channels == 4 else pixels, photo[..., :3].squeeze() // 257)
+
+
+def test_a_png_with_a_long_text_keeps_its_bytes(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    text = PngImagePlugin.PngInfo()
+    text.add_text('Comment', 'a' * 3_000_000)
+    Image.fromarray(picture(0)).save(tmp_path / 'photos/a.png', pnginfo=text)
+    prepare_photos(PhotoSource(tmp_path / 'photos'), tmp_path / 'out')
+    assert LmdbReader(tmp_path / 'out/photos.lmdb')['a'] == (tmp_path / 'photos/a.png').read_bytes()

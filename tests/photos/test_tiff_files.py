@@ -65,7 +65,7 @@ def test_float_outside_zero_to_one_is_refused(tmp_path, value, words, random_sam
     [
         (np.zeros((8, 9), np.uint32), {}, '32-bit whole-number'),
         (np.zeros((8, 9), np.int16), {}, '16-bit signed'),
-        (np.zeros((8, 9), np.float16), {}, '16-bit float'),
+        (np.zeros((8, 9), np.complex64), {}, '64-bit unknown'),
         (np.zeros((8, 9, 4), np.uint16), {'photometric': 'separated'}, 'is CMYK'),
         (np.zeros((2, 8, 9, 3), np.uint8), {'photometric': 'rgb'}, 'has 2 pages'),
     ],
