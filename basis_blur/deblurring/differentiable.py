@@ -23,9 +23,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.estimation.by_network import checked_field, light_for, removal_of
+from basis_blur.estimation.by_network import checked_field, kernel_size_of, light_for, removal_of
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.numbers import GAMMA
+from basis_blur.foundation.numbers import GAMMA, check_number
 from basis_blur.ops.photo import in_full_precision
 from basis_blur.ops.transforms import refuse_transforms
 from basis_blur.restoration.deblur import check_is_field, deblur_iterates
@@ -52,7 +52,8 @@ class Deblur(nn.Module):
             the mode it is in.
 
     Raises:
-        ValueError: `strength` is not in [0, 1], or both `iterations` and `fusion` are given.
+        ValueError: a number is out of its range, both `iterations` and `fusion` are given, or `net` estimates no blur
+            fields.
 
     Example:
         >>> module = bb.Deblur(bb.BasisKPN(num_feat=2, num_kernels=2, kernel_size=33), iterations=1)
@@ -72,6 +73,10 @@ class Deblur(nn.Module):
         fusion: IterateFusion | None = None,
     ):
         super().__init__()
+        kernel_size_of(net)  # a network of another kind is refused here, not at the first photo
+        check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
+        if tv_weight is not None:
+            check_number('tv_weight', tv_weight, least=0)
         self.kept, self.strength = steps_for(removal_of(net), iterations, strength, fusion)
         self.net = net
         self.gamma = gamma

@@ -139,6 +139,8 @@ def kernel_size_of(net: nn.Module) -> int:
         remedy = f'write load_network("{net}")' if isinstance(net, str) else EXPECTED
         raise ValueError(f'net is {kind_of(net)}, expected a network; {remedy}.')
     facts = facts_of(net)
+    if facts.kernel_size is None and not hasattr(net, 'facts'):
+        raise ValueError(f'net is {kind_of(net)}, which does not tell the size of its kernels; {EXPECTED}.')
     if facts.returns != FIELD or facts.kernel_size is None:
         raise ValueError(f'net is {kind_of(net)}, which returns {facts.returns} and no blur fields; {EXPECTED}.')
     return facts.kernel_size

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from basis_blur.field.removal import ESTIMATED_BLUR, Removal
-from basis_blur.foundation.errors import InputError
+from basis_blur.field.tensors import check_tensor
+from basis_blur.foundation.errors import InputError, kind_of
 from basis_blur.foundation.files import atomic_path, check_is_file
 
 if TYPE_CHECKING:
@@ -384,6 +385,11 @@ class PixelField:
     """
 
     def __init__(self, pixel_kernels: Tensor):
+        if not isinstance(pixel_kernels, Tensor):
+            raise ValueError(
+                f'pixel_kernels is {kind_of(pixel_kernels)}, expected a tensor (N, K*K, H, W) or a PixelField; '
+                'BasisBlur takes a BlurField.'
+            )
         size = math.isqrt(pixel_kernels.shape[1]) if pixel_kernels.ndim == 4 else 0
         if size % 2 == 0 or size**2 != pixel_kernels.shape[1] or not pixel_kernels.is_floating_point():
             raise ValueError(
@@ -476,6 +482,9 @@ def _check_window(size: tuple[int, int], top: int, left: int, height: int, width
 
 
 def _check_shapes(kernels: Tensor, mixing: Tensor) -> None:
+    for name, values in (('kernels', kernels), ('mixing', mixing)):
+        if not isinstance(values, Tensor):
+            raise ValueError(f'{name} is {kind_of(values)}, expected a tensor; torch.from_numpy makes one of an array.')
     if kernels.ndim != 4 or kernels.shape[2] != kernels.shape[3] or kernels.shape[3] % 2 == 0:
         raise ValueError(f'kernels have shape {tuple(kernels.shape)}, expected (N, B, K, K) with K odd.')
     if mixing.ndim != 4 or mixing.shape[:2] != kernels.shape[:2]:
@@ -494,13 +503,16 @@ def _check_shapes(kernels: Tensor, mixing: Tensor) -> None:
 
 @torch.no_grad()
 def _check_values(kernels: Tensor, mixing: Tensor) -> None:
+    check_tensor('kernels', kernels)
+    check_tensor('mixing', mixing)
+    for name, values in (('kernels', kernels), ('mixing', mixing)):
+        if values.numel() == 0:
+            raise ValueError(f'{name} is empty: shape {tuple(values.shape)}.')
     _check_simplex(kernels.flatten(2), -1, 'kernels', 'kernel', 'divide each kernel by its sum')
     _check_simplex(mixing, 1, 'mixing', 'pixel', 'apply softmax over dim 1')
 
 
 def _check_simplex(values: Tensor, dim: int, name: str, place: str, remedy: str) -> None:
-    if values.numel() == 0:
-        raise ValueError(f'{name} is empty: shape {tuple(values.shape)}.')
     smallest = values.min().item()
     if not smallest >= 0:
         raise ValueError(f'{name} has the value {smallest:.3g}, expected >= 0; {remedy} before building a BlurField.')

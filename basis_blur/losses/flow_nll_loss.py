@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from basis_blur.foundation.numbers import check_number
+
 
 class FlowNLLLoss(nn.Module):
     """The NLL above in nats per kernel, averaged over the batch, times `loss_weight`.
@@ -27,6 +29,7 @@ class FlowNLLLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, flow: nn.Module, kernels: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.kernel_loss import check_fields
 
 LEAST_SHARE = 1e-8  # lower bound of the share of the light in a pixel of a kernel
@@ -33,8 +34,8 @@ class KernelDivergenceLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, spacing: int = 16):
         super().__init__()
-        if spacing < 1:
-            raise ValueError(f'spacing is {spacing}, expected a number of pixels >= 1.')
+        check_number('loss_weight', loss_weight)
+        check_number('spacing', spacing, least=1, whole=True, remedy='it is a number of pixels.')
         self.loss_weight = loss_weight
         self.spacing = spacing
 

@@ -31,6 +31,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import check_number
 from basis_blur.losses.pixel_weight import check_pixel_weight
 
 
@@ -55,10 +56,10 @@ class KernelLoss(nn.Module):
 
     def __init__(self, p: Literal[2, 1] = 2, loss_weight: float = 1.0, chunk_pixels: int = 1024, squared: bool = True):
         super().__init__()
-        if p not in (1, 2):
-            raise ValueError(f'p is {p}, expected 2 (squared differences) or 1 (absolute differences).')
-        if chunk_pixels < 1:
-            raise ValueError(f'chunk_pixels is {chunk_pixels}, expected a number of pixels >= 1.')
+        if p not in (1, 2) or isinstance(p, bool):
+            raise ValueError(f'p is {p!r}, expected 2 (squared differences) or 1 (absolute differences).')
+        check_number('loss_weight', loss_weight)
+        check_number('chunk_pixels', chunk_pixels, least=1, whole=True, remedy='it is a number of pixels.')
         self.p = p
         self.loss_weight = loss_weight
         self.chunk_pixels = chunk_pixels

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from basis_blur.foundation.numbers import check_number
+
 SMALLEST = 1e-8  # added to the mean square, so that a perfect photo has a finite loss of -80 dB
 
 
@@ -20,6 +22,7 @@ class PSNRLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:

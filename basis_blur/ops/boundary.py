@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.foundation.errors import kind_of
 from basis_blur.ops.linear_operator import LinearOperator
 
 
@@ -25,6 +26,8 @@ class _Pad(LinearOperator):
     """
 
     def __init__(self, field: BlurField | PixelField):
+        if not hasattr(field, 'scene_size'):
+            raise ValueError(f'field is {kind_of(field)}, expected a BlurField or a PixelField.')
         super().__init__((len(field), 3, *field.image_size), (len(field), 3, *field.scene_size))
         self.radius = field.kernel_size // 2
 
@@ -91,6 +94,8 @@ class ReflectPad(_Pad):
     """
 
     def __init__(self, field: BlurField | PixelField):
+        if not hasattr(field, 'scene_size'):
+            raise ValueError(f'field is {kind_of(field)}, expected a BlurField or a PixelField.')
         super().__init__(field)
         if min(field.image_size) <= self.radius:
             raise ValueError(

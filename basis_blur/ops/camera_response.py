@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basis_blur.field.tensors import check_tensor
 from basis_blur.foundation.numbers import GAMMA, check_number
 
 SHARPNESS = 50.0
@@ -32,6 +33,7 @@ def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
         >>> bb.to_linear(torch.tensor([0.0, 0.5, 1.0]))
         tensor([0.0000, 0.2176, 1.0000])
     """
+    check_tensor('the photo', srgb)
     _check_gamma(gamma)
     srgb = srgb.clamp_min(0)
     return srgb if gamma == 1 else srgb**gamma
@@ -48,12 +50,13 @@ def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
         floor: light below this is raised to it, and passes no gradient.
 
     Raises:
-        ValueError: `gamma` is not positive.
+        ValueError: `gamma` is not positive, or the values are no real floating point.
 
     Example:
         >>> bb.to_srgb(torch.tensor([0.0, 0.25, 1.0]), gamma=2)
         tensor([0.0000, 0.5000, 1.0000])
     """
+    check_tensor('light', light)
     _check_gamma(gamma)
     light = light.clamp_min(floor)
     return light if gamma == 1 else light ** (1 / gamma)
@@ -83,12 +86,13 @@ def camera_response(light: Tensor, sharpness: float = SHARPNESS) -> Tensor:
         sharpness: a, in 1/light; larger makes a harder knee.
 
     Raises:
-        ValueError: `sharpness` is not positive.
+        ValueError: `sharpness` is not positive, or the values are no real floating point.
 
     Example:
         >>> bb.camera_response(torch.tensor([0.5, 1.0, 2.0]))
         tensor([0.5000, 0.9861, 1.0000])
     """
+    check_tensor('light', light)
     _check_sharpness(sharpness)
     return light - F.softplus(sharpness * (light - 1), threshold=40) / sharpness
 
@@ -101,8 +105,9 @@ def camera_response_derivative(light: Tensor, sharpness: float = SHARPNESS) -> T
         sharpness: a, in 1/light.
 
     Raises:
-        ValueError: `sharpness` is not positive.
+        ValueError: `sharpness` is not positive, or the values are no real floating point.
     """
+    check_tensor('light', light)
     _check_sharpness(sharpness)
     return torch.sigmoid(sharpness * (1 - light))
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from basis_blur.field.tensors import check_tensor
+
 
 class LinearOperator:
     """A linear map between batches of images (N, C, H, W), the same for every channel.
@@ -43,11 +45,11 @@ class LinearOperator:
         """Apply the operator.
 
         Raises:
-            ValueError: `x` is not a batch of images of the operator's input size, or is complex.
+            ValueError: `x` is not a batch of images of the operator's input size, is complex, or is no tensor.
         """
-        _check_shape(x, self.input_shape, type(self).__name__)
-        if x.is_complex():
-            raise ValueError(f'{type(self).__name__} was given {x.dtype}, expected real light; apply it to both parts.')
+        name = self._name()
+        check_tensor(f'the light for {name}', x, floating=False)
+        _check_shape(x, self.input_shape, name)
         return self._apply(x)
 
     @property
@@ -69,8 +71,11 @@ class LinearOperator:
     def _apply_transpose(self, y: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def _name(self) -> str:
+        return type(self).__name__
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}({_text(self.input_shape)} -> {_text(self.output_shape)})'
+        return f'{self._name()}({_text(self.input_shape)} -> {_text(self.output_shape)})'
 
 
 class _Transpose(LinearOperator):
@@ -81,6 +86,9 @@ class _Transpose(LinearOperator):
     @property
     def T(self) -> LinearOperator:
         return self._operator
+
+    def _name(self) -> str:
+        return f'{self._operator._name()}.T'
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._operator._apply_transpose(x)
@@ -98,6 +106,9 @@ class _Composition(LinearOperator):
             )
         super().__init__(inner.input_shape, outer.output_shape)
         self._outer, self._inner = outer, inner
+
+    def _name(self) -> str:
+        return f'({self._outer._name()} @ {self._inner._name()})'
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._outer._apply(self._inner._apply(x))

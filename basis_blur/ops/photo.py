@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from basis_blur.field.tensors import check_tensor
 from basis_blur.foundation.errors import InputError
 
 
 def check_photo(photo: Tensor) -> None:
     """Raise ValueError unless `photo` is (N, 3 or 1, H, W), floating point and within [0, 1]."""
+    check_tensor('the photo', photo, floating=False)
     if photo.ndim != 4 or photo.shape[1] not in (1, 3):
         raise ValueError(f'the photo has shape {tuple(photo.shape)}, expected (N, 3, H, W) or (N, 1, H, W).')
     if not photo.is_floating_point():

@@ -27,6 +27,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from basis_blur.field.tensors import check_tensor
+from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.camera_response import camera_response, camera_response_derivative
 from basis_blur.ops.linear_operator import LinearOperator
@@ -64,7 +66,7 @@ class RichardsonLucy:
             iteration; 0 to go on.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or a switch neither True nor False.
 
     Example:
         >>> bb.RichardsonLucy(iterations=10, tv_weight=0.002).iterations
@@ -82,6 +84,9 @@ class RichardsonLucy:
         check_number('iterations', self.iterations, least=1, whole=True, remedy='the default is 30.')
         check_number('tv_weight', self.tv_weight, least=0)
         check_number('offset', self.offset, least=0)
+        for name in ('accelerate', 'saturation'):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f'{name} is {getattr(self, name)!r}, expected True or False.')
         check_number('tolerance', self.tolerance, least=0, below=1, remedy='it is a share; 0 makes all iterations.')
 
 
@@ -122,7 +127,8 @@ def richardson_lucy(
             next iteration changes.
 
     Raises:
-        ValueError: shapes do not fit the operator, or light is negative, NaN or infinite.
+        ValueError: shapes do not fit the operator, light is negative, NaN, infinite or no floating point, or `blur` or
+            `settings` is of another kind.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
@@ -171,6 +177,12 @@ def richardson_lucy_with_graph(
 
     Memory is used again in place, so where gradients are wanted, this must be called under `recording.keep_copies`.
     """
+    if not isinstance(blur, LinearOperator):
+        raise ValueError(f'blur is {kind_of(blur)}, expected an operator, such as BasisBlur(field).')
+    if not isinstance(settings, RichardsonLucy):
+        raise ValueError(f'settings is {kind_of(settings)}, expected such as RichardsonLucy(iterations=30).')
+    check_tensor('light', light)
+    check_tensor('start', start)
     given, light, start = light.dtype, in_full_precision(light), in_full_precision(start)
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from basis_blur.field.rasterise import rasterise
+from basis_blur.foundation.numbers import check_number
 
 # Rates are a sum of sinusoids at multiples of 1 / PERIOD up to HIGHEST_FREQUENCY; an exposure is a part of that.
 PERIOD = 4.0
@@ -114,8 +115,7 @@ def shake_kernels(count: int, kernel_size: int = 33, seed: int = 0, start: int =
         ((2, 19, 19), array([1., 1.], dtype=float32))
     """
     _check_size(kernel_size)
-    if count < 0:
-        raise ValueError(f'count is {count}, expected >= 0.')
+    check_number('count', count, least=0, whole=True)
     kernels = np.empty((count, kernel_size, kernel_size), np.float32)
     for first in range(0, count, BATCH):
         last = min(first + BATCH, count)
@@ -168,7 +168,9 @@ def motion_kernel(generator: np.random.Generator, kernel_size: int = 33) -> np.n
 
 
 def _check_size(kernel_size: int) -> None:
-    if kernel_size < 5 or kernel_size % 2 == 0:
+    remedy = 'it is an odd number of pixels.'
+    check_number('kernel_size', kernel_size, least=5, whole=True, remedy=remedy)
+    if kernel_size % 2 == 0:
         raise ValueError(f'kernel_size is {kernel_size}, expected an odd number >= 5.')
 
 

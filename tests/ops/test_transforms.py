@@ -112,5 +112,5 @@ def test_deblur_says_what_to_do_under_torch_func(field):
 
 
 def test_complex_light_is_refused(operator):
-    with pytest.raises(ValueError, match='complex128, expected real light'):
+    with pytest.raises(ValueError, match='complex128, expected real numbers'):
         operator(torch.rand(operator.input_shape).to(torch.complex128))
