@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
-from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.errors import InputError, printable, sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -207,7 +207,7 @@ def run(args: argparse.Namespace) -> int:
                 failures += 1
                 tqdm.write(f'basis-blur {COMMAND}: {sentence}', file=sys.stderr)
             else:
-                tqdm.write(line)
+                tqdm.write(printable(line))
     if failures:
         print(f'basis-blur {COMMAND}: {failures} of {len(tasks)} photos could not be deblurred.', file=sys.stderr)
     return 2 if failures else 0
@@ -405,7 +405,7 @@ def tell_notes(path: Path, notes: Iterable[str]) -> None:
     from tqdm import tqdm
 
     for note in notes:
-        tqdm.write(f'{path}: {note}')
+        tqdm.write(printable(f'{path}: {note}'))
 
 
 def _read(path: Path) -> Photo:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +149,7 @@ def bar(name: str, expected: Mapping[str, float]) -> Iterator[Callable[[str, int
 
     def draw() -> None:
         shown.n = max(shown.n, pace.share)
-        shown.set_description_str(f'{name}: {pace.stage}', refresh=False)
+        shown.set_description_str(f'{printable(name)}: {pace.stage}', refresh=False)
         shown.unit = f'about {in_words(pace.seconds_left)} left'
         shown.refresh()
 
@@ -236,7 +236,7 @@ def plain_warnings(command: str) -> Iterator[None]:
     def show(message, *_, **__):
         from tqdm import tqdm
 
-        tqdm.write(f'basis-blur {command}: warning: {message}', file=sys.stderr)
+        tqdm.write(f'basis-blur {command}: warning: {printable(message)}', file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter('default', UserWarning)

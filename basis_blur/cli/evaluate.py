@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from basis_blur.cli import estimation, side_by_side
 from basis_blur.cli.plan import check_writable
 from basis_blur.cli.side_by_side import Judged, methods_of, same_names
-from basis_blur.foundation.errors import InputError, sentence_of
+from basis_blur.foundation.errors import InputError, printable, sentence_of
 from basis_blur.foundation.files import real_path
 from basis_blur.photos.folders import list_photos, listed, normal_name
 from basis_blur.photos.formats import READ_SUFFIXES
@@ -350,7 +350,7 @@ def tell_left_out(folders: Iterable[Path]) -> None:
     """Name on the standard error the files of folders that are no photos."""
     for folder in folders:
         if words := list_photos(folder, READ_SUFFIXES).left_out:
-            print(f'{words} of {folder}', file=sys.stderr)
+            print(printable(f'{words} of {folder}'), file=sys.stderr)
 
 
 def check_sizes(pairs: Iterable[Pair]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import check_writable
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, printable
 from basis_blur.foundation.files import TIFF_SUFFIXES, real_path
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         with estimation.bar(args.input.name, expected) as progress, estimation.said_of(args.input):
             estimate = deblurrer.estimate(photo, progress=progress)
         for note in estimate.notes:
-            print(f'{args.input}: {note}')
+            print(printable(f'{args.input}: {note}'))
         estimation.tell_doubts(args.input, estimate.doubts)
     field = estimate.field
     if args.output.suffix.lower() == '.npz':
@@ -81,5 +81,6 @@ def run(args: argparse.Namespace) -> int:
         write_picture(args.montage, draw_basis_montage(field))
     height, width = field.image_size
     number, side = field.kernels.shape[1], field.kernel_size
-    print(f'{args.input} -> {", ".join(map(str, outputs))} ({width}x{height}, {number} kernels of {side}x{side})')
+    made = printable(f'{args.input} -> {", ".join(map(str, outputs))}')
+    print(f'{made} ({width}x{height}, {number} kernels of {side}x{side})')
     return 0

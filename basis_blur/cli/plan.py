@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, printable
 from basis_blur.foundation.files import LONGEST_NAME, real_path
 from basis_blur.photos.folders import list_photos
 from basis_blur.photos.formats import READ_SUFFIXES, check_suffix, result_suffix
@@ -138,7 +138,7 @@ def _photos(source: Path) -> list[Path]:
         return [source]
     found = list_photos(source, READ_SUFFIXES)
     if found.left_out:
-        print(f'{found.left_out} of {source}', file=sys.stderr)
+        print(printable(f'{found.left_out} of {source}'), file=sys.stderr)
     if not found.photos:
         raise InputError(
             f'the folder {source} holds no photo, expected PNG, JPEG, TIFF, HEIC or others; sub-folders are not '

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, printable
 from basis_blur.photos.folders import listed
 
 DESCRIPTION = """Write OUT/photos.lmdb and, with masks, OUT/masks.lmdb, in BasicSR's layout.
@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     result = prepare_photos(source, args.output, args.workers, args.skip_bad, watch)
     if others := list_others(source):
         number = f'{len(others)} file{"s" if len(others) > 1 else ""}'
-        print(f'left out: {number} of {args.photos} ({listed(others)})', file=sys.stderr)
+        print(printable(f'left out: {number} of {args.photos} ({listed(others)})'), file=sys.stderr)
     for reason in result.bad.values():
-        print(f'left out: {reason}', file=sys.stderr)
+        print(printable(f'left out: {reason}'), file=sys.stderr)
     if result.was_finished:
         print(f'{args.output} is already finished: {result.photos} photos.')
         return 0

@@ -59,7 +59,12 @@ def sentence_of(error: BaseException) -> str:
     return _in_one_line(text)
 
 
+def printable(text: object) -> str:
+    """Return a text, such as one with the name of a file, with its control characters written out."""
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 def _in_one_line(text: str) -> str:
-    line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in ' '.join(text.split('\n')))
+    line = printable(' '.join(text.split('\n')))
     half = LONGEST_SENTENCE // 2
     return line if len(line) <= LONGEST_SENTENCE else f'{line[:half]} ... {line[-half:]}'

@@ -546,6 +546,19 @@ def test_warnings_are_one_line(tmp_path, negatives, weights, capsys):
     assert [reason in line for reason, line in zip(reasons, said, strict=True)] == [True] * 4
 
 
+def test_names_cannot_change_the_terminal(tmp_path, negatives, weights, capsys):
+    (tmp_path / 'in').mkdir()
+    for name in ('red\x1b[31m.png', 'two\nlines.png'):
+        save_photo(tmp_path / 'in' / name)
+    (tmp_path / 'in/bell\a.txt').touch()
+    assert main(['deblur', str(tmp_path / 'in'), '-o', str(tmp_path / 'out'), '--weights', weights]) == 0
+    said = capsys.readouterr()
+    assert 'red\\x1b[31m.png' in said.out
+    assert 'bell\\x07.txt' in said.err
+    assert (said.out + said.err).replace('\n', '').isprintable()
+    assert len(said.out.splitlines()) == 2
+
+
 def test_help_waits_for_no_library():
     code = (
         'import sys; from basis_blur.cli import main, deblur, kernels; '
