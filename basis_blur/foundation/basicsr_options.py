@@ -56,20 +56,24 @@ DATASET = {
 }  # fmt: skip
 NEEDED_IN_TRAINING = ('num_worker_per_gpu', 'batch_size_per_gpu')  # keys of DATASET
 TRAIN = {
-    'total_iter': Option((float,), least=1, most=10**12, meaning='Number of iterations of the whole training.'),
+    'total_iter': Option(
+        (float,), least=1, most=10**12, whole=True, meaning='Number of iterations of the whole training.',
+    ),
     'warmup_iter': Option(
         (int,), -1, least=-1, meaning='Number of iterations in which the learning rate rises; -1 for none.',
     ),
 }  # fmt: skip
 VAL = {
-    'val_freq': Option((float,), None, least=1, meaning='Number of iterations between two validations.'),
+    'val_freq': Option((float,), None, least=1, whole=True, meaning='Number of iterations between two validations.'),
     'save_img': Option((bool,), meaning='Whether pictures are written.'),
     'suffix': Option((str, NoneType), None, meaning="End of the names of a test's pictures; ~ takes the run's name."),
     'pbar': Option((bool,), True, meaning='Whether a progress bar is shown.'),
 }
 LOGGER = {
     'print_freq': Option((int,), least=1, meaning='Number of iterations between two lines of the log.'),
-    'save_checkpoint_freq': Option((float,), least=1, meaning='Number of iterations between two checkpoints.'),
+    'save_checkpoint_freq': Option(
+        (float,), least=1, whole=True, meaning='Number of iterations between two checkpoints.',
+    ),
     'use_tb_logger': Option((bool,), False, meaning='Whether curves and pictures go to TensorBoard, which it needs.'),
     'wandb': Option(
         (dict, NoneType), None, meaning="Whether Weights & Biases shows what TensorBoard is given.",
@@ -131,6 +135,8 @@ BACKENDS = ('disk', 'lmdb', 'memcached')
 # Keys that BasicSR's reader adds to what the file says.
 ADDED = ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path')
 ADDED_PATHS = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
+# Which scores of a metric are better ones; BasicSR takes any other word for "lower".
+BETTER = Option((str,), 'higher', choices=('higher', 'lower'))
 # What a metric is handed beside its options, and what `calculate_metric` and BasicSR's models read of them.
 METRIC_IS_GIVEN = ('img', 'img2', 'better')
 METRIC_IS_IGNORED = ('crop_border', 'test_y_channel')

@@ -24,6 +24,7 @@ from basis_blur.foundation.errors import InputError, did_you_mean
 REQUIRED = object()
 # What a registry's name of a component ends with where it can only mean the one of this package.
 OUR_SUFFIX = '_basis_blur'
+NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
 
 class OptionError(InputError):
@@ -44,6 +45,7 @@ class Option:
         least, most: the range of a number, if it has one; with `is_range`, of both numbers.
         above: the number that the value must exceed, if there is one.
         odd: whether the number must be odd.
+        whole: whether a `float` must be a whole number, such as 1e5.
         is_range: the value is a list [low, high] of two numbers, which is returned as a tuple.
         holds: the kind of component that a group of lines describes by its `type`: 'arch', 'loss', 'optimiser',
             'scheduler', or 'metrics' for a group of such groups.
@@ -60,6 +62,7 @@ class Option:
     most: float | None = None
     above: float | None = None
     odd: bool = False
+    whole: bool = False
     is_range: bool = False
     holds: str = ''
     group: Mapping[str, Option] | None = None
@@ -133,7 +136,8 @@ def _read(section: Mapping[str, Any], key: str, option: Option, where: str) -> A
     if option.is_range and value is not None:
         value = _read_range(value, option, f'{where}: "{key}"')
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_within(value, option):
-        raise OptionError(f'{where}: "{key}" is {value!r}, expected {range_text(option)}.')
+        expected = f'a whole number, {range_text(option)}' if option.whole else range_text(option)
+        raise OptionError(f'{where}: "{key}" is {value!r}, expected {expected}.')
     if option.is_path and value is not None and value not in option.names and not _exists(value):
         names = ''.join(f', or give "{name}", the shipped one' for name in option.names)
         raise OptionError(
@@ -157,6 +161,7 @@ def _is_within(value: float, option: Option) -> bool:
         and (option.most is None or value <= option.most)
         and (option.above is None or value > option.above)
         and not (option.odd and value % 2 == 0)
+        and not (option.whole and value % 1)
     )
 
 
@@ -185,6 +190,11 @@ def range_text(option: Option) -> str:
     return words
 
 
+def is_number_text(value: str) -> bool:
+    """Tell whether a text is a number with an exponent, such as '1e-4', which YAML 1.1 takes for a text."""
+    return bool(NUMBER.fullmatch(value)) and 'e' in value.lower()
+
+
 _MISFIT = object()
 
 
@@ -193,7 +203,7 @@ def _as_kind(value: Any, kinds: tuple[type, ...]) -> Any:
         return value if bool in kinds else _MISFIT
     if isinstance(value, kinds) and not (isinstance(value, float) and not math.isfinite(value)):
         return value
-    if float in kinds and isinstance(value, (int, str)):
+    if float in kinds and (isinstance(value, int) or (isinstance(value, str) and is_number_text(value))):
         try:
             number = float(value)
         except (ValueError, OverflowError):  # no number; one of hundreds of digits
@@ -209,8 +219,8 @@ def _as_kind(value: Any, kinds: tuple[type, ...]) -> Any:
 def kinds_text(option: Option) -> str:
     """Return in words which types of values an option takes, and its choices."""
     words = {
-        int: 'a whole number', float: 'a number', str: 'a text', bool: 'true or false', list: 'a list',
-        tuple: 'a list', dict: 'a group of lines', types.NoneType: '~ (none)',
+        int: 'a whole number', float: 'a whole number' if option.whole else 'a number', str: 'a text',
+        bool: 'true or false', list: 'a list', tuple: 'a list', dict: 'a group of lines', types.NoneType: '~ (none)',
     }  # fmt: skip
     text = ' or '.join(dict.fromkeys(words.get(kind, kind.__name__) for kind in option.kinds))
     return f'{text}, one of {", ".join(map(repr, option.choices))}' if option.choices else text

@@ -113,7 +113,7 @@ def read_arguments(
 ) -> dict[str, Any]:
     """Return the arguments that a section gives to a class or function of another project.
 
-    Its names are checked, and of values only whether a number stands where the default is one.
+    Its names are checked, and of values only whether a number, or true or false, stands where the default is one.
 
     Args:
         section: `type` and the arguments.
@@ -137,7 +137,8 @@ def read_arguments(
         elif argument not in given:
             needed = parameter.default is inspect.Parameter.empty
             number = isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool)
-            kinds = (float, Tensor) if number else (object, bool)
+            is_switch = isinstance(parameter.default, bool)
+            kinds = (float, Tensor) if number else (bool,) if is_switch else (object, bool)
             options[argument] = Option(kinds, REQUIRED if needed else parameter.default)
     values = read_options(section, options, where, others)
     return {key: values[key] for key in section if key in values}

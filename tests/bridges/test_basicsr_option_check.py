@@ -75,7 +75,7 @@ def opt(tmp_path, monkeypatch):
 
 def change(opt, path, value):
     """Set opt[a][b] for the path 'a:b'; the value `del` deletes."""
-    *sections, last = path.split(':')
+    *sections, last = path.split(':') if isinstance(path, str) else [path]
     for name in sections:
         opt = opt[name]
     if value is del_:
@@ -97,6 +97,9 @@ def test_a_file_without_fault_passes_and_is_not_changed(opt):
     ('path', 'value', 'found'),
     [
         ('nane', 'x', 'unknown key "nane". Did you mean "name"?'),
+        (5, 'x', 'unknown key "5"'),
+        ('train:total_iter', 2.5, '"total_iter" is 2.5, expected a whole number'),
+        ('train:total_iter', '10', '"total_iter" is \'10\' (str), expected a whole number'),
         ('num_gpu', 'all', '"num_gpu" is \'all\''),
         ('num_gpu', del_, 'lacks the key "num_gpu"'),
         ('model_type', 'StandInModle', 'no model of this name is registered. Did you mean "StandInModel"?'),
@@ -119,8 +122,9 @@ def test_a_file_without_fault_passes_and_is_not_changed(opt):
         ('path:resume_state', 'no/such.state', 'no/such.state, which does not exist'),
         ('path:pretrain_network_k', None, 'Did you mean "pretrain_network_g"?'),
         ('train:total_iters', 5, 'Did you mean "total_iter"?'),
-        ('train:total_iter', 'many', 'expected a number'),
+        ('train:total_iter', 'many', 'expected a whole number'),
         ('train:optim_g:type', 'AdamV', 'Did you mean "Adam"?'),
+        ('train:optim_g', {'type': 'SparseAdam', 'lr': 1}, 'SparseAdam cannot make a step: SparseAdam does not'),
         ('train:optim_g:weigth_decay', 0, 'Did you mean "weight_decay"?'),
         ('train:optim_g:lr', 'small', 'expected a number'),
         ('train:scheduler:type', 'MultiStepsLR', 'Did you mean "MultiStepLR"?'),
@@ -135,6 +139,8 @@ def test_a_file_without_fault_passes_and_is_not_changed(opt):
         ('logger:wandb', {'project': 'p'}, 'write "use_tb_logger: true"'),
         ('logger:wandb', {'projct': 'p'}, 'Did you mean "project"?'),
         ('val:metrics:psnr:crop_borders', 4, 'Did you mean "crop_border"?'),
+        ('val:metrics:psnr:better', 'sideways', "\"better\" is 'sideways', expected one of 'higher', 'lower'"),
+        ('val:metrics:psnr:test_y_channel', 'maybe', '"test_y_channel" is \'maybe\' (str), expected true or false'),
         ('val:metrics:psnr', {'type': 'calculate_psnr'}, 'val: metrics: psnr lacks the key "crop_border"'),
         ('val:metrics:psnr', 'calculate_psnr', 'expected a group with "type'),
         ('val:metrics', ['psnr'], 'val: "metrics" is'),
@@ -185,6 +191,10 @@ def pairs(opt, tmp_path):
         ('datasets:train:use_rot', del_, 'lacks the key "use_rot"'),
         ('datasets:train:use_hflp', True, 'Did you mean "use_hflip"?'),
         ('datasets:train:io_backend', del_, '"io_backend" is None'),
+        ('datasets:train:io_backend', {'type': 'memcached'}, 'memcached needs "server_list_cfg" and "client_cfg"'),
+        ('datasets:train:color', 'y', '"color: y" gives luminance alone, but network_g takes colours'),
+        ('datasets:train:std', [1, 0, 1], '"std" is [1, 0, 1], expected 3 numbers, each > 0'),
+        ('datasets:train:mean', ['a'], '"mean" is [\'a\'], expected 3 numbers; ~ for none'),
         ('datasets:train:io_backend', {'type': 'disc'}, "'disc'}, expected {type: disk}"),
         ('datasets:train:batch_size_per_gpu', del_, 'lacks the key "batch_size_per_gpu"'),
         ('datasets:train:meta_info_file', 'no.txt', 'no.txt, which does not exist'),

@@ -75,6 +75,16 @@ def test_both_names_of_a_component_mean_it(section):
         (Option((float,), above=0, most=1), 1.5, 1, 'expected > 0 and at most 1'),
         (Option((int,), least=5, odd=True), 8, 9, 'expected an odd number, at least 5'),
         (Option((int,), least=5, odd=True), 3, 5, 'expected an odd number, at least 5'),
+        (Option((float,), least=1, whole=True), 2.5, 1e5, 'expected a whole number, at least 1'),
+        (Option((float,), least=1, whole=True), '2', '1e5', r"'2' .str., expected a whole number"),
+        (
+            Option(
+                (float,),
+            ),
+            '0.5',
+            '5e-1',
+            r"'0.5' .str., expected a number",
+        ),
         (Option((int,), most=9), 10, 9, 'expected at most 9'),
         (Option((int,), least=0, most=9), -1, 0, 'expected 0 to 9'),
         (Option((list,), above=0, is_range=True), [0, 1], [0.5, 1], 'with 0 < low <= high'),
@@ -85,7 +95,7 @@ def test_both_names_of_a_component_mean_it(section):
 )
 def test_a_number_out_of_its_range_is_told_the_range(option, wrong, right, said):
     read = read_options({'x': right}, {'x': option}, 'here')['x']
-    assert read == (tuple(right) if option.is_range else right)
+    assert read == (tuple(right) if option.is_range else float(right) if option.kinds == (float,) else right)
     with pytest.raises(OptionError, match=said):
         read_options({'x': wrong}, {'x': option}, 'here')
 

@@ -166,8 +166,11 @@ def _check_metrics(metrics: Mapping[str, Any], section: Mapping[str, Any], where
             with warnings.catch_warnings(), np.errstate(all='ignore'):
                 warnings.simplefilter('ignore')
                 score = float(calculate_metric(_photos_of_size(tried), dict(options)))
-        except (ValueError, TypeError, AssertionError, IndexError, KeyError, ArithmeticError, cv2.error) as error:
-            raise OptionError(f'val: metrics: {name}: {options["type"]} cannot be computed: {error}') from error
+        except (ValueError, TypeError, AssertionError, LookupError, ArithmeticError, RuntimeError, cv2.error) as error:
+            raise OptionError(
+                f'val: metrics: {name}: {options["type"]} cannot be computed of photos of {size[1]}x{size[0]} pixels, '
+                f'as {where} has them: {error}'
+            ) from error
         if not math.isfinite(score):
             raise OptionError(
                 f'val: metrics: {name}: {options["type"]} of a photo of {size[1]}x{size[0]} pixels, as {where} has '

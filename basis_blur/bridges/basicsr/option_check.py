@@ -10,6 +10,7 @@ What an option may be is described where it is read, see `foundation.options`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -24,6 +25,7 @@ from basis_blur.foundation.basicsr_options import (
     ADDED,
     ADDED_PATHS,
     BACKENDS,
+    BETTER,
     DATASET,
     LOGGER,
     METRIC_IS_GIVEN,
@@ -64,7 +66,7 @@ def check_options(opt: Mapping[str, Any], is_train: bool) -> CheckedOptions:
     ours = is_ours(model)
     registries.asks_for_ours |= ours
     sections = {'': _check_top_level(opt, is_train, model)} if ours else {}
-    networks = [key for key in opt if key.startswith('network_')]
+    networks = [key for key in opt if str(key).startswith('network_')]
     for key in networks:
         if not ours and not (isinstance(opt[key], Mapping) and 'type' in opt[key]):
             continue
@@ -84,7 +86,7 @@ def _check_losses(opt: Mapping[str, Any], registries: Registries, ours: bool) ->
     if not isinstance(opt.get('train'), Mapping):
         return
     for key, section in opt['train'].items():
-        if key.endswith('_opt') and isinstance(section, Mapping) and 'type' in section:
+        if str(key).endswith('_opt') and isinstance(section, Mapping) and 'type' in section:
             components.check('loss', section, f'train: {key}', registries, ours)
 
 
@@ -96,6 +98,7 @@ def _check_metrics(opt: Mapping[str, Any], registries: Registries, ours: bool) -
             metric = components.find('metric', section, 'type', where, registries)
             if ours:
                 read_arguments(section, metric, where, given=METRIC_IS_GIVEN, ignored=METRIC_IS_IGNORED)
+                read_options(section, {'better': BETTER}, where, others=section)
         elif ours:
             raise OptionError(f'{where} is {section!r}, expected a group with "type: calculate_psnr".')
 
@@ -129,7 +132,7 @@ def section_options(model: Any, section: str, is_train: bool, networks: Iterable
 def _check_top_level(opt: Mapping[str, Any], is_train: bool, model: Any) -> dict[str, Any]:
     known = section_options(model, '', is_train)
     has_networks = any(key.startswith('network_') for key in known)
-    others = [*ADDED, *(key for key in opt if key.startswith('network_') and not has_networks)]
+    others = [*ADDED, *(key for key in opt if str(key).startswith('network_') and not has_networks)]
     values = read_options(opt, known, 'the option file', others)
     _check_name(values['name'])
     if isinstance(values['num_gpu'], str) and values['num_gpu'] != 'auto':
@@ -192,6 +195,15 @@ def _photo_options(
         raise OptionError(
             f'{where}: "io_backend" is {backend!r}, expected {{type: disk}} for folders of photos or {{type: lmdb}}.'
         )
+    if backend['type'] == 'memcached' and not {'server_list_cfg', 'client_cfg'} <= backend.keys():
+        raise OptionError(f'{where}: "io_backend" memcached needs "server_list_cfg" and "client_cfg", two files.')
+    network = opt.get('network_g')
+    if section.get('color') == 'y' and isinstance(network, Mapping) and network.get('in_channels', 3) != 1:
+        raise OptionError(
+            f'{where}: "color: y" gives luminance alone, but network_g takes colours; write "in_channels: 1" there, or '
+            '"color: ~" here.'
+        )
+    _check_normalisation(section, where)
     options = dict(known)
     if 'dataroot_gt' in known:
         if 'scale' not in opt and 'scale' not in section:
@@ -203,12 +215,25 @@ def _photo_options(
     return options, ()
 
 
+def _check_normalisation(section: Mapping[str, Any], where: str) -> None:
+    """Raise OptionError unless `mean` and `std` are numbers of as many channels, the latter above 0."""
+    channels = 1 if section.get('color') == 'y' else 3
+    for key, above in (('mean', -math.inf), ('std', 0)):
+        values = section.get(key)
+        if values is None or not isinstance(values, list):
+            continue  # of another type, which is told elsewhere
+        numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values)
+        if not (numbers and len(values) in (1, channels) and all(above < each < math.inf for each in values)):
+            limit = ', each > 0' if key == 'std' else ''
+            raise OptionError(f'{where}: "{key}" is {values!r}, expected {channels} numbers{limit}; ~ for none.')
+
+
 def _check_roots(section: Mapping[str, Any], where: str) -> None:
     backend = section.get('io_backend')
     if isinstance(backend, Mapping) and backend.get('type') not in ('disk', 'lmdb', None):
         return
     for key, value in section.items():
-        if key.startswith('dataroot') and isinstance(value, str):
+        if str(key).startswith('dataroot') and isinstance(value, str):
             read_options({key: value}, {key: Option((str,), is_path=True)}, where)
 
 
@@ -251,11 +276,20 @@ def _check_train(section: Mapping[str, Any], known: Mapping[str, Option]) -> dic
     values = read_options(section, known, 'train')
     weight = torch.zeros(1)
     for key, value in section.items():
-        if key.startswith('optim_') and isinstance(value, Mapping):
-            build_optimiser(with_numbers(value), [weight], f'train: {key}')
+        if str(key).startswith('optim_') and isinstance(value, Mapping):
+            _try_a_step(build_optimiser(with_numbers(value), [weight], f'train: {key}'), weight, f'train: {key}')
     if isinstance(section.get('scheduler'), Mapping):
         build_scheduler(with_numbers(section['scheduler']), torch.optim.SGD([weight], 1.0), int(values['total_iter']))
     return values
+
+
+def _try_a_step(optimiser: torch.optim.Optimizer, weight: torch.Tensor, where: str) -> None:
+    """Raise OptionError unless an optimiser takes a plain gradient; some are for sparse ones only."""
+    weight.grad = torch.zeros_like(weight)
+    try:
+        optimiser.step()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise OptionError(f'{where}: {type(optimiser).__name__} cannot make a step: {error}') from error
 
 
 def _check_path(opt: Mapping[str, Any], is_train: bool, model: Any, networks: list[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import yaml
 
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import check_is_file
+from basis_blur.foundation.options import NUMBER, is_number_text
 
 OUR_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded'
 OUR_TAG = 'tag:yaml.org,2002:python/name:basis_blur.plugin.loaded'
@@ -27,7 +28,6 @@ MOST_VALUES = 20_000  # number of values with aliases written out
 MOST_LEVELS = 50
 LONGEST_NUMBER = 100  # bits or characters; Python refuses to write or read some thousand
 WHOLE = re.compile(r'[-+]?\d+')
-NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
 
 def read_option_file(path: str | Path) -> dict[str, Any]:
@@ -201,14 +201,10 @@ def _convert(section: Any) -> None:
         return
     for key, value in items:
         if isinstance(value, str):
-            if not _is_name(key) and _is_number_text(value):
+            if not _is_name(key) and is_number_text(value):
                 section[key] = float(value)
         else:
             _convert(value)
-
-
-def _is_number_text(value: str) -> bool:
-    return bool(NUMBER.fullmatch(value)) and 'e' in value.lower()
 
 
 def _is_name(key: Any) -> bool:

@@ -234,6 +234,8 @@ def _of_option(option: Option) -> dict[str, Any]:
     described['type'] = kinds if len(kinds) > 1 else kinds[0]
     limits = {'minimum': option.least, 'maximum': option.most, 'exclusiveMinimum': option.above}
     numbers: dict[str, Any] = {key: limit for key, limit in limits.items() if limit is not None}
+    if option.whole:
+        numbers['multipleOf'] = 1
     if option.odd:
         numbers['not'] = {'multipleOf': 2}
     if option.is_range:

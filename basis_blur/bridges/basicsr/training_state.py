@@ -53,6 +53,8 @@ def read_state(path: str | Path) -> dict[str, Any]:
         state = None if damaged else torch.load(path, map_location='cpu', weights_only=True)
     except MALFORMED as error:
         damaged = (str(error).strip().splitlines() or ['it is empty'])[0]
+        if 'weights_only' in damaged:  # advice for programmers, to run code out of it
+            damaged = 'it is no file of torch, or holds code'
     if damaged:
         raise InputError(f'{path} cannot be read as a training state ({damaged}); {what_to_do(path)}')
     if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
