@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from basis_blur.foundation.errors import InputError
-from basis_blur.photos.descriptions import IPTC_RESOURCE, XMP_OF_JPEG
+from basis_blur.photos.descriptions import RESOURCES_OF_JPEG, XMP_OF_JPEG, iptc_of_resources
 from basis_blur.photos.photo import Stored, check_size, colour_error, no_warnings, sound_dpi
 
 # Errors that Pillow raises for damaged files.
@@ -62,10 +62,14 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
         dpi = sound_dpi(*(float(each) for each in image.info.get('dpi', (None, None))))
     except (TypeError, ValueError, ZeroDivisionError):
         dpi = None
-    resources = image.info.get('photoshop')
-    iptc = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
-    return Stored(
-        samples, 8, icc, image.info.get('exif'), dpi, xmp=_xmp_of(image), iptc=iptc if isinstance(iptc, bytes) else None
+    return Stored(samples, 8, icc, image.info.get('exif'), dpi, xmp=_xmp_of(image), iptc=_iptc_of(image))
+
+
+def _iptc_of(image: Image.Image) -> bytes | None:
+    """Return the IPTC of a JPEG: resources of Photoshop may go on in further segments, where Pillow cuts them off."""
+    segments = (content for name, content in getattr(image, 'applist', ()) if name == 'APP13')
+    return iptc_of_resources(
+        b''.join(each.removeprefix(RESOURCES_OF_JPEG) for each in segments if each.startswith(RESOURCES_OF_JPEG))
     )
 
 

@@ -23,12 +23,13 @@ FURTHER_PICTURES = (b'http://ns.google.com/photos/1.0/container/', b'http://ns.a
 EXTENDED = re.compile(rb"""\s*xmpNote:HasExtendedXMP\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
-def upright_xmp(path: Path, block: bytes | None) -> bytes | None:
-    """Return the XMP of the upright photo: orientation 1; all else as it was.
+def upright_xmp(path: Path, block: bytes | None, told: bool = True) -> bytes | None:
+    """Return the XMP of the upright photo: orientation 1, if the file told one by EXIF too; all else as it was.
 
     Args:
         path: name of the photo, for warnings.
         block: XMP packet as it stands in the file.
+        told: whether something else than XMP told the orientation, so that the photo was turned by it.
 
     Returns:
         None where there is none, or where it tells of further pictures in the file, with a warning.
@@ -43,7 +44,7 @@ def upright_xmp(path: Path, block: bytes | None) -> bytes | None:
     block, extended = EXTENDED.subn(b'', block)
     if extended:
         warnings.warn(f'{path}: the part of its XMP that lies in segments of its own is left out', stacklevel=3)
-    return ORIENTATION.sub(rb'\g<1>1', block)
+    return ORIENTATION.sub(rb'\g<1>1', block) if told else block
 
 
 def iptc_of_resources(data: bytes) -> bytes | None:

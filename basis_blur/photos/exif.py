@@ -46,13 +46,18 @@ UPRIGHT = {
 
 def orientation_of(block: bytes | None) -> int:
     """Return the EXIF orientation of a photo, 1 to 8; 1, upright, where it has none that makes sense."""
+    return orientation_told(block) or 1
+
+
+def orientation_told(block: bytes | None) -> int | None:
+    """Return the EXIF orientation of a photo, 1 to 8; None where it has none that makes sense."""
     try:
         structure = Structure((block or b'').removeprefix(PREFIX))
         entry = structure.directory(structure.first).entries.get(ORIENTATION)
     except ValueError:
-        return 1
+        return None
     value = structure.number(entry)
-    return value if value in UPRIGHT else 1
+    return value if value in UPRIGHT else None
 
 
 def film_focal_of(block: bytes | None) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.boxes import colour_chunks_of
 from basis_blur.photos.photo import Stored, check_size, colour_error
 
 CHANNELS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}
@@ -38,7 +39,7 @@ def decode_heif(path: Path, data: bytes) -> Stored:
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError, EOFError, SyntaxError, MemoryError) as error:
-        raise InputError(f'{path} is damaged or cut off ({error}); copy or export it again.') from error
+        raise InputError(f'{path} is damaged or cut off ({str(error).strip()}); copy or export it again.') from error
     if mode not in CHANNELS:
         raise colour_error(path, photo.mode)
     return Stored(
@@ -46,6 +47,7 @@ def decode_heif(path: Path, data: bytes) -> Stored:
         16 if depth else 8,
         photo.info.get('icc_profile') or None,
         photo.info.get('exif') or None,
+        colour_chunks=() if photo.info.get('icc_profile') else colour_chunks_of(data),
         xmp=photo.info.get('xmp') or None,
         upright=True,
     )

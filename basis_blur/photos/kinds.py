@@ -124,21 +124,22 @@ def _array(photo: np.ndarray, order: str) -> Given:
             f'the array has shape {photo.shape}, expected (H, W), or (H, W, C) with C = 1, 3, or 4 for alpha; '
             'take photos one by one, channels last.'
         )
-    if photo.dtype not in FULL_SCALE and photo.dtype.kind != 'f':
+    native = photo.dtype.newbyteorder('=')  # files of the other byte order make such arrays
+    if native not in FULL_SCALE and native.kind != 'f':
         raise InputError(
             f'the array is {photo.dtype}, expected uint8, uint16, or floating point in [0, 1]; convert it.'
         )
     samples = photo[..., None] if photo.ndim == 2 else photo
-    samples = _reordered(samples, order)
+    samples = _reordered(samples, order).astype(native, copy=False)
     values = _planes(samples)
-    bits = 8 * photo.dtype.itemsize if photo.dtype in FULL_SCALE else 32
+    bits = 8 * native.itemsize if native in FULL_SCALE else 32
     pixels, alpha = _split(values)
 
     def back(result: Tensor) -> np.ndarray:
-        found = _samples(result, photo.dtype)
+        found = _samples(result, native)
         if alpha is not None:
             found = np.concatenate([found, samples[..., 3:]], -1)
-        return np.ascontiguousarray(_reordered(found, order)).reshape(photo.shape)
+        return np.ascontiguousarray(_reordered(found, order), dtype=photo.dtype).reshape(photo.shape)
 
     return Given(pixels, back, Photo(pixels, alpha, bits))
 

@@ -8,8 +8,10 @@ the colours that PNG tells by chunks.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +21,10 @@ from PIL import Image, UnidentifiedImageError, features
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
+from basis_blur.photos.boxes import bits_of_avif, colour_chunks_of
 from basis_blur.photos.by_pillow import decode_with_pillow
 from basis_blur.photos.descriptions import upright_xmp
-from basis_blur.photos.exif import UPRIGHT, orientation_of, upright_block
+from basis_blur.photos.exif import UPRIGHT, orientation_told, upright_block
 from basis_blur.photos.formats import format_of
 from basis_blur.photos.heif import decode_heif
 from basis_blur.photos.photo import FULL_SCALE, MAX_BYTES, Photo, Stored, no_warnings
@@ -31,6 +34,14 @@ from basis_blur.photos.raw import decode_raw
 from basis_blur.photos.tiff import decode_tiff, is_camera_raw
 
 EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'
+
+
+# First bytes of what is often met in place of a photo, which Pillow does not name.
+UNREAD = {
+    b'\xff\x0a': 'a JPEG XL file', b'\0\0\0\x0cJXL ': 'a JPEG XL file', b'v/1\x01': 'an OpenEXR file',
+    b'%PDF': 'a PDF file', b'version https://git-lfs': 'a pointer of Git LFS and not the photo itself',
+    b'<!DOCTYPE': 'a web page', b'<html': 'a web page', b'<svg': 'an SVG file',
+}  # fmt: skip
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
@@ -53,7 +64,8 @@ def read_photo(path: str | os.PathLike) -> Photo:
 def photo_of(path: Path, data: bytes) -> Photo:
     """Return the photo of a file's content; the path is for messages, and the errors are those of `read_photo`."""
     stored = _decode(path, data)
-    orientation = 1 if stored.upright else orientation_of(stored.exif)
+    told = orientation_told(stored.exif)
+    orientation = 1 if stored.upright or told is None else told
     samples, turned = turn_upright(stored.samples, orientation), UPRIGHT[orientation][0]
     height, width, channels = samples.shape
     values = torch.from_numpy(np.ascontiguousarray(samples.transpose(2, 0, 1)[None], dtype=np.float32))
@@ -68,7 +80,8 @@ def photo_of(path: Path, data: bytes) -> Photo:
         dpi=stored.dpi[::-1] if stored.dpi and turned else stored.dpi,
         gamma=gamma_of_profile(stored.icc) if stored.gamma is None else stored.gamma,
         colour_chunks=stored.colour_chunks,
-        xmp=upright_xmp(path, stored.xmp),
+        # XMP alone turns nothing: where it is all that tells an orientation, that stays with the photo.
+        xmp=upright_xmp(path, stored.xmp, stored.upright or told is not None),
         iptc=stored.iptc,
     )
 
@@ -98,6 +111,9 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _format_name(data: bytes) -> str:
+    for begin, name in UNREAD.items():
+        if data.startswith(begin):
+            return name
     try:
         with no_warnings(), Image.open(io.BytesIO(data)) as image:
             return f'a {image.format} file'
@@ -119,7 +135,10 @@ def _decode_avif(path: Path, data: bytes) -> Stored:
             f"{path} is an AVIF file, which needs Pillow 11.3 or later; pip install 'pillow>=11.3', or convert it to "
             'PNG.'
         )
-    return decode_with_pillow(path, data, 'AVIF')
+    stored = decode_with_pillow(path, data, 'AVIF')
+    if (bits := bits_of_avif(data)) > 8:
+        warnings.warn(f'{path}: its {bits} bits a sample become 8, as Pillow decodes it', stacklevel=3)
+    return stored if stored.icc else dataclasses.replace(stored, colour_chunks=colour_chunks_of(data))
 
 
 DECODERS = {

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, features
 
 from basis_blur.photos.descriptions import iptc_of_resources, iptc_of_tag, resources_with, upright_xmp
 from basis_blur.photos.reading import read_photo
@@ -136,3 +136,44 @@ def test_resources_that_are_cut_off_hold_none(length):
     assert iptc_of_resources(whole) == IPTC
     assert iptc_of_resources(whole[: min(length, len(whole) - 3)]) is None
     assert iptc_of_tag(b'nothing of that kind') is None
+
+
+def test_iptc_that_goes_on_in_a_further_segment_is_whole(tmp_path):
+    long = b'\x1c\x02\x78\x80\x04' + struct.pack('>L', 70_000) + b'x' * 70_000
+    resources, encoded = resources_with(long), io.BytesIO()
+    Image.fromarray(PIXELS).save(encoded, 'JPEG')
+    written = b''
+    for part in (resources[:65_000], resources[65_000:]):
+        content = b'Photoshop 3.0\0' + part
+        written += struct.pack('>BBH', 0xFF, 0xED, 2 + len(content)) + content
+    (tmp_path / 'a.jpg').write_bytes(encoded.getvalue()[:2] + written + encoded.getvalue()[2:])
+    photo = read_photo(tmp_path / 'a.jpg')
+    assert photo.iptc == long
+    write_photo(tmp_path / 'b.tif', photo.pixels, photo)
+    assert read_photo(tmp_path / 'b.tif').iptc == long
+
+
+def test_an_orientation_that_xmp_alone_tells_turns_nothing_and_stays(tmp_path):
+    turned, encoded = XMP.replace(b'tiff:Orientation="1"', b'tiff:Orientation="6"'), io.BytesIO()
+    Image.fromarray(PIXELS[:8]).save(encoded, 'JPEG', xmp=turned)
+    (tmp_path / 'a.jpg').write_bytes(encoded.getvalue())
+    photo = read_photo(tmp_path / 'a.jpg')
+    assert photo.pixels.shape[-2:] == (8, 16)
+    assert photo.xmp == turned
+
+
+@pytest.mark.parametrize('to', FORMATS)
+@pytest.mark.parametrize('format', ['WEBP', 'AVIF', 'HEIF'])
+def test_xmp_goes_from_the_formats_of_phones_into_every_format(tmp_path, format, to):
+    if format == 'HEIF':
+        pytest.importorskip('pillow_heif').register_heif_opener()
+    elif not features.check(format.lower()):
+        pytest.skip(f'this Pillow reads no {format}')
+    turned, exif = XMP.replace(b'tiff:Orientation="1"', b'tiff:Orientation="6"'), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS[:8].repeat(8, 0).repeat(4, 1)).save(tmp_path / 'a', format, exif=exif.tobytes(), xmp=turned)
+    photo = read_photo(tmp_path / 'a')
+    assert photo.pixels.shape[-2:] == (64, 64)
+    assert photo.xmp == XMP  # upright
+    write_photo(tmp_path / f'b{to}', photo.pixels, photo)
+    assert read_photo(tmp_path / f'b{to}').xmp == XMP

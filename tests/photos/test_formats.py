@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageCms, features
 
 from basis_blur.foundation.errors import InputError
+from basis_blur.photos.boxes import bits_of_avif, colour_chunks_of
 from basis_blur.photos.formats import READ_SUFFIXES, SUFFIXES, VIDEO_SUFFIXES, format_of, result_suffix
 from basis_blur.photos.profiles import gamma_of_profile, linear_srgb_profile
 from basis_blur.photos.reading import read_photo
@@ -56,6 +57,66 @@ def test_webp_and_avif_are_read_upright_with_alpha_and_metadata(tmp_path, format
     write_photo(tmp_path / 'b.png', photo.pixels, photo)
     with Image.open(tmp_path / 'b.png') as seen:
         assert (seen.getexif()[0x010F], seen.getexif()[0x0112]) == ('A maker', 1)
+
+
+@pytest.mark.parametrize(('code', 'kept'), [((9, 16), True), ((12, 13), True), ((1, 13), False), ((2, 2), False)])
+@pytest.mark.parametrize('format', ['AVIF', 'HEIF'])
+def test_colours_that_are_told_by_numbers_go_into_a_png(tmp_path, format, code, kept):
+    if format == 'HEIF':
+        pytest.importorskip('pillow_heif').register_heif_opener()
+    elif not features.check('avif'):
+        pytest.skip('this Pillow reads no AVIF')
+    halves().save(tmp_path / 'a', format)
+    data = (tmp_path / 'a').read_bytes()
+    place = data.index(b'nclx') + 4
+    (tmp_path / 'a').write_bytes(data[:place] + struct.pack('>HH', *code) + data[place + 4 :])
+    photo = read_photo(tmp_path / 'a')
+    assert photo.colour_chunks == (((b'cICP', bytes((*code, 0, 1))),) if kept else ())
+    write_photo(tmp_path / 'b.png', photo.pixels, photo)
+    assert read_photo(tmp_path / 'b.png').colour_chunks == photo.colour_chunks
+
+
+def box(name, *contents):
+    content = b''.join(contents)
+    return struct.pack('>L4s', 8 + len(content), name) + content
+
+
+def two_photos(main, version=0, wide=0):
+    """Boxes of two photos of different colours and bits, of which one is the main one."""
+    bits = [box(b'av1C', bytes((0x81, 0, flags, 0))) for flags in (0x00, 0x40)]
+    colours = [box(b'colr', b'nclx', struct.pack('>HHHB', *code, 0, 0x80)) for code in ((12, 13), (9, 18))]
+    letter = 'L' if version else 'H'
+    table = struct.pack('>BxxBL', version, wide, 2)
+    for photo, own in ((5, (1, 2)), (7, (0x80 | 3, 4))):
+        own = [each | 0x8000 if wide and each & 0x80 else each for each in own]
+        own = [each & ~0x80 if wide else each for each in own]
+        table += struct.pack(f'>{letter}B2{"H" if wide else "B"}', photo, 2, *own)
+    properties = box(b'iprp', box(b'ipco', bits[0], colours[0], bits[1], colours[1]), box(b'ipma', table))
+    number = struct.pack(f'>B3x{letter}', version, main)
+    return box(b'ftyp', b'avif') + box(b'meta', bytes(4), box(b'pitm', number), properties) + box(b'mdat', b'colrnclx')
+
+
+@pytest.mark.parametrize('form', [(0, 0), (1, 1)], ids=['narrow', 'wide'])
+def test_what_is_told_of_another_photo_of_the_file_is_not_taken(form):
+    assert colour_chunks_of(two_photos(5, *form)) == ((b'cICP', bytes((12, 13, 0, 1))),)
+    assert colour_chunks_of(two_photos(7, *form)) == ((b'cICP', bytes((9, 18, 0, 1))),)
+    assert (bits_of_avif(two_photos(5, *form)), bits_of_avif(two_photos(7, *form))) == (8, 10)
+
+
+def test_damaged_boxes_tell_nothing():
+    data = two_photos(7)
+    for length in range(len(data)):
+        assert colour_chunks_of(data[:length]) in ((), ((b'cICP', bytes((9, 18, 0, 1))),))
+    assert colour_chunks_of(data.replace(b'pitm', b'pitx')) == ()
+
+
+def test_bits_that_pillow_does_not_keep_are_told(tmp_path, monkeypatch):
+    if not features.check('avif'):
+        pytest.skip('this Pillow reads no AVIF')
+    halves().save(tmp_path / 'a.avif')
+    monkeypatch.setattr('basis_blur.photos.reading.bits_of_avif', lambda data: 10)
+    with pytest.warns(UserWarning, match=r'a\.avif: its 10 bits a sample become 8'):
+        read_photo(tmp_path / 'a.avif')
 
 
 def test_moving_webp_is_refused(tmp_path):
@@ -260,3 +321,17 @@ def test_every_suffix_that_is_read_has_one_to_be_written_under():
     assert result_suffix('.HEIC') == '.jpg'
     assert result_suffix('.JPG') == '.JPG'
     assert not set(READ_SUFFIXES) & set(VIDEO_SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    ('begin', 'words'),
+    [
+        (b'\xff\x0a\xfa', 'a JPEG XL file'), (b'v/1\x01', 'an OpenEXR file'), (b'%PDF-1.7', 'a PDF file'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'a pointer of Git LFS and not the photo itself'),
+        (b'<!DOCTYPE html>', 'a web page'),
+    ],
+)  # fmt: skip
+def test_what_is_met_in_place_of_a_photo_is_called_what_it_is(tmp_path, begin, words):
+    (tmp_path / 'a.jpg').write_bytes(begin + bytes(50))
+    with pytest.raises(InputError, match=f'is {words}, expected PNG'):
+        read_photo(tmp_path / 'a.jpg')

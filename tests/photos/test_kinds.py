@@ -132,3 +132,13 @@ def test_exif_of_an_image_stays_as_its_file_has_it_unless_it_was_changed(tmp_pat
         assert take(image).photo.exif == block
         image.getexif()[0x010F] = 'A maker'
         assert b'A maker' in take(image).photo.exif
+
+
+@pytest.mark.parametrize('dtype', ['>u2', '<u2', '>f4', '>f8'])
+def test_arrays_of_either_byte_order_come_back_as_they_were(dtype):
+    photo = (np.arange(48).reshape(4, 4, 3) / 47 * (65535 if 'u' in dtype else 1)).astype(dtype)
+    given = take(photo)
+    back = given.back(given.pixels)
+    assert back.dtype == photo.dtype
+    np.testing.assert_allclose(back.astype(float), photo.astype(float), rtol=1e-6)
+    np.testing.assert_allclose(given.pixels[0, 0, 0, 1].item(), 3 / 47, rtol=1e-3)
