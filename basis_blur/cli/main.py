@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     # Arrays of a large photo in pages of 2 MB, where Linux has them: new ones cost half the time and are read faster.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None:  # it was closed, as by ">&-"; what is told is not wanted then
+            setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115, for as long as the process lasts
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='backslashreplace')  # a file name need not be text
@@ -69,11 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parsed(arguments)
     log = getattr(args, 'log', None)
     try:
+        _check_current_folder()
         with interrupts.handled(), _kept_in(log, args) if log is not None else nullcontext():
             return _run(args, arguments)
     except (InputError, OSError) as error:  # the log itself cannot be written
         print(f'basis-blur {arguments[0]}: {sentence_of(error)}', file=sys.stderr)
         return 2
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError('the current folder was removed; change to one that exists.') from error
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:

@@ -140,3 +140,19 @@ def test_an_option_that_does_not_exist_ends_with_the_one_that_was_meant(capsys):
         command_line.main(['deblur', 'a.jpg', '--strenght=1', '-o', 'b.jpg'])
     assert raised.value.code == 2
     assert 'unrecognized arguments: --strenght=1. Did you mean "--strength"?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('stream', ['stdout', 'stderr'])
+def test_a_stream_that_was_closed_is_not_missed(command, monkeypatch, stream):
+    monkeypatch.setattr(sys, stream, None)
+    assert command(lambda args: print('told', file=getattr(sys, stream)) or 0) == 0
+    monkeypatch.setattr(sys, stream, None)
+    assert command(raising(InputError('it is too small.'))) == 2
+
+
+def test_a_current_folder_that_was_removed_is_told(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    assert command(lambda args: 0) == 2
+    assert 'the current folder was removed; change to one that exists' in capsys.readouterr().err
