@@ -1,8 +1,8 @@
 """Decode photos for training by OpenCV: 8 bits, three channels, upright. A size is read from the header alone.
 
 OpenCV is fast, and a training reads millions of photos; `reading` is slower and keeps all that a file says. OpenCV
-takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. TIFF files are left
-to `reading`: of many kinds OpenCV takes another page, one plane for all, or colours that it has multiplied by alpha.
+takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. `reading` decodes
+TIFF: of many kinds OpenCV takes another page, one plane for all, or colours that it has multiplied by alpha.
 """
 
 from __future__ import annotations

@@ -95,6 +95,8 @@ def other_files() -> Iterator[Case]:
         'start.jpg': b'\xff\xd8\xff',
         'start.tif': b'II*\0',
         'zeros.png': bytes(1000),
+        'pointer.jpg': 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n',
+        'new.jpg': b'\xff\x0a\xfa' + bytes(60),
     }
     for name, data in files.items():
         read = name == 'web.jpg'  # by what it holds

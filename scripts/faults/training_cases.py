@@ -128,6 +128,15 @@ def trainings() -> Iterator[Case]:
         ('no io_backend', '    io_backend: {type: disk}\n', '', 'io_backend'),
         ('misspelt key of pairs', 'use_hflip', 'use_hflp', 'use_hflp'),
         ('LMDB that is a folder', 'io_backend: {type: disk}\n    gt', 'io_backend: {type: lmdb}\n    gt', 'LMDB'),
+        ('a number in quotes', 'total_iter: 2', 'total_iter: "2"', "total_iter. is '2'"),
+        ('part of an iteration', 'total_iter: 2', 'total_iter: 2.5', 'a whole number'),
+        ('a key that is a number', 'scale: 1\n', 'scale: 1\n5: 3\n', 'unknown key "5"'),
+        ('sparse gradients only', 'type: Adam,', 'type: SparseAdam,', 'SparseAdam cannot make a step'),
+        ('luminance for a network of colours', '    gt_size', '    color: y\n    gt_size', 'in_channels: 1'),
+        ('spread of 0', '    gt_size', '    std: [1, 0, 1]\n    gt_size', 'each > 0'),
+        ('memcached without its files', '{type: disk}\n    gt', '{type: memcached}\n    gt', 'server_list_cfg'),
+        ('a score that is better sideways', 'crop_border: 0', 'crop_border: 0, better: sideways', 'sideways'),
+        ('NIQE of small photos', 'calculate_psnr', 'calculate_niqe', 'cannot be computed of photos of 48x40'),
         ('misspelt key of a loss', '{type: PSNRLoss}', '{type: L1Loss, los_weight: 1}', 'los_weight'),
     ):  # fmt: skip
         yield case(name, pairs(lambda here: None, (old, new)), says, may_leave=(), short=name.startswith('batch of 3'))
