@@ -110,6 +110,9 @@ class Workshop:
         if words[0] in ('train', 'test'):
             assert OPTIONS / f'{words[1]}.yml' in FILES, f'{words[1]} is no option file'
             self.run_file(OPTIONS / f'{words[1]}.yml')
+        if words[0] == 'samples':
+            for command in commands_of(OPTIONS / f'{words[1]}.yml')[0]:
+                self.run(words_of_basis_blur(command))
         if words[2:] == [] or shlex.join(words) in self.done:
             return
         self.done.add(shlex.join(words))
