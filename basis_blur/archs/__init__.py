@@ -9,9 +9,10 @@ from basis_blur.archs.latent_kernel_arch import LatentKernelNet
 from basis_blur.archs.mimo_unet_arch import MIMOUNet
 from basis_blur.archs.mprnet_arch import MPRNet
 from basis_blur.archs.nafnet_arch import NAFNet
+from basis_blur.archs.network_facts import DescribedNetwork
 from basis_blur.archs.ufpnet_arch import UFPNet
 
-ARCHS = {
+ARCHS: dict[str, type[DescribedNetwork]] = {
     'BasisKPN': BasisKPN,
     'CorrelationKPN': CorrelationKPN,
     'KernelFlow': KernelFlow,

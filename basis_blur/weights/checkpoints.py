@@ -25,13 +25,13 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from basis_blur.archs import ARCHS
-from basis_blur.archs.network_facts import ESTIMATOR
+from basis_blur.archs.network_facts import ESTIMATOR, DescribedNetwork, facts_of
 from basis_blur.field.removal import Removal
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import atomic_path
@@ -54,6 +54,8 @@ NAMES: dict[str, Path] = {
     'ufpnet': TRAINED / 'ufpnet.safetensors',
 }
 OLD_NAMES = {'basis_kpn': 'correlation_kpn'}  # names of before, which are taken with a warning -> what they mean
+
+Network = TypeVar('Network', bound=nn.Module)
 
 
 def save_network(
@@ -96,7 +98,7 @@ def save_network(
             f'{path} ends with "{path.suffix}", expected ".safetensors"; weights are saved in no other form.'
         )
     facts = {'arch': arch, 'hyper_parameters': json.dumps(net.hyper_parameters), 'format': 'pt'}
-    removal = removal or net.facts.removal
+    removal = removal or facts_of(net).removal
     if removal is not None:
         facts['removal'] = removal.to_json()
     for key, value in (metadata or {}).items():
@@ -150,12 +152,14 @@ def load_network(
     path = _find(path_or_name)
     content = read_weights(path)
     layout = layout_of(content, path, (expect,) if isinstance(expect, str) else tuple(expect or ()))
-    state, their_name = content.state, {}
+    state = content.state
+    their_name: Mapping[str, str] = {}
     if layout.translate is not None:
         state, their_name = layout.translate(state)
     hyper_parameters = content.hyper_parameters
     if hyper_parameters is None:
-        hyper_parameters = layout.infer({key: tuple(value.shape) for key, value in state.items()})
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        hyper_parameters = {} if layout.infer is None else layout.infer(shapes)
     net = _build(layout.arch, hyper_parameters, path)
     _check_keys(net, state, their_name, path)
     net.load_state_dict(_in_one_dtype(state, path), assign=True)
@@ -170,13 +174,14 @@ def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | s
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 
 
-def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[nn.Module]) -> None:
+def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[Any]) -> None:
     """Give the decoders of CorrelationEstimators of one size the weights of that of a trained CorrelationKPN.
 
     Raises:
         InputError: the decoders differ in size; and see `load_network`.
     """
-    trained = load_network(path_or_name, expect='CorrelationKPN').decoder.state_dict()
+    network: Any = load_network(path_or_name, expect='CorrelationKPN')
+    trained = network.decoder.state_dict()
     decoders = [estimator.decoder for estimator in estimators]
     give(
         decoders, trained, f'the decoder in {path_or_name}', remedy='give the LatentKernelNet the width of that decoder'
@@ -216,12 +221,12 @@ def _in_the_package(name: str) -> Path:
     return path
 
 
-def _build(arch: str, hyper_parameters: Mapping[str, Any], path: Path) -> nn.Module:
+def _build(arch: str, hyper_parameters: Mapping[str, Any], path: Path) -> DescribedNetwork:
     values = read_options(hyper_parameters, options_of(ARCHS[arch]), f'{path}, hyper-parameters of {arch}')
     return build_without_memory(ARCHS[arch], values, f'{path} describes a {arch} that cannot be built')
 
 
-def build_without_memory(kind: type[nn.Module], hyper_parameters: Mapping[str, Any], complaint: str) -> nn.Module:
+def build_without_memory(kind: type[Network], hyper_parameters: Mapping[str, Any], complaint: str) -> Network:
     """Build a network whose weights take neither memory nor time (torch's device 'meta'), to fill it or to judge it.
 
     Args:
@@ -260,7 +265,7 @@ def _most_blocks(value: Any) -> int:
     return most
 
 
-def _check_keys(net: nn.Module, state: Mapping[str, Tensor], their_name: Mapping[str, str], path: Path) -> None:
+def _check_keys(net: Any, state: Mapping[str, Tensor], their_name: Mapping[str, str], path: Path) -> None:
     complaints = misfits(net.state_dict(), state, name=lambda key: their_name.get(key, key))
     if complaints:
         settings = ', '.join(f'{key} {value}' for key, value in net.hyper_parameters.items())

@@ -34,7 +34,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +125,7 @@ def export_onnx(
             opset_version=OPSET,
             verbose=False,
         )
-    model = exported.model_proto
+    model = exported.model_proto  # type: ignore[union-attr]  # None would be without `dynamo`
     model.doc_string = f'{type(net).__name__} of basis_blur'
     for key, value in _description(net, facts, gamma).items():
         model.metadata_props.add(key=key, value=value)
@@ -164,7 +164,7 @@ class _Plain(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net = net
+        self.net: Any = net
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         return self.net.plain(x)
@@ -218,5 +218,5 @@ def _layouts_left_open() -> Iterator[None]:
     # fact, and would refuse photos smaller than 33 pixels. Its documentation names this switch for such cases.
     from torch.fx.experimental import _config
 
-    with _config.patch(backed_size_oblivious=True):
+    with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         yield
