@@ -5,6 +5,9 @@
     network     objects move on their own, the camera rolled, or the search failed
     none        the photo is nearly sharp; it is left as it is
 
+What tells that the search has failed (`has_failed`): its variants disagree, its kernel is smaller than the blur that
+the network sees, or explains the photo no better than its mirror image does (`residual.share_of_wrong`).
+
 What tells that one kernel explains a photo. The numbers below were chosen on synthetic shakes of whole photos, on the
 photos of Levin et al., and on the GoPro frames of docs/shake.md, where objects move:
 
@@ -61,7 +64,10 @@ CHOICES = ('auto', 'network', 'shake', 'rotations', 'none')
 # Standard deviation of the light of a kernel, pixels; a photo with a smaller blur is left alone. To remove it makes 26
 # of 30 nearly sharp photos (33 to 46 dB) worse. The network's kernels tell it to about a tenth from 1.5 pixels on.
 LEAST_EXTENT = 1.25
-LEAST_SHARE = 0.75  # share of the extent that the network sees; a smaller kernel is a failure of the search
+# Share of the extent that the network sees; a smaller kernel is a failure of the search, often a point. The second is
+# for kernels that explain the photo much better than their mirror images do: a `share_of_wrong` of at most the third.
+LEAST_SHARE, LEAST_SHARE_OF_GOOD, GOOD = 0.75, 0.6, 0.5
+NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no better than its mirror image
 # Below the first, one kernel explains a photo; above the last, none does. Between them, the network has to see like
 # kernels everywhere, and parts of the photo must not ask for other kernels; the less so, the larger the excess.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
@@ -153,8 +159,7 @@ class BestEstimator:
             extent: standard deviation of the start of the search, pixels.
         """
         by_network = functools.cache(lambda: self.network(photo, gamma, progress))
-        # A search that fails often ends at a point, or at a part of the kernel.
-        if found.agreement < FAILED or spread(found.kernel) < max(LEAST_EXTENT, LEAST_SHARE * extent):
+        if has_failed(found, extent):
             note = 'the search for one camera shake failed; the blur is that of the network.'
         elif explains_all(photo, gamma, found, lambda: by_network().field, progress):
             return found
@@ -217,6 +222,18 @@ def can_start(net: nn.Module, photo: Tensor) -> bool:
 
 def _noted(estimate: Estimate, note: str) -> Estimate:
     return dataclasses.replace(estimate, notes=(*estimate.notes, note))
+
+
+def has_failed(found: ShakeEstimate, extent: float) -> bool:
+    """Tell whether a search ended at no kernel, at a point, or at a part of the kernel.
+
+    Args:
+        found: estimate of the search.
+        extent: standard deviation of the start of the search, pixels.
+    """
+    least = LEAST_SHARE_OF_GOOD if found.share_of_wrong <= GOOD else LEAST_SHARE
+    is_small = spread(found.kernel) < max(LEAST_EXTENT, least * extent)
+    return is_small or found.agreement < FAILED or found.share_of_wrong >= NOT_BETTER
 
 
 def explains_all(

@@ -53,3 +53,23 @@ def test_a_flat_photo_is_for_the_network_alone(photo):
     network = Network()
     assert BestEstimator(network)(0.5 + 0 * photo, 2.2).source == 'network'
     assert network.asked == 1
+
+
+@pytest.mark.parametrize(
+    ('share_of_extent', 'agreement', 'share_of_wrong', 'failed'),
+    [
+        (1.0, 0.9, 0.8, False),
+        (1.0, 0.9, 0.97, True),  # no better than its mirror image
+        (1.0, 0.7, 0.3, True),  # the variants disagree
+        (0.65, 0.9, 0.8, True),  # a part of the kernel
+        (0.65, 0.9, 0.3, False),  # the network sees too much
+        (0.5, 0.9, 0.3, True),
+    ],
+)
+def test_when_a_search_has_failed(photo, share_of_extent, agreement, share_of_wrong, failed):
+    kernel = torch.zeros(33, 33)
+    kernel[16, 10:23] = 1 / 13
+    found = ShakeEstimate(
+        uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=agreement, share_of_wrong=share_of_wrong
+    )
+    assert choice.has_failed(found, choice.spread(kernel) / share_of_extent) == failed
