@@ -183,7 +183,9 @@ def richardson_lucy_with_graph(
         raise ValueError(f'settings is {kind_of(settings)}, expected such as RichardsonLucy(iterations=30).')
     check_tensor('light', light)
     check_tensor('start', start)
-    given, light, start = light.dtype, in_full_precision(light), in_full_precision(start)
+    given = light.dtype
+    # The rows of a photo with colours first, such as one that was an array of (H, W, C), are not together in memory.
+    light, start = (in_full_precision(each).contiguous() for each in (light, start))
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):
             raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
@@ -268,7 +270,7 @@ class _Photo:
 
     def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, _Bent | None]:
         """Return for some rows what the photos show, what they should, and where saturation makes it other than H u."""
-        shown, bent = blurred + self.offset, None
+        shown, bent = (blurred + self.offset).contiguous(), None
         if self.saturated is not None and blurred.amax() > KNEE:  # elsewhere R(x) = x and R'(x) = 1
             place = ((blurred > KNEE) & self.saturated).flatten().nonzero().flatten()
             bright = blurred.flatten()[place]

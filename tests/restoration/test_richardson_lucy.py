@@ -140,6 +140,18 @@ def test_saturation_is_modelled_where_a_photo_is_saturated():
     assert error(with_model, scene.clamp(0, 1)) < 0.9 * error(without, scene.clamp(0, 1))
 
 
+def test_colours_may_lie_next_to_each_other_in_memory():
+    field, blur, scene, _, _ = make_problem()
+    scene[..., 10:13, 10:13] = 8.0
+    light = blur(scene).clamp(0, 1)
+    start = ReflectPad(field)(light)
+    one, other = (
+        richardson_lucy(light.contiguous(memory_format=order), blur, start, RichardsonLucy(8)).scene
+        for order in (torch.contiguous_format, torch.channels_last)
+    )
+    torch.testing.assert_close(one, other)
+
+
 def test_without_saturated_pixels_its_model_changes_nothing():
     _, blur, _, light, start = make_problem()
     assert light.max() < 0.99
