@@ -48,9 +48,9 @@ def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
     """Threads that compute by themselves, and are kept: new ones would ask for all their memory again.
 
     A thread begins with the number of threads that torch has for all; one of its own is kept only if torch has been
-    used in it before. Otherwise each has two OpenMP threads on two cores, and takes a quarter more processor time. To
-    tie each to a core of its own gains nothing (`scripts/benchmark/bench_threads.py`). A forked process has none of its
-    parent's threads, hence `process`.
+    used in it before. Otherwise each has two OpenMP threads on two cores, and takes a quarter more processor time where
+    others work too. To tie each to a core of its own gains nothing (`scripts/benchmark/bench_threads.py`). A forked
+    process has none of its parent's threads, hence `process`.
     """
     started = threading.Barrier(threads)
 
