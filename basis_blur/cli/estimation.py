@@ -81,23 +81,21 @@ def add_arguments(
 
 def gamma(text: str) -> float:
     """Read a gamma of the command line."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not LEAST_GAMMA <= number <= MOST_GAMMA:
-        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no number from {LEAST_GAMMA} to {MOST_GAMMA}')
-    return number
+    return _number(text, LEAST_GAMMA, MOST_GAMMA)
 
 
 def focal_length(text: str) -> float:
     """Read a focal length of the command line: a number of a size that lenses have."""
+    return _number(text, LEAST_FOCAL, MOST_FOCAL)
+
+
+def _number(text: str, least: float, most: float) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not LEAST_FOCAL <= number <= MOST_FOCAL:
-        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no number from {LEAST_FOCAL} to {MOST_FOCAL}')
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f'{text[:40]!r} is no number from {least} to {most}')
     return number
 
 

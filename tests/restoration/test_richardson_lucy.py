@@ -23,6 +23,14 @@ def make_problem(number=1, brightest=0.8):
     return field, blur, scene, light, ReflectPad(field)(light)
 
 
+def make_saturated_problem():
+    field, blur, scene, _, _ = make_problem()
+    scene[..., 10:13, 10:13] = 8.0
+    light = blur(scene).clamp(0, 1)
+    start = ReflectPad(field)(light)
+    return blur, scene, light, start
+
+
 def error(restored, scene):
     return (restored - scene)[..., 2:-2, 2:-2].square().mean().sqrt().item()
 
@@ -130,10 +138,7 @@ def test_total_variation_removes_noise():
 
 
 def test_saturation_is_modelled_where_a_photo_is_saturated():
-    field, blur, scene, _, _ = make_problem()
-    scene[..., 10:13, 10:13] = 8.0
-    light = blur(scene).clamp(0, 1)
-    start = ReflectPad(field)(light)
+    blur, scene, light, start = make_saturated_problem()
     with_model, without = (
         richardson_lucy(light, blur, start, RichardsonLucy(20, saturation=on)).scene.clamp(0, 1) for on in (True, False)
     )
@@ -141,10 +146,7 @@ def test_saturation_is_modelled_where_a_photo_is_saturated():
 
 
 def test_colours_may_lie_next_to_each_other_in_memory():
-    field, blur, scene, _, _ = make_problem()
-    scene[..., 10:13, 10:13] = 8.0
-    light = blur(scene).clamp(0, 1)
-    start = ReflectPad(field)(light)
+    blur, _, light, start = make_saturated_problem()
     one, other = (
         richardson_lucy(light.contiguous(memory_format=order), blur, start, RichardsonLucy(8)).scene
         for order in (torch.contiguous_format, torch.channels_last)
