@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
-from basis_blur.foundation.errors import InputError, printable, sentence_of
+from basis_blur.foundation.errors import InputError, naming, printable, sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -364,7 +364,7 @@ def removal_of(args: argparse.Namespace) -> dict[str, Any]:
 def by_richardson_lucy(task: Task, photo: Photo, deblurrer: Deblurrer, wanted: Wanted) -> Tensor:
     """Return the sharp photo; print its notes and doubts, and write the files that are wanted beside it."""
     expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
-    with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
+    with estimation.bar(task.photo.name, expected) as progress, naming(task.photo):
         result = deblurrer(photo, progress=progress)
     tell_notes(task.photo, result.notes)
     estimation.tell_doubts(task.photo, result.doubts)
@@ -378,7 +378,7 @@ def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wa
     """Return the photo as a network restores it; write the files that are wanted beside it."""
     keep_kernels = wanted.kernels or (wanted.comparisons and deblurrer.has_kernels)
     expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel())
-    with estimation.bar(task.photo.name, expected) as progress, estimation.said_of(task.photo):
+    with estimation.bar(task.photo.name, expected) as progress, naming(task.photo):
         result = deblurrer(photo, keep_kernels=keep_kernels, progress=progress)
     tell_notes(task.photo, result.notes)
     if wanted.kernels and hasattr(result.field, 'sigma'):

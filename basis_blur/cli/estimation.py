@@ -177,15 +177,6 @@ def in_words(seconds: float) -> str:
     return f'{minutes} min' if minutes < 60 else f'{minutes // 60} h {minutes % 60} min'
 
 
-@contextmanager
-def said_of(path: Path) -> Iterator[None]:
-    """Begin the message of an `InputError` with the name of the photo that it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f'{path}: {error}') from error
-
-
 def tell_doubts(path: Path, doubts: Iterable[object]) -> None:
     """Warn of every reason not to trust what was made of a photo; see `plain_warnings`.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import check_writable
-from basis_blur.foundation.errors import InputError, printable
+from basis_blur.foundation.errors import InputError, naming, printable
 from basis_blur.foundation.files import TIFF_SUFFIXES, real_path
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         photo = read_photo(args.input)
         deblurrer = estimation.deblurrer(args, fusion=False)
         expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel(), only_estimate=True)
-        with estimation.bar(args.input.name, expected) as progress, estimation.said_of(args.input):
+        with estimation.bar(args.input.name, expected) as progress, naming(args.input):
             estimate = deblurrer.estimate(photo, progress=progress)
         for note in estimate.notes:
             print(printable(f'{args.input}: {note}'))

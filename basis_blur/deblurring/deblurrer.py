@@ -7,17 +7,17 @@
     photo --estimator--> Estimate --refinement, if wanted--> restoration --> iterates --fusion--> strength --> photo
                                                                                   doubts: about the photo at the end
 
-Every step is a part that can be given: a function, or an object that is called. How each is called stands at the
-fields of `Deblurrer`. To plug in another way of finding the blur, write an `Estimator` (see
-`basis_blur.estimation.estimate`) and give it:
+Every step is a part that can be replaced: a function, or an object that is called. The fields of `Deblurrer` say how
+each is called. To find the blur in another way, write an `Estimator` (see `basis_blur.estimation.estimate`) and give
+it:
 
     def estimator(photo, gamma, progress=None):
         return Estimate(field, source='mine', removal=Removal(iterations=20, strength=1.0))
 
     Deblurrer(estimator)  or  dataclasses.replace(Deblurrer.pretrained(), estimator=estimator)
 
-How a blur is removed depends on where it comes from, so an estimate brings its settings (`Removal`); what is set in
-`DeblurSettings` takes precedence. `fusion` is used where the estimate says so, or where the settings do.
+How a blur is best removed depends on who estimated it, so an estimate brings settings (`Removal`), and those that
+`DeblurSettings` has take precedence. The fusion network is used where the estimate or the settings ask for it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -45,7 +44,7 @@ from basis_blur.estimation.estimators import KnownField, NetworkEstimator
 from basis_blur.estimation.refinement import refine_field
 from basis_blur.estimation.trust import doubts_of_result
 from basis_blur.field.blur_field import BlurField, PixelField
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, naming
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.photo import check_larger_than_kernel
 from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
@@ -62,22 +61,22 @@ if TYPE_CHECKING:
     from basis_blur.photos.photo import Photo
 
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
-# Stages of the work that follow those of an estimator, in their order.
+# Names of the stages that follow those of an estimator, in their order.
 REFINING, REMOVING, FUSING, CHECKING = 'refining', 'removing the blur', 'fusing the iterates', 'checking the result'
-SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # time that each takes for a megapixel, guessed at first
+SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # time that one takes for a megapixel on two cores
 
 
 @dataclass(frozen=True)
 class DeblurSettings:
-    """The settings of a deblurrer; those that are None follow from the photo and its estimate.
+    """The settings of a deblurrer; one that is None follows from the photo and its estimate.
 
     Args:
-        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light. By default what the
-            photo itself says, or else 2.2.
-        iterations: largest number of iterations of Richardson-Lucy, >= 1; where it is given, nothing is fused.
+        gamma: exponent of the photos, light = photo ** gamma; 1 for photos in linear light. By default it is that
+            which the file of the photo states, or else 2.2.
+        iterations: largest number of iterations of Richardson-Lucy, >= 1; where it is given, no fusion follows.
         strength: length of the step from the blurred photo to the restored one, in [0, 1].
         tv_weight: weight of total variation, in linear light.
-        fusion: whether the fusion network makes the photo, whatever the estimate says.
+        fusion: True if the fusion network makes the photo, False if not; by default as the estimate says.
         refine: number of steps by which the estimated blur is fitted to the photo before it is removed; 0 for none.
 
     Raises:
@@ -114,7 +113,7 @@ class DeblurSettings:
 
 
 def check_refine(steps: int, gamma: float | None) -> None:
-    """Raise InputError unless a blur can be refined: by 0 or more steps, in light of a gamma of at least 1."""
+    """Raise InputError unless `steps` is a number of refinement steps, >= 0, and gamma allows them: it is >= 1."""
     try:
         check_number('refine', steps, least=0, whole=True, remedy='it is a number of steps; 0 is none.')
     except ValueError as error:
@@ -142,7 +141,7 @@ class Restoration(Protocol):
 
 
 METHODS: dict[str, Restoration] = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
-# Called with the photo, the restored photo that is handed out, the estimate, and gamma.
+# A function of the photo, the restored photo that is handed out, the estimate, and gamma.
 Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt]]
 
 
@@ -151,14 +150,14 @@ class Deblurred:
     """A sharp photo, and what it was made by.
 
     Args:
-        photo: the sharp photo, of the kind that was given; of a path, a `basis_blur.photos.photo.Photo`.
-        pixels: the same as a tensor, (N, 3 or 1, H, W); sRGB-like in [0, 1], before any rounding.
+        photo: the sharp photo, of the kind that was given; for a path, a `basis_blur.photos.photo.Photo`.
+        pixels: the same photo as a tensor, (N, 3 or 1, H, W); sRGB-like in [0, 1], before any rounding.
         field: the blur that was removed, of all photos of the batch; None where it is not known.
         estimates: the blur of each photo of the batch, with its origin.
         doubts: reasons not to trust the sharp photos, of all photos of the batch.
         notes: sentences for a person about how they were made.
         given: the blurred photo, and what it had beside its pixels.
-        restored: the photos, one by one, that a strength of 1 would hand out, for `Deblurrer.with_strength`.
+        restored: the sharp photos of strength 1, one by one; `Deblurrer.with_strength` makes others of them.
 
     Example:
         >>> deblurrer = bb.Deblurrer.pretrained(estimator='network')
@@ -184,7 +183,7 @@ class Deblurred:
         PNG.
 
         Raises:
-            InputError: the suffix is that of no format, or a JPEG is asked for a photo with alpha.
+            InputError: the suffix is that of no format, or the photo has alpha and the file is a JPEG.
             ValueError: there are several photos.
             OSError: the file cannot be written.
         """
@@ -195,15 +194,15 @@ class Deblurred:
         write_photo(path, self.pixels, like=self.given.photo)
 
     def save_comparison(self, path: str | os.PathLike, title: str = '') -> None:
-        """Write the photo before and after, to be looked at, whole or not at all.
+        """Write the photo before and after, for a person to compare, whole or not at all.
 
         Args:
-            path: ends in .html for a page with a slider, with the blur drawn over the photo and the doubts in words; in
-                .png or .jpg for a picture of both photos beside each other.
+            path: name of the file. One in .html becomes a page with a slider, the blur drawn over the photo, and the
+                doubts in words; one in .png or .jpg a picture of both photos beside each other.
             title: title of the page, such as the name of the photo.
 
         Raises:
-            InputError: the suffix is another.
+            InputError: the suffix is none of these.
             ValueError: there are several photos.
             OSError: the file cannot be written.
         """
@@ -237,7 +236,7 @@ class Deblurrer:
         restoration: function that removes the blur; see `Restoration`.
         judge: function that returns reasons not to trust a result, called with the photo, the photo that is handed
             out, the estimate and gamma.
-        device: device on which photos are worked on; `estimator` and `fusion` stand there too.
+        device: device on which photos are worked on; `estimator` and `fusion` have to be there too.
 
     Raises:
         ValueError: the settings ask for a fusion and there is none.
@@ -276,24 +275,25 @@ class Deblurrer:
         device: torch.device | str = 'cpu',
         **settings,
     ) -> Deblurrer:
-        """Return what `basis-blur deblur` uses, its options by the same names.
+        """Return the deblurrer of `basis-blur deblur`; the arguments are the command's options.
 
         Args:
             weights: file or name of the network that estimates the blur; by default the shipped one.
             kernels: a known blur field, or the npz file of one, in place of a network.
-            fusion: file or name of an IterateFusion that makes the photo; False for none. By default the shipped one
-                makes it where the estimate asks for it (`Removal.fusion`), as estimates of the shipped network do.
-            estimate_at: size of the photo that the network sees: 'auto', 'full' or 'half'.
+            fusion: file or name of an IterateFusion that makes the photo; True for the shipped one, False for none. By
+                default the shipped one is used where the estimate asks for it (`Removal.fusion`), as estimates of the
+                shipped network do.
+            estimate_at: size of the photo that the network sees: 'full', 'half', or 'auto' for the one that suits.
             estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network;
                 'rotations' for a camera that rotated about three axes, which starts from the search; 'auto' for the
                 better of 'network' and 'shake' for each photo; 'none' to leave photos as they are. By default 'auto',
                 but 'network' where other weights, `estimate_at` or another method are given.
             focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; by default
                 that of the photo's EXIF, or 28.
-            method: 'rl' removes the blur as `basis_blur.deblur` does; 'rl-c21' as [C21] prints it, to compare with: 30
-                iterations, the whole step, no fusion, unless the settings say otherwise.
+            method: 'rl' to remove the blur as `basis_blur.deblur` does; 'rl-c21' to do so as [C21] prints it, for
+                comparisons: 30 iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.
-            settings: the fields of `DeblurSettings`, such as gamma or strength.
+            settings: fields of `DeblurSettings`, such as gamma or strength.
 
         Raises:
             ValueError: a setting is out of its range, or two contradict each other.
@@ -304,8 +304,10 @@ class Deblurrer:
             raise ValueError(
                 'weights, estimate_at or estimator is given beside kernels, where nothing is estimated; leave it out.'
             )
-        wanted = fusion if fusion is None or isinstance(fusion, bool) else True
-        file = (DEFAULT_FUSION if fusion else None) if isinstance(fusion, bool) else fusion
+        if isinstance(fusion, bool):
+            wanted, file = fusion, DEFAULT_FUSION if fusion else None
+        else:
+            wanted, file = None if fusion is None else True, fusion
         if method not in METHODS:
             raise ValueError(f'method is {method!r}, expected one of {", ".join(METHODS)}.')
         chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
@@ -343,27 +345,26 @@ class Deblurrer:
         """
         given = take(photo, order)
         gamma = given.gamma(self.settings.gamma)
-        with said_of(photo):
+        with naming(photo):
             seen = with_visible_continued(given.pixels, given.photo.alpha).split(1)
             suited = dataclasses.replace(self, estimator=_suited(self.estimator, given.photo))
-            results = [suited._deblurred(one.to(self.device), gamma, progress) for one in seen]
-        estimates = tuple(result.estimate for result in results)
-        return self._result(given, joined([each.field for each in estimates]), estimates, results)
+            results = [suited._result_for(one.to(self.device), gamma, progress) for one in seen]
+        return _deblurred(given, results)
 
     @torch.no_grad()
     def with_strength(self, result: Deblurred, strength: float | None = None) -> Deblurred:
-        """Return a result as it would be with another strength, in a fraction of the time; nothing is estimated again.
+        """Return a result as it would be with another strength; nothing is estimated or restored again.
 
         Args:
             result: result of a call of this deblurrer.
             strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default that of the
-                settings, or else that which suits the estimate.
+                settings, or else that of the estimate.
 
         Raises:
-            ValueError: the strength is outside [0, 1], or the result is of another kind of deblurrer.
+            ValueError: the strength is outside [0, 1], or no `Deblurrer` made the result.
         """
         if not result.restored:
-            raise ValueError('the result holds no restored photos, expected one of a Deblurrer; make it again by one.')
+            raise ValueError('the result holds no restored photos, expected a result of a Deblurrer; make one by it.')
         if strength is None:
             strength = self.settings.strength
         other = dataclasses.replace(self, settings=dataclasses.replace(self.settings, strength=strength))
@@ -373,27 +374,11 @@ class Deblurrer:
             other._finished(one.to(self.device), restored, estimate, gamma)
             for one, restored, estimate in zip(seen, result.restored, result.estimates, strict=True)
         ]
-        return other._result(given, joined([each.field for each in result.estimates]), result.estimates, results)
-
-    def _result(
-        self, given: Given, field: BlurField, estimates: tuple[Estimate, ...], results: Sequence[_Result]
-    ) -> Deblurred:
-        pixels = results[0].pixels if len(results) == 1 else torch.cat([result.pixels for result in results])
-        pixels = with_hidden_as_before(pixels.to(given.pixels), given.pixels, given.photo.alpha)
-        return Deblurred(
-            photo=given.back(pixels),
-            pixels=pixels,
-            field=field,
-            estimates=estimates,
-            doubts=tuple(doubt for result in results for doubt in result.doubts),
-            notes=tuple(note for estimate in estimates for note in estimate.notes),
-            given=given,
-            restored=tuple(result.restored for result in results),
-        )
+        return _deblurred(given, results)
 
     @torch.no_grad()
     def estimate(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Estimate:
-        """Return the blur of one photo, and leave the photo as it is; arguments and errors are those of a call.
+        """Return the blur of one photo without removing it; arguments and errors are those of a call.
 
         Raises:
             ValueError: there are several photos.
@@ -401,13 +386,13 @@ class Deblurrer:
         given = take(photo, order)
         if len(given.pixels) != 1:
             raise ValueError(f'there are {len(given.pixels)} photos, expected one; estimate them one by one.')
-        with said_of(photo):
+        with naming(photo):
             seen = with_visible_continued(given.pixels, given.photo.alpha)
             estimator = _suited(self.estimator, given.photo)
             return estimator(seen.to(self.device), given.gamma(self.settings.gamma), progress)
 
     @torch.no_grad()
-    def _deblurred(self, photo: Tensor, gamma: float, progress: Progress | None) -> _Result:
+    def _result_for(self, photo: Tensor, gamma: float, progress: Progress | None) -> _Result:
         """Return the result for one photo (1, 3 or 1, H, W), which lies on the device of the parts."""
         estimate = self.estimator(photo, gamma, progress)
         check_larger_than_kernel(photo, estimate.field.kernel_size)
@@ -432,22 +417,21 @@ class Deblurrer:
         return result
 
     def expected_seconds(self, pixels: int, only_estimate: bool = False) -> dict[str, float]:
-        """Return the seconds that each stage takes on two cores, in their order, for `basis_blur.deblurring.pace`.
+        """Return the seconds that each stage is expected to take on two cores, in their order; see `Pace`.
 
         Args:
             pixels: number of pixels of a photo.
             only_estimate: whether the blur is to be found and not removed.
         """
         millions = pixels / 1e6
-        kept = [1] if self.settings.iterations is None else [self.settings.iterations]
-        kept = kept if self.fusion is None else [*self.fusion.iterations]
+        iterations = (self.settings.iterations or 1) if self.fusion is None else max(self.fusion.iterations)
         of_estimator: dict[str, float] = getattr(self.estimator, 'expected_seconds', lambda pixels: {})(pixels)
         if only_estimate:
             return of_estimator
         return {
             **of_estimator,
             **({REFINING: self.settings.refine * millions} if self.settings.refine else {}),
-            REMOVING: 0.2 + max(kept) * SECONDS_OF_ITERATION * millions,
+            REMOVING: 0.2 + iterations * SECONDS_OF_ITERATION * millions,
             **({} if self.fusion is None else {FUSING: SECONDS_OF_FUSION * millions}),
             CHECKING: 0.3 + 0.3 * min(millions, 6),
         }
@@ -457,10 +441,16 @@ class Deblurrer:
         return _Result(sharp, restored, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
 
     def steps_for(self, removal: Removal) -> tuple[tuple[int, ...], float, IterateFusion | None]:
-        """Return which iterates are kept, how far to go towards the restored photo, and the network that fuses them."""
+        """Return the numbers of the iterations that are kept, the strength, and the network that fuses the iterates.
+
+        Args:
+            removal: settings of the estimate, which count where this deblurrer's are None.
+        """
         wanted = self.settings
-        is_wanted = removal.fusion and wanted.iterations is None if wanted.fusion is None else wanted.fusion
-        if is_wanted and self.fusion is not None:
+        is_fused = wanted.fusion
+        if is_fused is None:
+            is_fused = removal.fusion and wanted.iterations is None
+        if is_fused and self.fusion is not None:
             # The network decides how far to go; but a photo that the estimate leaves alone stays as it is.
             whole = 1.0 if removal.strength else 0.0
             return self.fusion.iterations, whole if wanted.strength is None else wanted.strength, self.fusion
@@ -477,7 +467,7 @@ def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool)
         is_fused: whether a fusion network is to make the photo.
 
     Raises:
-        ValueError: a fusion is wanted of the restoration as [C21] prints it.
+        ValueError: a fusion is wanted together with the restoration of [C21], which has none.
     """
     if method != as_printed.METHOD:
         return dict(settings)
@@ -487,19 +477,8 @@ def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool)
     return {**usual, **{key: value for key, value in settings.items() if value is not None}}
 
 
-@contextmanager
-def said_of(photo: Any) -> Iterator[None]:
-    """Begin the message of an `InputError` with the name of the file that it is about, if it is about one."""
-    try:
-        yield
-    except InputError as error:
-        if not isinstance(photo, (str, os.PathLike)):
-            raise
-        raise InputError(f'{os.fspath(photo)}: {error}') from error
-
-
 class _Result(NamedTuple):
-    """The result for one photo: with the strength that is wanted, and with the whole step."""
+    """The result for one photo: at the strength that is wanted (`pixels`), and at strength 1 (`restored`)."""
 
     pixels: Tensor
     restored: Tensor
@@ -507,8 +486,25 @@ class _Result(NamedTuple):
     doubts: tuple[Doubt, ...]
 
 
+def _deblurred(given: Given, results: Sequence[_Result]) -> Deblurred:
+    """Return the results for the photos of a batch as one."""
+    pixels = results[0].pixels if len(results) == 1 else torch.cat([result.pixels for result in results])
+    pixels = with_hidden_as_before(pixels.to(given.pixels), given.pixels, given.photo.alpha)
+    estimates = tuple(result.estimate for result in results)
+    return Deblurred(
+        photo=given.back(pixels),
+        pixels=pixels,
+        field=joined([estimate.field for estimate in estimates]),
+        estimates=estimates,
+        doubts=tuple(doubt for result in results for doubt in result.doubts),
+        notes=tuple(note for estimate in estimates for note in estimate.notes),
+        given=given,
+        restored=tuple(result.restored for result in results),
+    )
+
+
 def _suited(estimator: Estimator, photo: Photo) -> Estimator:
-    """Return the estimator for a photo, which may say by its EXIF with what focal length it was taken."""
+    """Return the estimator, told the focal length of the photo (from its EXIF) if it can make use of one."""
     for_film: Callable[[float | None], Estimator] | None = getattr(estimator, 'for_film', None)
     return estimator if for_film is None else for_film(film_focal_of(photo.exif))
 
@@ -529,9 +525,10 @@ def _refined(photo: Tensor, estimate: Estimate, gamma: float, steps: int, progre
 
 
 def joined(fields: Sequence[BlurField]) -> BlurField:
-    """Return one field of photos of one size; smaller kernels, and fewer of them, are filled up with zeros.
+    """Return the fields of several photos as one field of a batch.
 
-    It has the settings for removal of its parts where they agree.
+    Smaller kernels get a border of zeros, and where one field has fewer kernels, more with a mixing of 0 are added. The
+    settings for removal are those of the parts if they are all equal, and None otherwise.
 
     Args:
         fields: fields of photos of the same size.

@@ -3,14 +3,13 @@
     photo --net--> BlurField --deblur--> sharp          d sharp / d photo,  d sharp / d parameters of net
                              --deblur_iterates--> iterates --fusion--> sharp        also / d parameters of fusion
 
-The result is `deblur`'s, bit by bit. Nothing of its iterations is kept for the gradient: going back, they are made
-once more and recorded, one photo at a time, so only one photo's iterations are in memory. Gradients are exact, and
-hold fixed:
+The result equals that of `deblur` bit by bit. Nothing of the iterations is kept for the gradient: in `backward` they
+are made and recorded again, photo by photo, so memory holds the iterations of one photo. Gradients are exact but for:
 
-1. The number of iterations: where the stop rule ended them, they end.
-2. The noise level that chooses the weight of total variation, where none is given.
+1. The number of iterations counts as a constant: where the stop rule ended them, they end.
+2. The noise level, from which the weight of total variation follows if none is given, counts as a constant.
 3. Below one step of an 8-bit photo, where light ** (1 / gamma) becomes vertical, the slope is that of a straight line
-   to black (`photo_of`). Where the result is clipped at white, there is none.
+   to black (`photo_of`). Where the result is clipped at white, the gradient is 0.
 """
 
 from __future__ import annotations
@@ -30,26 +29,22 @@ from basis_blur.ops.photo import in_full_precision
 from basis_blur.ops.transforms import refuse_transforms
 from basis_blur.restoration.deblur import check_is_field, deblur_iterates
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
-from basis_blur.restoration.settings import (
-    solver_settings,
-    step_towards,
-    steps_for,
-)
+from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 
 
 class Deblur(nn.Module):
-    """Blurred photo to sharp photo: `estimate_blur` and `deblur` for training.
+    """A module from blurred to sharp photos, `estimate_blur` and then `deblur`, to be trained as a whole.
 
     Args:
         net: network that takes linear light and returns a BlurField, such as BasisKPN. It runs in the mode it is in:
             call `eval()` for the result of `estimate_blur`.
         gamma: exponent of the photos, light = photo ** gamma, >= 1.
-        iterations: largest number of iterations of the restoration; by default as `facts.removal` of the network says.
+        iterations: largest number of iterations of the restoration; by default that of the network's `facts.removal`.
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of each photo.
-        strength: length of the step to the restored photo, see `deblur`; by default as `facts.removal` of the network
-            says.
-        fusion: network that fuses iterates, see `deblur`; it sees the photo as a whole, also a large one, and runs in
-            the mode it is in.
+        strength: length of the step to the restored photo, see `deblur`; by default that of the network's
+            `facts.removal`.
+        fusion: network that fuses iterates, see `deblur`. It sees even a large photo as a whole, and runs in the mode
+            it is in.
 
     Raises:
         ValueError: a number is out of its range, both `iterations` and `fusion` are given, or `net` estimates no blur
@@ -115,9 +110,7 @@ def deblur_with_gradients(
 ) -> Tensor:
     """Return what `deblur` does without fusion, with gradients to the photo, the kernels and the mixing.
 
-    Arguments and errors are those of `deblur`.
-
-    Gradients of gradients are refused.
+    Arguments and errors are those of `deblur`. Gradients of gradients are refused.
     """
     check_is_field(field)
     kept, strength = steps_for(field.removal, iterations, strength)
@@ -156,7 +149,7 @@ class _Deblur(Function):
         kept, gamma, tv_weight, least_tv_weight = ctx.settings
         found = []
         for n, towards in enumerate(gradient.split(1)):
-            # Photo by photo: the record of one is dropped before that of the next begins.
+            # The record of each photo is dropped before that of the next begins.
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
             with torch.enable_grad(), keep_copies(*inputs):
                 solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight, least_tv_weight)

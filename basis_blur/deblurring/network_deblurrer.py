@@ -1,4 +1,4 @@
-"""NetworkDeblurrer: a blurred photo in, and out the sharp one that a restoring network makes, such as UFPNet.
+"""NetworkDeblurrer: a blurred photo in, the sharp one out, made by a restoring network such as UFPNet.
 
     deblurrer = NetworkDeblurrer.pretrained()                 what `basis-blur deblur --method ufpnet` does
     result = deblurrer('photo.jpg', keep_kernels=True);   result.photo, result.field, result.field.sigma
@@ -19,22 +19,22 @@ from torch import Tensor, nn
 
 from basis_blur.archs import UFPNet, names_of
 from basis_blur.archs.network_facts import RESTORER, facts_of
-from basis_blur.deblurring.deblurrer import REFINING, Deblurred, check_refine, said_of
+from basis_blur.deblurring.deblurrer import REFINING, Deblurred, check_refine
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
 from basis_blur.estimation.refinement import refine_codes
 from basis_blur.field.blur_field import PixelField
-from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.errors import InputError, naming
 from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
 from basis_blur.photos.kinds import take
 from basis_blur.weights.checkpoints import load_network
 from basis_blur.weights.layouts import UnknownNetwork
 
-# This stands a floor above, and is loaded when it is needed.
+# Module that this one may not import, since bridges lie above; it is loaded by its name when it is needed.
 SPANDREL_BRIDGE = 'basis_blur.bridges.spandrel'
 DEFAULT_WEIGHTS = 'ufpnet'
 RESTORING = 'restoring'  # name of the stage
-SECONDS_OF_MEGAPIXEL = 10.0  # time that the shipped network takes on two cores
+SECONDS_OF_MEGAPIXEL = 10.0  # time that the shipped network takes for a megapixel on two cores
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class RestoringSettings:
     """The settings of a restoring network.
 
     Args:
-        gamma: exponent of the photos, light = photo ** gamma; by default what the photo itself says, or else 2.2.
-            Only refinement uses it.
+        gamma: exponent of the photos, light = photo ** gamma, which only the refinement uses; by default that which the
+            file of the photo states, or else 2.2.
         refine: number of steps by which the codes of the kernels are fitted to the photo; 0 for none.
-        tile: largest side of the tiles in which a photo is restored, pixels; None: as memory allows.
+        tile: largest side of the tiles in which a photo is restored, pixels; by default as memory allows.
 
     Raises:
         ValueError: a value is out of its range, or two contradict each other.
@@ -86,13 +86,13 @@ class NetworkDeblurrer:
     def pretrained(
         cls, weights: str | os.PathLike | None = None, *, device: torch.device | str = 'cpu', **settings
     ) -> NetworkDeblurrer:
-        """Return what `basis-blur deblur --method ufpnet` and `--method network` use, their options by the same names.
+        """Return what `basis-blur deblur --method ufpnet` and `--method network` use; the arguments are their options.
 
         Args:
             weights: file or name of a network that restores photos; by default the shipped UFPNet. Published weights of
                 NAFNet, UFPNet, MIMO-UNet, MPRNet and DeblurGAN are known, and those of more networks with spandrel.
             device: device on which to compute.
-            settings: the fields of `RestoringSettings`.
+            settings: fields of `RestoringSettings`.
 
         Raises:
             ValueError: a setting is out of its range, or two contradict each other.
@@ -132,13 +132,12 @@ class NetworkDeblurrer:
         Args:
             photo, order: arguments of a call of a `Deblurrer`.
             keep_kernels: whether the result has a field: a `SampledKernels`, or after a refinement a `PixelField`.
-            progress: function that is called during the work with 'restoring' or 'refining', the number of a step, from
-                1, and the number of steps.
+            progress: function that is called during the work with the name of the stage, 'restoring' or 'refining', the
+                number of a step, from 1, and the number of steps.
 
         Raises:
-            InputError: the photo cannot be used, kernels are wanted of a network without them, or a refinement of a
-                network without codes.
-            ValueError: numbers are outside [0, 1]; or there are several photos, and kernels or a refinement are wanted.
+            InputError: the photo cannot be used, or the network has no kernels to keep, or no codes to refine.
+            ValueError: numbers are outside [0, 1], or there are several photos and kernels or a refinement are wanted.
             TypeError: the photo is of an unknown kind.
             OSError: a file cannot be read.
         """
@@ -149,7 +148,7 @@ class NetworkDeblurrer:
         alpha = given.photo.alpha
         field: PixelField | SampledKernels | None
         notes: tuple[str, ...] = ()
-        with said_of(photo):
+        with naming(photo):
             seen = with_visible_continued(given.pixels, alpha).to(first.device)
             if self.settings.refine:
                 sharp, field, notes = self._refined(seen, given.gamma(self.settings.gamma), progress)

@@ -3,9 +3,9 @@
     pace = Pace(deblurrer.expected_seconds(width * height))
     deblurrer(photo, progress=pace.tell)          meanwhile, from any thread:  pace.share, pace.seconds_left
 
-The stages and the seconds that each takes on a usual computer are known beforehand. The time that has passed, divided
-by the time that was expected for the same work, tells how slow this computer is. A stage that is left out shortens the
-time that is left. Between two reports the share grows as expected, up to that of the next report.
+The stages and the seconds that each takes on a usual computer are given. The time that has passed, divided by the time
+that was expected for the same work, tells how slow this computer is. A stage that is left out counts as done and takes
+no time. Between two reports the share grows at the expected pace, but not quite to that of the next report.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-PRIOR_SECONDS = 2.0  # time until which the expected pace counts more than the measured one
-MOST_AHEAD = 0.9  # share of a step that is taken for done before it is reported
+PRIOR_SECONDS = 2.0  # work at the expected pace, as if it had been measured, that is averaged into the measured pace
+MOST_AHEAD = 0.9  # largest share of a step that counts as done before the step is reported
 
 
 class Pace:
@@ -27,19 +27,19 @@ class Pace:
 
     def __init__(self, expected: Mapping[str, float], clock: Callable[[], float] = time.monotonic):
         self._expected = dict(expected)
-        self._over = dict.fromkeys(expected, 0.0)  # the share of each stage that is over
+        self._over = dict.fromkeys(expected, 0.0)  # share of each stage that is done
         self._clock = clock
         self._start = self._last = clock()
         self.stage = next(iter(expected), '')
-        self._step = self._expected.get(self.stage, 0.0)  # seconds that are expected until the next report
+        self._step = self._expected.get(self.stage, 0.0)  # expected seconds until the next report
 
     def tell(self, stage: str, number: int, total: int) -> None:
-        """Take the report that a number of a total of steps of a stage are done; see `Progress`."""
+        """Take a report: `number` of the `total` steps of a stage are done; see `Progress`."""
         self.stage, self._last = stage, self._clock()
         if stage not in self._expected:
             return
         names = list(self._expected)
-        for before in names[: names.index(stage)]:  # they are over, or parts of them were left out
+        for before in names[: names.index(stage)]:  # what is not done of them was left out
             self._expected[before] *= self._over[before]
             self._over[before] = 1.0
         self._over[stage] = max(self._over[stage], number / total)

@@ -18,8 +18,10 @@ from basis_blur.ops.memory import LEAST_TILE, with_smaller_tiles
 from basis_blur.ops.photo import check_photo
 from basis_blur.ops.windows import Feathered, Window, spread_windows, tile_windows
 
-MOST_KERNELS = 256  # largest number of kernels along a side that are kept of a photo
+KEPT_KERNELS = 256  # number of kernels along the longer side of a large photo that are kept, or up to twice as many
 OVERLAP, LARGE_OVERLAP = 32, 128  # overlap of small and of large tiles, pixels
+# Numbers that a network may hold at once, at 4 bytes each; a photo that needs more is restored in tiles.
+WHOLE_NUMBERS = 1 << 30
 
 
 @torch.no_grad()
@@ -33,20 +35,21 @@ def restore(
 ) -> Tensor:
     """Restore a photo with a network that maps photos to photos, such as UFPNet.
 
-    A photo larger than `tile` is restored in tiles, kernels included, which fade into each other where they overlap;
-    memory then depends on the tile alone. Where the network takes means over a photo, all tiles take them from the
-    same windows of it. The network runs in evaluation mode and is afterwards in its mode of before.
+    A photo larger than `tile` is restored in tiles, each with its own estimate of kernels, which fade into each other
+    where they overlap; memory then depends on the tile alone. If the network takes means over a photo, all tiles use
+    the means of the same windows of the photo. The network runs in evaluation mode; afterwards it is in the mode it
+    was in before.
 
     Args:
         net: network that takes (N, 3, h, w), sRGB-like in [0, 1], and returns such a photo, a result with `.image`, or
             a list of photos whose first is the restored one.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; gray is repeated, and the colours of the result averaged.
-        tile: largest side of a tile, pixels; by default the photo is restored as a whole where that takes a few GB,
-            as far as the network's hyper-parameters tell, and else in tiles for which it does.
-        overlap: overlap of neighbouring tiles, pixels; by default a quarter of their side, but from 32 to 128.
+        tile: largest side of a tile, pixels; by default the photo is restored as a whole where that takes a few GB, by
+            an estimate from the network's hyper-parameters, and in tiles of a moderate size otherwise.
+        overlap: overlap of neighbouring tiles, pixels; by default a quarter of their side, within 32 to 128.
         callback: function that is called after each tile with its number, from 1, and the number of tiles.
         watch: function that is called after each tile with its place, (rows, columns) as slices, and what the network
-            returned; once more from the start if memory did not suffice and the tiles are smaller.
+            returned. If memory does not suffice, the work begins again with smaller tiles, and so do these calls.
 
     Returns:
         The restored photo in [0, 1], in the shape of `photo`.
@@ -125,7 +128,7 @@ class SampledKernels:
 
     def __init__(self, size: Sequence[int]):
         self.image_size = size[0], size[1]
-        self.step = max(1, max(size) // MOST_KERNELS)
+        self.step = max(1, max(size) // KEPT_KERNELS)
         self.kernels: Any = None  # (1, K*K, h, w), of every `step`-th row and column
         self.sigma: Any = None  # (1, 1, H, W)
 
@@ -147,34 +150,34 @@ class SampledKernels:
         self.sigma[(..., *window)] = result.sigma.cpu()
 
     def kernels_at(self, points: Tensor) -> Tensor:
-        """Return the kernels of the kept pixels next to some: (1, M, K, K)."""
+        """Return the kept kernels next to some pixels, (1, M, K, K).
+
+        Args:
+            points: (M, 2); rows and columns of the pixels.
+        """
         rows, columns = (points // self.step).unbind(1)
         kernels = self.kernels[:, :, rows, columns].mT
         size = math.isqrt(kernels.shape[-1])
         return kernels.unflatten(-1, (size, size))
 
 
-# Restoring networks.
-WHOLE_NUMBERS = 1 << 30
-
-
 def restoring_tile(net: nn.Module, size: Sequence[int]) -> int | None:
-    """Return the side of the tiles in which a network restores a photo (H, W); None for the whole.
+    """Return the side of the tiles in which a network restores a photo of `size` (H, W); None for the whole photo.
 
-    A network without `hyper_parameters` does not tell what it needs, and is given the whole photo.
+    A network without `hyper_parameters` does not tell how much memory it needs, and gets the whole photo.
     """
     numbers = _numbers_of_pixel(net)
     return None if numbers * size[0] * size[1] <= WHOLE_NUMBERS else first_restoring_tile(net)
 
 
 def first_restoring_tile(net: nn.Module) -> int:
-    """Return the side of tiles for a moderate use of memory."""
+    """Return the side of the tiles that are tried first, pixels: a moderate use of memory."""
     side = math.isqrt(3 * WHOLE_NUMBERS // 4 // max(1, _numbers_of_pixel(net)))
     return min(1024, max(2 * LEAST_TILE, side // SIZE_MULTIPLE * SIZE_MULTIPLE))
 
 
 def _numbers_of_pixel(net: nn.Module) -> int:
-    """About how many numbers a network holds at once for each pixel of a photo; 0 where it does not tell."""
+    """Return about how many numbers a network holds at once for each pixel of a photo; 0 if it does not tell."""
     facts = getattr(net, 'hyper_parameters', {})
     kernel_size = facts.get('kernel_size') if facts.get('kernel_attention', True) else None
     return 8 * (kernel_size or 0) ** 2 + 16 * facts.get('width', 0)

@@ -7,13 +7,15 @@ Any other exception is a defect of the program and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-LONGEST_SENTENCE = 600
+LONGEST_SENTENCE = 600  # characters of a message that are printed
 
 
 class InputError(ValueError):
-    """A file, an option or an argument is not usable; the message says what was found, expected, and to do.
+    """A file, an option or an argument cannot be used; the message says what was found and expected, and what to do.
 
     Example:
         >>> try:
@@ -40,11 +42,26 @@ def kind_of(thing: object) -> str:
     return f'the text "{thing}"' if isinstance(thing, str) else f'a {type(thing).__name__}'
 
 
-def sentence_of(error: BaseException) -> str:
-    """Return what a person needs to read of a mistake of hers or of her machine, in one line that can be printed.
+@contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Begin the message of an `InputError` that is raised within with the name of the file that it is about.
 
-    Names and texts out of damaged or hostile files may stand in it: their control characters are written out, so that
-    they cannot change the terminal, and what is very long is cut in its middle.
+    Args:
+        source: path of the file; for anything else, messages stay as they are.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(source, (str, os.PathLike)):
+            raise
+        raise InputError(f'{os.fspath(source)}: {error}') from error
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return the message of an error as one line that can be printed.
+
+    A message may quote names and texts of damaged or hostile files. Control characters are written out, so that they
+    cannot change the terminal, and the middle of a very long message is left out.
 
     Args:
         error: an `InputError` or an `OSError`. One that a loader's worker process raised carries that process's
