@@ -304,10 +304,8 @@ class Deblurrer:
             raise ValueError(
                 'weights, estimate_at or estimator is given beside kernels, where nothing is estimated; leave it out.'
             )
-        if isinstance(fusion, bool):
-            wanted, file = fusion, DEFAULT_FUSION if fusion else None
-        else:
-            wanted, file = None if fusion is None else True, fusion
+        wanted = None if fusion is None else fusion is not False
+        file = DEFAULT_FUSION if fusion is True else None if fusion is False else fusion
         if method not in METHODS:
             raise ValueError(f'method is {method!r}, expected one of {", ".join(METHODS)}.')
         chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
