@@ -1,21 +1,22 @@
 """Richardson-Lucy deconvolution with a blur that differs from pixel to pixel  [C21, Eq. 9, App. B].
 
-    g = H'(1 - (v + c) / (H u + c)) + lambda D'(w D u)             gradient of what is minimised; w, D as in TV
+    g = H'(1 - (v + c) / (H u + c)) + lambda D'(w D u)             gradient of what is minimised
     u <- max(u - g / (H' 1 / (u + c) + 8 lambda w), 0)             the step without acceleration
 
-It climbs the likelihood of Poisson noise, and keeps light positive. Without TV and with c = 0 the step is that of
-Richardson and Lucy,  u <- u H'(v / H u) / H' 1.  [C21] assumes H' 1 = 1; with a non-uniform field it is 0.3 to 1.7, so
-it is computed. TV is minimised with the data term, where [C21, Eq. 14] divides the step of the data term by
-1 + lambda grad TV(u), one step late; `as_printed` has that. Differs from the paper further in:
+u is the scene, v the photo, H the blur and H' its transpose, all in linear light; D and w are those of
+`total_variation`. The data term is minus the log-likelihood of Poisson noise. Without TV and with c = 0 the step is
+that of Richardson and Lucy,  u <- u H'(v / H u) / H' 1,  and keeps light positive. The solver differs from [C21] in:
 
-1. The unknown border is part of the solution: u lives on the scene, H maps it to the photo, and pixels outside the
-   photo, which H' 1 hardly reaches, stay near the start.
-2. Accelerated (Kaufman, "Implementing and accelerating the EM algorithm for positron emission tomography", IEEE TMI,
-   1987). The step above goes downhill by a fixed length. Successive steps are made conjugate and their length is that
-   of the lowest point; since H is linear, H of the new u is known without a further product. Six steps do what twenty
-   did.
-3. An `offset` c is added to v and H u in the ratio: noise that does not vanish in the dark has this likelihood.
-4. Saturation (see `basis_blur.restoration.saturation`) costs nothing where nothing is saturated.
+1. H' 1 is computed, where [C21] assumes that it is 1; with a non-uniform field it is 0.3 to 1.7.
+2. TV is minimised together with the data term. [C21, Eq. 14] divides the step of the data term by
+   1 + lambda grad TV(u) instead, where u is the scene before the step; `as_printed` does that.
+3. The unknown border is part of the solution: u extends beyond the photo by the reach of the blur. Pixels out there,
+   where H' 1 is small, stay near the start.
+4. Steps are accelerated (Kaufman, "Implementing and accelerating the EM algorithm for positron emission tomography",
+   IEEE TMI, 1987): each is made conjugate to the one before, and its length is that of the lowest point on its way.
+   Since H is linear, H of the new u is known without a further product. Six such steps do what twenty did.
+5. An `offset` c is added to v and H u: the likelihood of noise that does not vanish in the dark.
+6. Saturation (see `basis_blur.restoration.saturation`) costs no time where nothing is saturated.
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ from basis_blur.ops.rows import by_rows
 from basis_blur.restoration.saturation import bright_scene, overexposed, saturated_photos, unreached
 from basis_blur.restoration.total_variation import LARGEST_CURVATURE, tv_curvature, tv_slope
 
-# Least light of the start, as a share of the photo's mean light. A product never leaves 0, so nothing starts there.
+# Lower bound of the light of the start, as a share of the photo's mean light. Without an offset, 0 would stay 0.
 LEAST_START = 1e-3
-ROUNDING = 1e-6  # lower bound of divisors, as a share of the photo's largest light
+ROUNDING = 1e-6  # lower bound of H u + c in the ratio, as a share of the photo's largest light
 LEAST_REACH = 0.5  # lower bound of H' 1 where the length of an accelerated step is computed
 KNEE = 0.7  # light below which the camera response differs from light by less than rounding does
-# Number that is added to H' 1 and to what it divides. Where it counts, the photo tells little and the start stays.
+# Number that is added to H' 1 in steps without acceleration: where the photo tells little, the start stays.
 UNKNOWN = 1e-3
-FIRST_LENGTH, LENGTH_GROWTH = 4.0, 3.0  # largest length of the first step, and of one as a multiple of the one before
+FIRST_LENGTH = 4.0  # largest length of the first accelerated step
+LENGTH_GROWTH = 3.0  # largest length of a later one, as a multiple of the one before
 MOST_DIMMING = 0.999  # share of its light that a pixel can lose in an accelerated step
 
 
@@ -52,21 +54,21 @@ MOST_DIMMING = 0.999  # share of its light that a pixel can lose in an accelerat
 class RichardsonLucy:
     """Settings of the solver.
 
-    With `accelerate=False` and the other defaults the step is that of the formula above, but for `UNKNOWN`, by which
-    light at the border, where H' 1 is small, moves less (a change of up to 0.026 was seen there).
+    With `accelerate=False` and `saturation=False` the step is that of the formula, but for `UNKNOWN`: at the border,
+    where H' 1 is small, light moves less (by up to 0.026 in a test).
 
     Args:
-        iterations: largest number of iterations.
-        tv_weight: lambda; 0 for none. The variance of the noise over the light, divided by the usual size of
-            differences between neighbours (0.05), suits.
+        iterations: largest number of iterations, >= 1.
+        tv_weight: lambda, the weight of total variation in linear light; 0 for none. A good one is the variance of the
+            noise over the light, divided by the usual difference between neighbours (0.05).
         offset: c, linear light >= 0.
-        accelerate: conjugate steps of the best length, see 2. above.
-        saturation: model R and split the scene in photos where any pixel is saturated.
-        tolerance: number in [0, 1); a photo is done when its data term improves by less than this share in an
-            iteration; 0 to go on.
+        accelerate: whether steps are conjugate and of the best length, see 4. above.
+        saturation: whether R is modelled, and the scene split, in photos where any pixel is saturated.
+        tolerance: least improvement of the data term by an iteration, as a share of it, in [0, 1); a photo is done
+            when an iteration improves it by less. With 0 all iterations are made.
 
     Raises:
-        ValueError: a number is out of its range, or a switch neither True nor False.
+        ValueError: a number is out of its range, or a switch is neither True nor False.
 
     Example:
         >>> bb.RichardsonLucy(iterations=10, tv_weight=0.002).iterations
@@ -95,8 +97,8 @@ class Restoration(NamedTuple):
 
     Args:
         scene: (N, C, h, w) linear light >= 0, on the domain of the operator; may exceed 1 in saturated places.
-        history: (N, iterations made + 1); the data term at the start and after each iteration. It is the mean of
-            r - w + w log(w / r), where r = R(H u) + c and w = v + c: what Poisson noise makes of the difference.
+        history: (N, iterations made + 1); the data term at the start and after each iteration: the mean over pixels of
+            r - w + w log(w / r), where r = R(H u) + c and w = v + c.
     """
 
     scene: Tensor
@@ -114,20 +116,20 @@ def richardson_lucy(
 ) -> Restoration:
     """Find the scene whose blur is the photo.
 
-    The photos of a batch do not influence one another; one that is done waits for the others. At most about ten numbers
-    as large as the scene are in memory at once, `light` and `start` among them; a dozen where a scene is overexposed.
+    The photos of a batch do not influence one another; one that is done waits for the others. About ten tensors of the
+    size of the scene are in memory at once, `light` and `start` among them; a dozen where a scene is overexposed.
 
     Args:
         light: (N, C, H, W); the photo v, linear light in [0, 1].
         blur: H, from scene to photo.
         start: (N, C, h, w); the first scene, linear light >= 0; the photo with a mirrored border is a good one.
-        settings: arguments of `RichardsonLucy`.
+        settings: settings of the solver.
         callback: function that is called after each iteration with its number, from 1, and the mean data term.
         watch: function that is called before `callback` with the number and the scene so far, (N, C, h, w), which the
             next iteration changes.
 
     Raises:
-        ValueError: shapes do not fit the operator, light is negative, NaN, infinite or no floating point, or `blur` or
+        ValueError: shapes do not fit the operator; light is negative, NaN, infinite or no floating point; or `blur` or
             `settings` is of another kind.
 
     Example:
@@ -142,11 +144,12 @@ def richardson_lucy(
 
 
 class Iterates:
-    """Some scenes on the way of a restoration, each as a view of it is taken at that time.
+    """Iterates of a restoration: what is kept of the scene after some of the iterations.
 
     Args:
-        kept: after which iterations, ascending to the last.
-        view: part of a scene that is kept, which the next iteration changes.
+        kept: numbers of these iterations, ascending to the last.
+        view: function that returns what is kept of a scene, such as a photo. It has to copy, since the next iteration
+            changes the scene.
     """
 
     def __init__(self, kept: Sequence[int], view: Callable[[Tensor], Tensor]):
@@ -155,12 +158,12 @@ class Iterates:
         self._found: list[Tensor] = []
 
     def watch(self, iteration: int, scene: Tensor) -> None:
-        """Look at a scene, as `watch` of `richardson_lucy`; the last is left to `joined`."""
+        """Keep a scene; to be given to `richardson_lucy` as `watch`. The last scene is given to `joined` instead."""
         if iteration in self._kept[:-1]:
             self._found.append(self._view(scene))
 
     def joined(self, last: Tensor) -> Tensor:
-        """Return all views in dim 1; where the stop rule ended before, later ones are that of the last scene."""
+        """Return all iterates, one after the other in dim 1; those after the stop rule are the last scene's."""
         found = self._found + [self._view(last)] * (len(self._kept) - len(self._found))
         return found[0] if len(found) == 1 else torch.cat(found, 1)
 
@@ -173,9 +176,10 @@ def richardson_lucy_with_graph(
     callback: Callable[[int, float], None] | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Restoration:
-    """Return what `richardson_lucy` does, recorded for gradients of the scene by all that it was computed from.
+    """Return what `richardson_lucy` returns, and record it for autograd.
 
-    Memory is used again in place, so where gradients are wanted, this must be called under `recording.keep_copies`.
+    Since memory is overwritten in place, a call whose gradients are wanted has to be made under
+    `recording.keep_copies`.
     """
     if not isinstance(blur, LinearOperator):
         raise ValueError(f'blur is {kind_of(blur)}, expected an operator, such as BasisBlur(field).')
@@ -184,7 +188,7 @@ def richardson_lucy_with_graph(
     check_tensor('light', light)
     check_tensor('start', start)
     given = light.dtype
-    # The rows of a photo with colours first, such as one that was an array of (H, W, C), are not together in memory.
+    # A photo that was an array (H, W, C) has the numbers of a row apart in memory, which work by rows does not allow.
     light, start = (in_full_precision(each).contiguous() for each in (light, start))
     for name, values in (('light', light), ('start', start)):
         if not (values.isfinite().all() and (values >= 0).all()):
@@ -220,7 +224,7 @@ def richardson_lucy_with_graph(
 
 
 class _Photo:
-    """The photos, how they came from a scene, and what the difference says about it."""
+    """The photos v and the model of them, R(H u) + c: the data term, its slope and its curvature."""
 
     def __init__(self, light: Tensor, blur: LinearOperator, settings: RichardsonLucy):
         self.blur = blur
@@ -238,12 +242,12 @@ class _Photo:
     def compare(
         self, blurred: Tensor, change: Tensor | None = None, length: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return how well H u explains the photos: the slope of the data term by H u, and the data term, (N,).
+        """Return the slope of the data term by H u, and the data term, (N,).
 
         Args:
-            blurred: H u; goes as far as `length` along `change` before.
-            change: H of the direction of u, whose memory the slope takes.
-            length: (N, 1, 1, 1).
+            blurred: H u. Where a step is given, it is made first, in place: `length` times `change` is added.
+            change: H of the direction of u; its memory becomes that of the slope.
+            length: (N, 1, 1, 1); length of the step.
         """
         slope = torch.empty_like(blurred) if change is None else change
 
@@ -259,7 +263,7 @@ class _Photo:
         return slope, torch.stack(by_rows(work, blurred)).sum(0) / blurred[0].numel()
 
     def curvature(self, blurred: Tensor, change: Tensor) -> Tensor:
-        """Return <change, C change>, (N, 1, 1, 1), with the second derivative C of the data term by H u."""
+        """Return <change, C change>, (N, 1, 1, 1), where C is the second derivative of the data term by H u."""
 
         def work(rows: slice) -> Tensor:
             light, shown, bent = self._shown(blurred[..., rows, :], rows)
@@ -269,7 +273,7 @@ class _Photo:
         return torch.stack(by_rows(work, blurred)).sum(0)
 
     def _shown(self, blurred: Tensor, rows: slice) -> tuple[Tensor, Tensor, _Bent | None]:
-        """Return for some rows what the photos show, what they should, and where saturation makes it other than H u."""
+        """Return for some rows v + c, its model R(H u) + c, and the pixels where R(H u) is not H u, or None."""
         shown, bent = (blurred + self.offset).contiguous(), None
         if self.saturated is not None and blurred.amax() > KNEE:  # elsewhere R(x) = x and R'(x) = 1
             place = ((blurred > KNEE) & self.saturated).flatten().nonzero().flatten()
@@ -281,7 +285,7 @@ class _Photo:
     def gradient(self, scene: Tensor, slope: Tensor, iteration: int) -> Tensor:
         """Apply H' to the slope, which is overwritten. Pixels that overexposed places reach update only those places.
 
-        What overexposed places reach changes less and less; it is computed in iterations 1, 2, 3, 4, 8, 16, ...
+        Which pixels these are changes less and less; they are computed again in iterations 1, 2, 3, 4, 8, 16, ...
         """
         if self.saturated is not None and (iteration < 4 or iteration.bit_count() == 1):
             split = self.saturated & overexposed(scene)
@@ -289,23 +293,24 @@ class _Photo:
             self.unreached = torch.where(split, unreached(scene, self.blur), 1.0) if split.any() else None
         if self.unreached is None:
             return self.blur.T(slope)
-        of_all = self.blur.T(self.unreached * slope)
-        listens = self.unreached
+        unreached_pixels = self.unreached
+        of_all = self.blur.T(unreached_pixels * slope)
 
-        def join(rows: slice) -> None:
+        def leave_reached(rows: slice) -> None:
+            slope[..., rows, :].sub_(unreached_pixels[..., rows, :] * slope[..., rows, :])
+
+        by_rows(leave_reached, slope)
+        of_bright = self.blur.T(slope)
+
+        def add_bright(rows: slice) -> None:
             of_all[..., rows, :].addcmul_(bright_scene(scene[..., rows, :]), of_bright[..., rows, :])
 
-        def leave(rows: slice) -> None:
-            slope[..., rows, :].sub_(listens[..., rows, :] * slope[..., rows, :])
-
-        by_rows(leave, slope)
-        of_bright = self.blur.T(slope)
-        by_rows(join, scene)
+        by_rows(add_bright, scene)
         return of_all
 
 
 class _Bent(NamedTuple):
-    """Pixels near saturation: their places in the flattened block of rows, and H u there."""
+    """Pixels near saturation, where R is not the identity: their places in the flattened rows, and H u there."""
 
     place: Tensor
     light: Tensor
@@ -319,7 +324,7 @@ def _passed_on(values: Tensor, bent: _Bent | None) -> Tensor:
 
 
 class _Steps:
-    """The direction and the length of a step from a scene."""
+    """The direction and the length of each step, with what is remembered of the step before."""
 
     def __init__(self, model: _Photo, settings: RichardsonLucy):
         self.model = model
@@ -330,10 +335,15 @@ class _Steps:
         self.longest = torch.full_like(model.floor, FIRST_LENGTH)
 
     def direction(self, scene: Tensor, gradient: Tensor) -> Tensor:
-        """Return where to go; `gradient` is that of the data term, and then of all.
+        """Return the direction of the next step.
 
-        With acceleration it is Polak and Ribiere's, restarted where its share of the last one is negative or it leads
-        uphill; then shortened where a pixel would lose too much light, which the next one does not know of.
+        With acceleration it is Polak and Ribiere's: the scaled gradient plus a share of the direction before. The share
+        is 0 where it would be negative or lead uphill. Where a pixel would lose too much light, the returned direction
+        is shortened; the one that is remembered is not.
+
+        Args:
+            scene: u.
+            gradient: gradient of the data term, to which that of TV is added in place.
         """
         before = self.before
         weight = self.settings.tv_weight
@@ -376,7 +386,7 @@ class _Steps:
         return direction
 
     def _scaled(self, gradient: Tensor, scene: Tensor, rows: slice) -> Tensor:
-        """Return some rows of D g: the gradient over H' 1 / (u + c) + 8 lambda w."""
+        """Return some rows of the scaled gradient S g = g / (H' 1 / (u + c) + 8 lambda w)."""
         light = scene[..., rows, :] + self.settings.offset
         if self.weights is None:
             return light.mul_(gradient).div_(self.reach[..., rows, :])
@@ -384,8 +394,8 @@ class _Steps:
         return light.mul_(gradient).div_(divisor)
 
     def length(self, direction: Tensor, change: Tensor, blurred: Tensor) -> Tensor:
-        """Return the length (N, 1, 1, 1) to the lowest point of a parabola; 1 where the formula says so."""
-        if self.before is None:  # steps are not accelerated
+        """Return the length to the lowest point of a parabola, (N, 1, 1, 1); 1 for steps without acceleration."""
+        if self.before is None:
             return torch.ones_like(self.longest)
         curvature = self.model.curvature(blurred, change)
         if self.weights is not None:
@@ -397,8 +407,8 @@ class _Steps:
 
 
 class _Step(NamedTuple):
-    """A step: the gradient g where it began, its conjugate direction, <g, D g>, and -<g, d> of the direction d that was
-    gone; the last two are (N, 1, 1, 1)."""
+    """A step: the gradient g where it began; its conjugate direction before any shortening; its energy <g, S g>, with S
+    of `_scaled`; and its descent -<g, d> along the direction d that was taken. The last two are (N, 1, 1, 1)."""
 
     gradient: Tensor
     direction: Tensor
@@ -407,12 +417,12 @@ class _Step(NamedTuple):
 
 
 def _go(scene: Tensor, direction: Tensor, length: Tensor) -> None:
-    """Move a scene, which stays positive."""
+    """Move a scene in place by `length` times `direction`; light that would be negative becomes 0."""
     by_rows(lambda rows: scene[..., rows, :].addcmul_(direction[..., rows, :], length).clamp_min_(0), scene)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each photo of the batch, (N, 1, 1, 1)."""
+    """Return the inner product of each photo of the batch, (N, 1, 1, 1)."""
     planes = zip(a.flatten(0, 1), b.flatten(0, 1), strict=True)
     found = torch.stack([torch.dot(one.flatten(), other.flatten()) for one, other in planes])
     return found.view(len(a), -1, 1, 1).sum(1, keepdim=True)
