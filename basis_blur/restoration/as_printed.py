@@ -1,19 +1,20 @@
-"""The restoration of [C21] as it is printed, Eq. 9 to 14, to compare with; `deblur` is this package's own.
+"""The restoration of [C21] as it is printed, Eq. 9 to 14, for comparisons with `deblur`, this package's own.
 
-    f_U = H'(z v R'(Hu) / R(Hu) + 1 - z R'(Hu))            what is not overexposed         [C21, Eq. 11-13; W14]
-    f_S = H'(  v R'(Hu) / R(Hu) + 1 -   R'(Hu))            what is
+    f_U = H'(z v R'(Hu) / R(Hu) + 1 - z R'(Hu))            factor of the rest              [C21, Eq. 11-13; W14]
+    f_S = H'(  v R'(Hu) / R(Hu) + 1 -   R'(Hu))            factor of overexposed places
     u  <- u ((1 - s) f_U + s f_S) / (1 + lambda grad TV(u))                                [C21, Eq. 9, 14]
 
-u begins as the blurred photo. s: a smooth mask of the scene where it is at least 0.99; z: 1 at pixels of the photo that
-no such place reaches, else 0. Where nothing is overexposed, s = 0 and z = 1. The division by 1 + lambda grad TV is
-Green's one-step-late rule, with the gradient of the scene before the step; the variation of each colour is its own.
-There are 30 iterations at most, and fewer where the reblur loss, the mean square of  R(Hu) ** (1 / gamma) - photo,
-stalls.
+u is the scene and begins as the blurred photo v. s is a smooth mask of the places where the scene is at least 0.99. z
+is 1 at pixels of the photo that no such place reaches, and 0 elsewhere. Where nothing is overexposed, s = 0 and z = 1.
+The division by 1 + lambda grad TV is Green's one-step-late rule, with the gradient at the scene before the step; each
+colour has a total variation of its own. There are 30 iterations at most; an earlier one is the last if after it the
+reblur loss, the mean square of  R(Hu) ** (1 / gamma) - photo,  stalls.
 
-What is not printed, and chosen here: H and H' continue what they are applied to by reflection, so that H' 1 = 1 for a
-uniform field, as [C21] assumes; lambda is 0.001; "stalls" is an improvement of less than 1e-6; the edge of s. But for
-the border, H' = sum_b K_b' M_b is the exact adjoint. Where kernels differ from place to place H' 1 is not 1, and since
-nothing is divided by it, this alone changes the light of the scene.
+[C21] does not print the following, which was chosen here. H and H' continue what they are applied to by reflection, so
+that H' 1 = 1 for a uniform field, as [C21] assumes. lambda is 0.001. The loss stalls if it improves by less than 1e-6.
+s is the sigmoid of `saturation.bright_scene`. But for the border, H' = sum_b K_b' M_b is the exact adjoint. Where
+kernels differ from place to place H' 1 is not 1, and since nothing is divided by it, the update then changes the light
+of the scene even if H u = v.
 
 Convention: that of `deblur`; gamma is 2.2 for photos, and [C21] takes 1 for the Koehler set.
 """
@@ -42,13 +43,13 @@ from basis_blur.restoration.saturation import THRESHOLD, bright_scene, saturated
 from basis_blur.restoration.settings import Removal
 from basis_blur.restoration.total_variation import tv_slope
 
-METHOD = 'rl-c21'  # name in options and commands, where 'rl' is `deblur`
-REMOVAL = Removal(iterations=30)  # settings of [C21]
+METHOD = 'rl-c21'  # name of this restoration in options and commands, where 'rl' is `deblur`
+REMOVAL = Removal(iterations=30)  # iterations and strength of [C21]
 TV_WEIGHT = 1e-3  # weight of total variation, lambda
-STALL = 1e-6  # least decrease of the reblur loss; an iteration that improves it by less is the last
-SMALLEST_EDGE = 1e-6  # added to the length of the gradient, by which Eq. 14 divides, linear light
+STALL = 1e-6  # decrease of the reblur loss; an iteration that brings less is the last
+SMALLEST_EDGE = 1e-6  # lower bound of the length of the gradient, by which Eq. 14 divides, linear light
 SMALLEST_LIGHT = 1e-8  # lower bound of divisors, linear light
-REACH = 1e-3  # share of its blur in the overexposed scene from which on a pixel counts as reached; rounding is less
+REACH = 1e-3  # share of a pixel's kernel in overexposed places from which on it counts as reached; rounding is less
 
 
 @torch.no_grad()
@@ -64,7 +65,8 @@ def deblur_as_printed(
 ) -> Tensor:
     """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
 
-    Photos of a batch are restored one by one. Where the stop rule ends before, later iterates are the last one.
+    Photos of a batch are restored one by one. Where the stop rule ends the work before, the iterates after it equal the
+    last one.
 
     Args:
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
@@ -154,6 +156,6 @@ class _Solver:
 
 
 def _tv_gradient(scene: Tensor) -> Tensor:
-    """Return grad TV, of each colour for itself: minus the divergence of grad u / |grad u|."""
+    """Return grad TV of each colour by itself: minus the divergence of grad u / |grad u|."""
     colours = scene.flatten(0, 1)[:, None]
     return tv_slope(colours, SMALLEST_EDGE).gradient.view_as(scene)

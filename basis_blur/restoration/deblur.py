@@ -1,7 +1,7 @@
 """From a blurred photo and its blur to the sharp photo.
 
-    deblur          photo --to_linear--> Richardson-Lucy with the field --> to_srgb --> photo
-                    the same, and its iterates --> IterateFusion --> photo
+    deblur_iterates     photo --to_linear--> Richardson-Lucy with the field --to_srgb--> iterates, each a photo
+    deblur              iterates --the last, or an IterateFusion of all--> restored --strength--> photo
 
 Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
 """
@@ -29,7 +29,7 @@ from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
 from basis_blur.restoration.settings import solver_settings, step_towards, steps_for
 
-INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # remedy where torch.func is used
+INSTEAD = 'bb.Deblur has gradients by backward() and torch.autograd.grad.'  # advice to those who use torch.func
 TILE = 1024  # side of the windows in which a large photo is blurred, pixels
 
 
@@ -46,28 +46,27 @@ def deblur(
 ) -> Tensor:
     """Remove the blur of a photo by Richardson-Lucy iterations.
 
-    Photos of a batch are restored one by one, each for its own noise. The border that the photo does not show is
-    estimated with it, and saturated places are modelled as such. By default a blur is removed
-    as its maker recommends (`field.removal`): one that was estimated with more care than a true one.
+    Photos of a batch are restored one by one, each for its own noise. The scene around the photo, which the blur mixes
+    into it, is estimated too, and saturated places are modelled as such. By default a blur is removed as its maker
+    recommends (`field.removal`): an estimated one more carefully than a true one.
 
     Args:
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         field: blur of that photo, on its device.
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
-        iterations: largest number of iterations; by default as the field says, and 11 for a true blur.
+        iterations: largest number of iterations; by default that of `field.removal`, or 11 for a true blur.
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of the photo.
         callback: function that is called with the number of each iteration, from 1.
-        tile: side of the windows in which the blur is applied, pixels; by default photos of more than 8 megapixels
-            on a GPU are worked on so, which takes less memory and makes no difference beyond rounding, see
-            `TiledBlur`. On a CPU the blur is applied in small tiles anyway.
-        strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default as the field
-            says, and 1 for a true blur and with `fusion`.
-        fusion: a network that looks at several iterates and makes the restored photo of them, such as
-            `load_network('iterate_fusion')`, which suits blurs that `load_network('correlation_kpn')` estimated. It
-            says how many iterations are made.
+        tile: side of the windows in which the blur is applied, pixels; it saves memory and makes no difference beyond
+            rounding, see `TiledBlur`. By default windows are used on a GPU for photos of more than 8 megapixels; on a
+            CPU the blur is applied in small tiles anyway.
+        strength: length of the step from the blurred photo to the restored one, in [0, 1]; by default that of
+            `field.removal`, or 1 for a true blur and with `fusion`.
+        fusion: network that makes the restored photo of several iterates, such as `load_network('iterate_fusion')`,
+            which suits blurs that `load_network('correlation_kpn')` estimated. It sets the number of iterations.
 
     Returns:
-        The sharp photo, as `photo` is; one of half precision is computed in float32.
+        The sharp photo, in the shape and dtype of `photo`; half precision is computed in float32.
 
     Raises:
         ValueError: the photo is not as described, the field is of another size or no BlurField, a number is out of its
@@ -111,12 +110,12 @@ def deblur_iterates(
 ) -> Tensor:
     """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
 
-    Where the stop rule of the solver ends before, later iterates are the last one.
+    Where the stop rule of the solver ends the work before, the iterates after it equal the last one.
 
     Args:
-        iterations: >= 1, ascending.
+        iterations: numbers of iterations, >= 1, ascending.
         photo, field, gamma, tv_weight, callback, tile: arguments of `deblur`, whose errors are raised too.
-        least_tv_weight: lower bound of the weight of total variation where `tv_weight` is not given; linear light.
+        least_tv_weight: lower bound of the weight of total variation that follows from the noise; linear light.
     """
     refuse_transforms('deblur', INSTEAD)
     check_is_field(field)

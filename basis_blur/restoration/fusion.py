@@ -1,4 +1,4 @@
-"""One photo of several iterates of Richardson-Lucy, by a network, in tiles that see all that reaches them."""
+"""Make one photo of several iterates of Richardson-Lucy by a network, tile by tile."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def fuse(
     tile: int = FUSION_TILE,
     callback: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return what a network makes of a photo and of its iterates, in tiles that see all that reaches them.
+    """Return the photo that a network makes of a blurred photo and its iterates.
+
+    The network sees each tile with as much around it as influences it, so tiles make no difference beyond rounding.
 
     Args:
-        net: runs in evaluation mode and is afterwards in its mode of before.
+        net: network, which runs in evaluation mode; afterwards it is in the mode it was in before.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         iterates: (N, the same times the number of `net.iterations`, H, W); see `deblur_iterates`.
         tile: largest side of a tile, pixels, rounded down to a multiple of 8.

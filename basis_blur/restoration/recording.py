@@ -1,7 +1,7 @@
-"""Record computations that use memory again in place, so that gradients can flow back through them.
+"""Record computations that overwrite their memory, so that gradients can flow back through them.
 
-`torch.autograd.graph.allow_mutation_on_saved_tensors` is made for this, but knows a saved tensor by its address: with
-torch 2.13, a new one at the address of an old one that was overwritten is taken for it, and the gradient is wrong.
+`torch.autograd.graph.allow_mutation_on_saved_tensors` is made for this but tells saved tensors apart by their address.
+With torch 2.13 it takes a new tensor for an overwritten old one that had the same address, and the gradient is wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, ric
 
 
 def keep_copies(*constants: Tensor) -> AbstractContextManager:
-    """Keep copies, for `backward`, of all that would be referred to in a `with` block, except of `constants`.
+    """Save copies of tensors for `backward`, in a `with` block, where autograd would save the tensors themselves.
 
     Args:
-        constants: tensors that nobody writes to before `backward`, nor to anything that shares memory with them.
+        constants: tensors that need no copy, since nobody writes to their memory before `backward`.
     """
     shared = {tensor.untyped_storage().data_ptr() for tensor in constants}
 
@@ -36,15 +36,15 @@ def keep_copies(*constants: Tensor) -> AbstractContextManager:
 def recorded_deblur(
     photo: Tensor, field: BlurField, gamma: float, solver: RichardsonLucy, kept: Sequence[int] | None = None
 ) -> Tensor:
-    """Return the photos as the solver restores them; for gradients, call it under `keep_copies`.
+    """Return the photos that the solver restores; for gradients, call it under `keep_copies`.
 
     Args:
         photo: (N, C, H, W); sRGB-like in [0, 1].
         field: blur of the same photos.
         gamma: exponent of the photos.
-        solver: solver of all of them.
+        solver: settings of the solver, for all photos.
         kept: numbers of the iterations that are kept, ascending to `solver.iterations`; by default the last alone.
-            Where the stop rule ends before, later ones are the last.
+            Where the stop rule ends the work before, the iterates after it equal the last one.
 
     Returns:
         (N, C len(kept), H, W).

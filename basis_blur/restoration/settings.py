@@ -26,11 +26,11 @@ from basis_blur.ops.gradient import forward_difference
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy
 
-TOLERANCE = 1e-3  # share of the data term; an iteration that improves it by less is the last
-TV_FACTOR = 0.1  # factor of the weight of total variation
+TOLERANCE = 1e-3  # least improvement of the data term by an iteration, as a share of it; one with less is the last
+TV_FACTOR = 0.1  # factor of the weight of total variation, found by experiment
 LEAST_CONTRAST = 0.005  # lower bound of the contrast by which that weight is divided, linear light
-BRIGHT_PHOTO = 0.15  # mean light; the offset of darker photos is smaller
-LEAST_NOISE = 0.001  # standard deviation that rounding to 8 bits adds
+BRIGHT_PHOTO = 0.15  # mean light of a photo up to which the offset grows with the light
+LEAST_NOISE = 0.001  # lower bound of a photo's noise, about the standard deviation of rounding to 8 bits
 
 
 __all__ = [
@@ -42,14 +42,15 @@ __all__ = [
 def tv_weight_for(noise: float, gamma: float = GAMMA, contrast: float = 0.05) -> float:
     """Return the weight of total variation that suits a noise level and a scene.
 
-    Noise s of the photo is  s gamma v^(1 - 1/gamma)  in light v. With gradients of a mean size b, the most probable
-    scene has  weight = variance / (v b),  which for gamma near 2 hardly depends on v:  (s gamma)^2 / b. A solver that
-    stops early leaves less noise in a noisy photo than that assumes; with the power 1.5 the same factor suits all.
+    Noise s of the photo is noise  s gamma v^(1 - 1/gamma)  of the light v. If the gradients of the scene have the mean
+    size b, its most probable form has  weight = variance / (v b),  which for gamma near 2 hardly depends on v and is
+    (s gamma)^2 / b. A solver that stops early leaves less noise in a noisy photo than this assumes; with the power 1.5
+    in place of 2, one factor suits all noise levels:  weight = TV_FACTOR (s gamma)^1.5 / b.
 
     Args:
-        noise: standard deviation in the photo, sRGB-like.
-        gamma: exponent of the photo.
-        contrast: b, see `contrast_of`.
+        noise: s, the standard deviation of the photo's noise, sRGB-like.
+        gamma: exponent of the photo, light = photo ** gamma.
+        contrast: b, linear light; see `contrast_of`.
     """
     return TV_FACTOR * (noise * gamma) ** 1.5 / max(contrast, LEAST_CONTRAST)
 
@@ -57,8 +58,9 @@ def tv_weight_for(noise: float, gamma: float = GAMMA, contrast: float = 0.05) ->
 def contrast_of(light: Tensor) -> float:
     """Return the mean size of the gradient of a scene, as told by a blurred photo of it, (1, C, H, W) linear light.
 
-    Means of 4 x 4 pixels hide the noise; of a blurred photo, their differences are about those of the sharp photo's
-    pixels. Squares are summed over three colours; one that is gray has three alike.
+    Differences are taken between means of 4 x 4 pixels, which hide the noise. In a blurred photo they are about as
+    large as those between pixels of the sharp one. Squares are summed over three colours; the one of a gray photo
+    counts three times.
     """
     coarse = F.avg_pool2d(light, 4, ceil_mode=True, count_include_pad=False)
     down, right = forward_difference(coarse, -2), forward_difference(coarse, -1)
@@ -68,14 +70,14 @@ def contrast_of(light: Tensor) -> float:
 def offset_for(gamma: float, brightness: float = 1.0) -> float:
     """Return the offset of the likelihood that suits a gamma and a photo.
 
-    The variance of the noise in light v goes like v^(2 - 2/gamma): about like v for gamma 2.2, where Richardson-Lucy
-    is right almost as it is, and not at all for gamma 1, where a large offset takes the dark pixels less seriously.
-    The two values that were best there, 0.05 and 0.2, are joined by a power. In photos that are dark as a whole, all
-    there is to see is in the dark; there it shrinks with the light.
+    The variance of the noise grows with the light v as v^(2 - 2/gamma). For gamma 2.2 that is nearly v, which
+    Richardson-Lucy assumes, and a small offset is best (0.05). For gamma 1 it is the same at every v, and a large
+    offset (0.2) keeps dark pixels from counting too much. Between these two a power of gamma is taken. In a photo that
+    is dark as a whole, the dark pixels are all there is, so the offset shrinks with the mean light.
 
     Args:
         gamma: exponent of the photo, > 0.
-        brightness: mean light of the photo.
+        brightness: mean linear light of the photo.
     """
     return 0.2 * gamma**-1.75 * min(1.0, brightness / BRIGHT_PHOTO)
 
@@ -83,7 +85,7 @@ def offset_for(gamma: float, brightness: float = 1.0) -> float:
 def solver_settings(
     photo: Tensor, gamma: float, iterations: int, tv_weight: float | None, least_tv_weight: float = 0.0
 ) -> RichardsonLucy:
-    """Return how one photo is restored; arguments as `deblur_iterates`."""
+    """Return the settings of the solver for one photo (1, C, H, W); arguments are those of `deblur_iterates`."""
     light = to_linear(photo.detach(), gamma)
     if tv_weight is None:
         noise = max(estimate_noise(photo.detach()).item(), LEAST_NOISE)
@@ -94,7 +96,11 @@ def solver_settings(
 def steps_for(
     removal: Removal | None, iterations: int | None, strength: float | None, fusion: IterateFusion | None = None
 ) -> tuple[tuple[int, ...], float]:
-    """Return which iterates to keep and how far to go: as given, and else as the field says; None for a known blur.
+    """Return the numbers of the iterations that are kept, and the strength.
+
+    Args:
+        removal: settings of the field, which hold where an argument is None; None itself for a known blur.
+        iterations, strength, fusion: arguments of `deblur`.
 
     Raises:
         ValueError: `strength` is not in [0, 1], `iterations` is no whole number >= 1 or is given beside a fusion, which
@@ -120,5 +126,5 @@ def steps_for(
 
 
 def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:
-    """Return the photo that is as far on the way from a photo to its restored one as `strength`, in [0, 1], says."""
+    """Return photo + strength (restored - photo), for a strength in [0, 1]."""
     return restored if strength == 1 else torch.lerp(photo, restored, strength)

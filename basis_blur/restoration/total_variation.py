@@ -2,10 +2,11 @@
 
     TV(u) = sum |grad u|,     its gradient is  D' (w D u),   w = 1 / sqrt(|D u|^2 + edge^2)        [C21, Eq. 14]
 
-where D are forward differences. |D u| is taken over the colours together, so that an edge has one place in all of
-them, and smoothed at `EDGE`: differences below it count as noise whatever their direction.
+where D u are the forward differences of u, down and right. |D u| is taken over all colours together, so that an edge
+lies at the same place in all of them. `edge` makes TV smooth: differences well below it cost by their square, as noise.
 
-With w held fixed, 1/2 <u, D' w D u> lies above TV and touches it at u; its curvature serves for the length of a step.
+With w held fixed, 1/2 <u, D' w D u> plus a constant lies above TV and touches it at u; its curvature bounds that of TV
+and is used for the length of a step.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.rows import by_rows
 
-EDGE = 0.01  # difference of linear light below which TV is smooth
+EDGE = 0.01  # difference of linear light below which TV is about quadratic
 LARGEST_CURVATURE = 8.0  # largest eigenvalue of D'D
-ALL = slice(None)
+ALL = slice(None)  # all rows
 
 
 class Slope(NamedTuple):
@@ -40,7 +41,7 @@ def tv_slope(light: Tensor, edge: float = EDGE, factor: float = 1.0, rows: slice
 
     Args:
         light: (N, C, H, W); linear light.
-        edge: > 0, linear light.
+        edge: difference below which TV is about quadratic, > 0, linear light.
         factor: number by which weights and gradient are multiplied.
         rows: rows that are wanted; by default all.
 
@@ -49,7 +50,7 @@ def tv_slope(light: Tensor, edge: float = EDGE, factor: float = 1.0, rows: slice
     """
     check_number('edge', edge, above=0, remedy=f'the default is {EDGE:g}.')
     around = _with_neighbours(light, rows)
-    down, right = around.diff(dim=-2), around[..., :-1, :].diff(dim=-1)  # of the row above too, which passes some on
+    down, right = around.diff(dim=-2), around[..., :-1, :].diff(dim=-1)  # the row above contributes to the gradient
     squares = torch.full_like(down[:, :1], edge**2)
     _add_squares(squares, down)
     _add_squares(squares[..., :-1], right)
@@ -82,7 +83,7 @@ def tv_curvature(direction: Tensor, weights: Tensor) -> Tensor:
 
 
 def _with_neighbours(light: Tensor, rows: slice) -> Tensor:
-    """Return some rows with the ones above and below, which at the border repeat those there: no differences."""
+    """Return some rows with one more above and below; beyond the photo they repeat its rim, so differences are 0."""
     first, stop, _ = rows.indices(light.shape[-2])
     around = light[..., max(0, first - 1) : stop + 1, :]
     above = [around[..., :1, :]] if first == 0 else []
