@@ -124,7 +124,7 @@ class SampledKernels:
         size: (H, W) of the photo.
     """
 
-    device = 'cpu'
+    device = torch.device('cpu')
 
     def __init__(self, size: Sequence[int]):
         self.image_size = size[0], size[1]

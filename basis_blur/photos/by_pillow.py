@@ -113,7 +113,8 @@ def _to_srgb(path: Path, image: Image.Image, icc: bytes | None) -> Image.Image:
             'convert it to sRGB in an image editor.'
         )
     try:
-        return ImageCms.profileToProfile(image, io.BytesIO(icc), ImageCms.createProfile('sRGB'), outputMode='RGB')
+        transform = ImageCms.buildTransform(io.BytesIO(icc), ImageCms.createProfile('sRGB'), image.mode, 'RGB')
+        return transform.apply(image)
     except (ImageCms.PyCMSError, *MALFORMED) as error:
         raise InputError(
             f'{path} is CMYK, expected gray or RGB; its profile cannot be used ({error}), so convert it to sRGB in an '

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basis_blur.field.local_kernels import LocalKernels
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
 from basis_blur.foundation.numbers import GAMMA
@@ -101,11 +102,10 @@ class Comparison:
         shown = [resized_picture(each, 1, LONGEST_ON_PAGE) for each in levels]
         share = shown[0].shape[1] / width
         words = f'{width} x {height} pixels' + ('' if share == 1 else f', shown at {share:.0%} of their size')
-        parts = [_slider(*(self._source(each) for each in shown), f'The whole photo: {words}', shown[0].shape[1])]
+        parts = [self._slider(shown, f'The whole photo: {words}')]
         if share < 1:
             place = most_detailed(levels[1], *DETAIL)
-            cut = [each[place] for each in levels]
-            parts.append(_slider(*(self._source(each) for each in cut), 'A detail at full size', cut[0].shape[1]))
+            parts.append(self._slider([each[place] for each in levels], 'A detail at full size'))
         if self.kernels is not None:
             parts.append(_figure(_uri(self.kernels), 'The blur that was found, drawn over the photo'))
         told = [f'<li class="doubt">{escape(each)}</li>' for each in self.doubts]
@@ -133,11 +133,26 @@ class Comparison:
         else:
             raise InputError(f'{path} ends in "{suffix}", expected .html, .png or .jpg; name the comparison so.')
 
-    def _source(self, levels: np.ndarray) -> str:
-        return _uri(levels, self.icc if self.before.shape[-3] == 3 else None)
+    def _slider(self, levels: Sequence[np.ndarray], words: str) -> str:
+        icc = self.icc if self.before.shape[-3] == 3 else None
+        before, after = (_uri(each, icc) for each in levels)
+        return (
+            f'<figure><div class="slider" style="max-width:{levels[0].shape[1]}px"><img src="{after}" alt="{AFTER}">'
+            f'<img class="over" src="{before}" alt="{BEFORE}"><span class="left">{BEFORE}</span>'
+            f'<span class="right">{AFTER}</span><i></i><input type="range" min="0" max="100" step="0.1" value="50" '
+            f'aria-label="border between {BEFORE} and {AFTER}"></div><figcaption>{escape(words)}.</figcaption></figure>'
+        )
 
 
-def comparison_of(before: Photo, after: Tensor, field=None, **told) -> Comparison:
+def comparison_of(
+    before: Photo,
+    after: Tensor,
+    field: LocalKernels | None = None,
+    *,
+    title: str = '',
+    doubts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Comparison:
     """Return the comparison of a photo with what was made of it.
 
     A photo in linear light is shown sRGB-like, since no profile says that it is linear.
@@ -146,22 +161,21 @@ def comparison_of(before: Photo, after: Tensor, field=None, **told) -> Compariso
         before: the photo as it was read.
         after: (1, 3 or 1, H, W) in [0, 1]; the restored photo.
         field: the blur that was removed, to be drawn; None for none.
-        told: further arguments of `Comparison`: title, doubts and notes.
+        title, doubts, notes: the same as in `Comparison`.
     """
     exponent = 1.0 if before.icc is not None or before.gamma is None else before.gamma / GAMMA
-    shown = [each.detach().float() for each in (before.pixels, after)]
+    one, other = (each.detach().float() for each in (before.pixels, after))
     if exponent != 1:
-        shown = [each.clamp(0, 1) ** exponent for each in shown]
-    kernels = None if field is None else draw_kernel_grid(shown[0], field)
-    return Comparison(*shown, kernels=kernels, icc=before.icc, **told)
+        one, other = (each.clamp(0, 1) ** exponent for each in (one, other))
+    kernels = None if field is None else draw_kernel_grid(one, field)
+    return Comparison(one, other, title, kernels, doubts, notes, before.icc)
 
 
 def detail_of(photo: Photo, side: int) -> tuple[Photo, tuple[int, int]]:
     """Return the part of a photo with the most edges, of at most `side` pixels a side, and its first row and column."""
     rows, columns = most_detailed(rgb_levels(photo.pixels), side, side)
-    pixels, alpha = (
-        None if each is None else each[..., rows, columns].contiguous() for each in (photo.pixels, photo.alpha)
-    )
+    pixels = photo.pixels[..., rows, columns].contiguous()
+    alpha = None if photo.alpha is None else photo.alpha[..., rows, columns].contiguous()
     return dataclasses.replace(photo, pixels=pixels, alpha=alpha), (rows.start, columns.start)
 
 
@@ -181,15 +195,6 @@ def most_detailed(levels: np.ndarray, width: int, height: int) -> tuple[slice, s
 def _uri(levels: np.ndarray, icc: bytes | None = None) -> str:
     encoded = encode_jpeg(np.ascontiguousarray(levels), dataclasses.replace(_BARE, icc=icc))
     return 'data:image/jpeg;base64,' + base64.b64encode(encoded).decode()
-
-
-def _slider(before: str, after: str, words: str, width: int) -> str:
-    return (
-        f'<figure><div class="slider" style="max-width:{width}px"><img src="{after}" alt="{AFTER}">'
-        f'<img class="over" src="{before}" alt="{BEFORE}"><span class="left">{BEFORE}</span>'
-        f'<span class="right">{AFTER}</span><i></i><input type="range" min="0" max="100" step="0.1" value="50" '
-        f'aria-label="border between {BEFORE} and {AFTER}"></div><figcaption>{escape(words)}.</figcaption></figure>'
-    )
 
 
 def _figure(source: str, words: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from basis_blur.photos.tags import Directory, Entry, Structure
+from basis_blur.photos.tags import ByteOrder, Directory, Entry, Structure
 
 PREFIX = b'Exif\0\0'
 ORIENTATION = 0x0112
@@ -113,7 +113,8 @@ def upright_block(path: Path, block: bytes | None, width: int, height: int, turn
 
 def _directories_below(structure: Structure, first: Directory) -> tuple[dict[int, Directory], bool]:
     """Return the directories of camera, place and interoperability by their tags, and whether one is unreadable."""
-    below, damaged = {}, False
+    below: dict[int, Directory] = {}
+    damaged = False
     for tag in DIRECTORIES:
         parent = below.get(EXIF_DIRECTORY) if tag == INTEROP_DIRECTORY else first
         offset = structure.number(parent.entries.get(tag)) if parent else None
@@ -152,8 +153,8 @@ def _without_thumbnail(structure: Structure, first: Directory, below: dict[int, 
         gone[second.place : second.end + 4] = True
         for entry in second.entries.values():
             gone[entry.value : entry.value + entry.size] = True
-        for start, length in ((THUMBNAIL, THUMBNAIL_LENGTH), (STRIPS, STRIP_LENGTHS)):
-            start, length = (structure.number(second.entries.get(tag)) for tag in (start, length))
+        for tags in ((THUMBNAIL, THUMBNAIL_LENGTH), (STRIPS, STRIP_LENGTHS)):
+            start, length = (structure.number(second.entries.get(tag)) for tag in tags)
             if start is not None and length is not None:
                 gone[start : start + length] = True
     gone &= ~needed
@@ -238,7 +239,7 @@ def _laid_out(structure: Structure, tables: dict[int, dict[int, Entry]]) -> byte
     return bytes(block)
 
 
-def entries_for_tiff(block: bytes) -> tuple[str, dict[int, bytes]]:
+def entries_for_tiff(block: bytes) -> tuple[ByteOrder, dict[int, bytes]]:
     """Return the byte order of a block and the entries of its first directory that a TIFF file can take over.
 
     The file must begin with the block (without the letters "Exif"), to which the offsets in the entries refer.

@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,7 @@ def encode_jpeg(samples: np.ndarray, like: Photo) -> bytes:
     """
     if samples.dtype != np.uint8:
         raise ValueError(f'samples are {samples.dtype}, expected uint8 for JPEG.')
-    extras = {}
+    extras: dict[str, Any] = {}
     for name, what, content, most in (
         ('exif', 'EXIF data', like.exif, MOST_EXIF),
         ('icc_profile', 'an ICC profile', like.icc, MOST_PROFILE),

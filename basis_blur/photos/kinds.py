@@ -194,7 +194,7 @@ def _image(image: Image) -> Given:
     samples = samples if samples.ndim == 3 else samples[..., None]
     samples = samples.astype(np.uint16) if mode == 'I;16' else samples
     pixels, alpha = _split(_planes(samples))
-    beside = {
+    beside: dict[str, Any] = {
         'icc_profile': image.info.get('icc_profile'),
         'exif': _exif_of(image),
         'dpi': image.info.get('dpi'),
@@ -212,5 +212,13 @@ def _image(image: Image) -> Given:
         made.info.update(beside)
         return made
 
-    told = {'icc': beside.get('icc_profile'), **{name: beside.get(name) for name in ('exif', 'dpi', 'xmp')}}
-    return Given(pixels, back, Photo(pixels, alpha, 8 * samples.itemsize, **told))
+    told = Photo(
+        pixels,
+        alpha,
+        8 * samples.itemsize,
+        icc=beside.get('icc_profile'),
+        exif=beside.get('exif'),
+        dpi=beside.get('dpi'),
+        xmp=beside.get('xmp'),
+    )
+    return Given(pixels, back, told)

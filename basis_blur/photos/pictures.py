@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.field.local_kernels import LocalKernels
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.photo import Photo
 from basis_blur.photos.png import encode_png
@@ -33,6 +34,7 @@ PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 PAPER = np.array([22, 24, 28], np.uint8)
 TEXT, FAINT_TEXT = (222, 224, 228), (150, 154, 162)
+Piece = tuple[int, str, tuple[int, int, int]]  # text of a line: distance from its side in pixels, words, colour
 STRIP = 34  # height of a line of text, pixels
 GAP = 12
 
@@ -45,7 +47,7 @@ INKS = np.array(
 DOT_INK = np.array([250, 250, 250], np.float32)
 
 
-def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = CELLS) -> np.ndarray:
+def draw_kernel_grid(photo: Tensor, field: LocalKernels, cells: int = CELLS) -> np.ndarray:
     """Draw the point spread functions of a grid of pixels over the dimmed photo.
 
     Each is drawn around its pixel as a path of light, as bright as it can be, and all are magnified by one factor: a
@@ -63,9 +65,7 @@ def draw_kernel_grid(photo: Tensor, field: BlurField | PixelField, cells: int = 
     return _kernel_grids(photo, [field], cells)[0]
 
 
-def draw_kernel_grids(
-    photo: Tensor, fields: Mapping[str, BlurField | PixelField], cells: int = CELLS
-) -> dict[str, np.ndarray]:
+def draw_kernel_grids(photo: Tensor, fields: Mapping[str, LocalKernels], cells: int = CELLS) -> dict[str, np.ndarray]:
     """Draw several fields of one photo to compare them, such as an estimate and the truth.
 
     All are drawn at the same pixels and magnified by one factor, so that paths of equal length look so. Each has its
@@ -102,7 +102,7 @@ def png_of_field(field: BlurField | PixelField, side: int = SHORTEST_PICTURE) ->
     return encode_png(resized_picture(picture, 1, side), Photo(torch.empty(0)))
 
 
-def _kernel_grids(photo: Tensor, fields: Sequence[BlurField | PixelField], cells: int) -> list[np.ndarray]:
+def _kernel_grids(photo: Tensor, fields: Sequence[LocalKernels], cells: int) -> list[np.ndarray]:
     pixels = rgb_levels(photo)
     height, width = pixels.shape[:2]
     for field in fields:
@@ -154,10 +154,10 @@ def draw_basis_montage(field: BlurField, tile: int = 150, least: float = 0.002) 
         ValueError: the field is of several photos.
     """
     _check_single(field)
-    kernels, mixing = (each[0].detach().float().cpu().numpy() for each in (field.kernels, field.mixing))
+    basis, mixing = (each[0].detach().float().cpu().numpy() for each in (field.kernels, field.mixing))
     shares = mixing.mean((1, 2))
     order = [b for b in np.argsort(-shares, kind='stable') if shares[b] >= min(least, shares.max())]
-    kernels = dict(zip(order, _middle(kernels[order], _common_radius(kernels[order])), strict=True))
+    kernels = dict(zip(order, _middle(basis[order], _common_radius(basis[order])), strict=True))
     height, width = (max(1, round(length * tile / max(mixing.shape[1:]))) for length in mixing.shape[1:])
     cards = []
     for b in order:
@@ -207,12 +207,11 @@ def draw_sigma(sigma: Tensor, side: int = SHORTEST_PICTURE) -> np.ndarray:
     Raises:
         ValueError: the shape is another.
     """
-    values = sigma.detach().float().cpu()
-    if values.ndim not in (3, 4) or values.numel() != values.shape[-2] * values.shape[-1]:
+    if sigma.ndim not in (3, 4) or sigma.numel() != sigma.shape[-2] * sigma.shape[-1]:
         raise ValueError(f'sigma has shape {tuple(sigma.shape)}, expected (1, H, W).')
-    values = values.reshape(values.shape[-2:]).numpy()
-    size = [max(1, round(length * side / max(values.shape))) for length in values.shape]
-    picture = _resize(_colour(_normalised(values), cv2.COLORMAP_VIRIDIS), tuple(size))
+    values = sigma.detach().float().cpu().reshape(sigma.shape[-2:]).numpy()
+    height, width = (max(1, round(length * side / max(values.shape))) for length in values.shape)
+    picture = _resize(_colour(_normalised(values), cv2.COLORMAP_VIRIDIS), (height, width))
     text = f'sigma 0 to {values.max():.3g}, mean {values.mean():.3g}'
     return np.vstack([picture, _line(picture.shape[1], [(12, text, TEXT)])])
 
@@ -262,7 +261,7 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     write_samples(path, picture)
 
 
-def _check_single(field: BlurField | PixelField) -> None:
+def _check_single(field: LocalKernels) -> None:
     if len(field) != 1:
         raise ValueError(f'the field is of {len(field)} photos, expected one; index it, as in field[0].')
 
@@ -315,13 +314,13 @@ def _under_ink(picture: np.ndarray) -> np.ndarray:
     return low + (high - low) / 255 * (gray + COLOUR_KEPT * (picture - gray))
 
 
-def _points(field: BlurField | PixelField, cell: float) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+def _points(field: LocalKernels, cell: float) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """The rows and columns of a grid of pixels, and the pixels themselves."""
     rows, columns = (_grid(length, cell) for length in field.image_size)
     return rows, columns, [(row, column) for row in rows for column in columns]
 
 
-def _kernels_at(field: BlurField | PixelField, points: list[tuple[int, int]]) -> np.ndarray:
+def _kernels_at(field: LocalKernels, points: list[tuple[int, int]]) -> np.ndarray:
     kernels = field.kernels_at(torch.tensor(points, device=field.device))[0]
     return kernels.detach().float().cpu().numpy()
 
@@ -407,8 +406,8 @@ def _paper(height: int, width: int) -> np.ndarray:
     return np.tile(PAPER, (height, width, 1))
 
 
-def _line(width: int, left: list[tuple], right: list[tuple] = (), height: int = STRIP) -> np.ndarray:
-    """A line of text on paper; every piece is (distance from its side in pixels, text, colour)."""
+def _line(width: int, left: Sequence[Piece], right: Sequence[Piece] = (), height: int = STRIP) -> np.ndarray:
+    """A line of text on paper."""
     image = Image.fromarray(_paper(height, width))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
     for distance, text, colour in left:
@@ -441,9 +440,8 @@ def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray |
         angle = index * math.pi / 6
         x = end + 10 + 30 * index + 15
         dx, dy = 10 * math.cos(angle), -10 * math.sin(angle)
-        ends = [tuple(round(8 * value) for value in (x + s * dx, middle + s * dy)) for s in (-1, 1)]
-        colour = tuple(float(level) for level in _ink(angle, 1.0))
-        cv2.line(strip, *ends, colour, 3, cv2.LINE_AA, 3)
+        one, other = ((round(8 * (x + s * dx)), round(8 * (middle + s * dy))) for s in (-1, 1))
+        cv2.line(strip, one, other, _ink(angle, 1.0).tolist(), 3, cv2.LINE_AA, 3)
     return strip
 
 
@@ -452,7 +450,7 @@ def _montage_legend(width: int, left_out: int, number: int) -> np.ndarray:
     texts = ['kernels above, their mixing below, by their share of the photo']
     if left_out:
         texts.append(f'{left_out} of {number} kernels are hardly used and not shown')
-    lines = []
+    lines: list[tuple[str, str]] = []
     for text in texts:
         for word in text.split():
             if lines and lines[-1][0] is text and _text_width(f'{lines[-1][1]} {word}') <= width - 2 * GAP:

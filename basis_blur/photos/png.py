@@ -100,7 +100,8 @@ def _file_of(chunks: Iterable[tuple[bytes, bytes]], kept: Collection[bytes]) -> 
 
 def _chunks(path: Path, data: bytes) -> list[tuple[bytes, bytes]]:
     """Return name and content of each chunk up to IEND, or to where the file is cut off."""
-    chunks, place = [], len(SIGNATURE)
+    chunks: list[tuple[bytes, bytes]] = []
+    place = len(SIGNATURE)
     while place < len(data) and (not chunks or chunks[-1][0] != b'IEND'):
         length = int.from_bytes(data[place : place + 4], 'big')
         name, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]

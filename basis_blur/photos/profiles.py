@@ -17,9 +17,11 @@ LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them lig
 
 def gamma_of_profile(profile: bytes | None) -> float | None:
     """Return gamma where all curves of a profile are light = sample ** gamma with one gamma, or None."""
+    if profile is None:
+        return None
     found = set()
     try:
-        for name, offset, length in _tags(profile or b''):
+        for name, offset, length in _tags(profile):
             if name in CURVES:
                 found.add(_gamma_of_curve(profile[offset : offset + length]))
     except struct.error:  # a damaged profile
@@ -38,12 +40,12 @@ def linear_srgb_profile() -> bytes:
         if name in CURVES:
             profile[offset : offset + length] = LINEAR_CURVE.ljust(length, b'\0')
         elif name == b'desc':
-            names = (each.encode('utf-16-be') for each in ('sRGB built-in', 'sRGB (linear)'))
-            profile[offset : offset + length] = profile[offset : offset + length].replace(*names)
+            old, new = (each.encode('utf-16-be') for each in ('sRGB built-in', 'sRGB (linear)'))
+            profile[offset : offset + length] = profile[offset : offset + length].replace(old, new)
     return bytes(profile)
 
 
-def _tags(profile: bytes) -> list[tuple[bytes, int, int]]:
+def _tags(profile: bytes | bytearray) -> list[tuple[bytes, int, int]]:
     if len(profile) < 132:
         return []
     (count,) = struct.unpack_from('>L', profile, 128)

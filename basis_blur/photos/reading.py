@@ -12,6 +12,7 @@ import dataclasses
 import io
 import os
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _decode(path: Path, data: bytes) -> Stored:
     found = format_of(data)
     if found == 'TIFF' and is_camera_raw(data):
         found = 'raw'
-    if found not in DECODERS:
+    if found is None or found not in DECODERS:
         words = 'a video' if found == 'video' else _format_name(data)
         advice = 'save the picture that you want as one of these' if found == 'video' else 'convert it to one of these'
         raise InputError(f'{path} is {words}, expected {EXPECTED}; {advice}.')
@@ -141,7 +142,7 @@ def _decode_avif(path: Path, data: bytes) -> Stored:
     return stored if stored.icc else dataclasses.replace(stored, colour_chunks=colour_chunks_of(data))
 
 
-DECODERS = {
+DECODERS: dict[str, Callable[[Path, bytes], Stored]] = {
     'PNG': decode_png,
     'JPEG': partial(decode_with_pillow, format='JPEG'),
     'TIFF': decode_tiff,

@@ -11,14 +11,21 @@ tifffile tell values, and where they are rewritten, text, types and byte order c
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
+ByteOrder = Literal['<', '>']  # least or most significant byte first, as `struct` and numpy name it
+# First bytes -> byte order, and whether offsets have 8 bytes, as in BigTIFF.
+HEADERS: dict[bytes, tuple[ByteOrder, bool]] = {
+    b'II*\0': ('<', False), b'MM\0*': ('>', False), b'II+\0': ('<', True), b'MM\0+': ('>', True),
+}  # fmt: skip
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 NUMBERS = {1: 'B', 3: 'H', 4: 'L', 13: 'L', 16: 'Q', 18: 'Q'}  # whole numbers, by type
 MOST_ENTRIES = 4096  # largest number of entries of a directory; no camera writes as many
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """One tag.
 
     Args:
@@ -38,7 +45,8 @@ class Entry(NamedTuple):
     size: int
 
 
-class Directory(NamedTuple):
+@dataclass(frozen=True)
+class Directory:
     """A directory.
 
     Args:
@@ -68,11 +76,10 @@ class Structure:
 
     def __init__(self, data: bytes | bytearray):
         self.data = data
-        self.order = {b'II': '<', b'MM': '>'}.get(bytes(data[:2]), '')
-        version = self._read('H', 2) if self.order else 0
-        if version not in (42, 43):
-            raise ValueError(f'the header is {bytes(data[:4])!r}, expected that of TIFF')
-        self.big = version == 43
+        header = bytes(data[:4])
+        if header not in HEADERS:
+            raise ValueError(f'the header is {header!r}, expected that of TIFF')
+        self.order, self.big = HEADERS[header]
         self.first = self._read('Q', 8) if self.big else self._read('L', 4)
 
     def directory(self, offset: int) -> Directory:
@@ -85,7 +92,8 @@ class Structure:
         if count > MOST_ENTRIES:
             raise ValueError(f'a directory claims to have {count} entries, expected at most {MOST_ENTRIES}')
         head, size, room = (8, 20, 8) if self.big else (2, 12, 4)
-        entries, damaged = {}, 0
+        entries: dict[int, Entry] = {}
+        damaged = 0
         for place in range(offset + head, offset + head + count * size, size):
             tag, kind = self._read('H', place), self._read('H', place + 2)
             number = self._read('Q' if self.big else 'L', place + 4)

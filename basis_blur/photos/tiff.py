@@ -16,7 +16,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -41,7 +41,7 @@ from basis_blur.photos.exif import (
     orientation_of,
 )
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
-from basis_blur.photos.tags import Directory, Entry, Structure
+from basis_blur.photos.tags import ByteOrder, Directory, Entry, Structure
 
 COLOURS = {
     0: 'gray', 1: 'gray', 2: 'RGB', 3: 'palette', 4: 'a mask', 5: 'CMYK', 6: 'YCbCr', 8: 'Lab', 9: 'Lab', 10: 'Lab',
@@ -209,7 +209,8 @@ def _photo_page(path: Path, structure: Structure) -> Page:
 
 
 def _pages(structure: Structure) -> list[Page]:
-    pages, seen, offset = [], set(), structure.first
+    pages: list[Page] = []
+    seen, offset = set(), structure.first
     while offset and offset not in seen and len(pages) < MOST_PAGES:
         seen.add(offset)
         directory = structure.directory(offset)
@@ -334,7 +335,9 @@ def _with_photo_first(structure: Structure, page: Page) -> bytes:
 def _samples(data: bytes) -> np.ndarray:
     """Return the samples (H, W, C) of the first page, of its type, in the byte order of this machine."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages[0]
+        page = file.pages.first
+        if page.dtype is None:
+            raise ValueError('its samples are of an unknown type')
         rows, columns, channels = page.imagelength, page.imagewidth, page.samplesperpixel
         result = np.empty((rows, columns, channels), page.dtype)
         tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, columns)
@@ -355,13 +358,15 @@ def _samples(data: bytes) -> np.ndarray:
             if floats:
                 part = _undo_float_predictor(part, wide, channels // planes, page.dtype, file.byteorder)
             decoded, (plane, _, row, column, _), _ = page.decode(part, index)
+            if decoded is None:
+                raise ValueError(f'its part {index} is empty')
             decoded = decoded[0, : rows - row, : columns - column]
             where = slice(row, row + decoded.shape[0]), slice(column, column + decoded.shape[1])
             result[where + (slice(plane, plane + 1) if planes > 1 else slice(None),)] = decoded
     return result
 
 
-def _unpacker(compression: int, fill_order: int):
+def _unpacker(compression: int, fill_order: int) -> Callable[[bytes, int], bytes]:
     """Return a function from the bytes of a strip or tile and its size to its bytes without compression."""
 
     def unpack(packed: bytes, size: int) -> bytes:
@@ -388,7 +393,7 @@ def _unpacked_by_libtiff(packed: bytes, size: int, compression: int) -> bytes:
     return TiffImagePlugin.TiffImageFile(io.BytesIO(file)).tobytes()
 
 
-def _undo_float_predictor(part: bytes, columns: int, channels: int, dtype: np.dtype, order: str) -> bytes:
+def _undo_float_predictor(part: bytes, columns: int, channels: int, dtype: np.dtype, order: ByteOrder) -> bytes:
     """Undo predictor 3 (TIFF, technical note 3): differences of bytes, the highest bytes of a row before the others."""
     width = columns * channels
     rows = np.frombuffer(part, np.uint8)
@@ -458,7 +463,9 @@ def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
     whole = samples.dtype in (np.uint8, np.uint16)
     if not whole and samples.dtype != np.float32:
         raise ValueError(f'samples are {samples.dtype}, expected uint8, uint16 or float32 for TIFF.')
-    block, order, entries = b'II*\0' + bytes(4), '<', {}
+    block = b'II*\0' + bytes(4)
+    order: ByteOrder = '<'
+    entries: dict[int, bytes] = {}
     if like.exif is not None:
         try:
             order, entries = entries_for_tiff(like.exif)
@@ -466,31 +473,31 @@ def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
             block += bytes(len(block) % 2)
         except ValueError as error:
             warnings.warn(f'the EXIF data are damaged and are left out ({error})', stacklevel=4)
-    values = samples.dtype.newbyteorder(order)
+    stored = samples.dtype.newbyteorder(order)
     pixels = _differences(samples) if whole else samples
-    strip = zlib.compress(pixels.astype(values, copy=False).tobytes())
-    numbers = {
-        WIDTH: ('L', width),
-        HEIGHT: ('L', height),
-        BITS: ('H', *(8 * samples.itemsize,) * channels),
-        COMPRESSION: ('H', DEFLATE),
-        PHOTOMETRIC: ('H', 2 if channels >= 3 else 1),
-        STRIP: ('L', 0),
-        CHANNELS: ('H', channels),
-        STRIP_ROWS: ('L', height),
-        STRIP_BYTES: ('L', len(strip)),
-        PLANES: ('H', 1),
-        PREDICTOR: ('H', 2 if whole else 1),
-        SAMPLE_FORMAT: ('H', *(WHOLE if whole else FLOAT,) * channels),
+    strip = zlib.compress(pixels.astype(stored, copy=False).tobytes())
+    numbers: dict[int, tuple[str, Sequence[int]]] = {
+        WIDTH: ('L', [width]),
+        HEIGHT: ('L', [height]),
+        BITS: ('H', [8 * samples.itemsize] * channels),
+        COMPRESSION: ('H', [DEFLATE]),
+        PHOTOMETRIC: ('H', [2 if channels >= 3 else 1]),
+        STRIP: ('L', [0]),
+        CHANNELS: ('H', [channels]),
+        STRIP_ROWS: ('L', [height]),
+        STRIP_BYTES: ('L', [len(strip)]),
+        PLANES: ('H', [1]),
+        PREDICTOR: ('H', [2 if whole else 1]),
+        SAMPLE_FORMAT: ('H', [WHOLE if whole else FLOAT] * channels),
     }
     if channels in (2, 4):
-        numbers[EXTRA] = ('H', ALPHA)
-    fields = {tag: _field(order, *value) for tag, value in numbers.items()}
-    ratios = [_ratio(d) for d in like.dpi] if like.dpi else []
-    if ratios and all(ratios):
-        for tag, ratio in zip((X_RESOLUTION, Y_RESOLUTION), ratios, strict=True):
+        numbers[EXTRA] = ('H', [ALPHA])
+    fields = {tag: _field(order, letter, values) for tag, (letter, values) in numbers.items()}
+    across, down = map(_ratio, like.dpi) if like.dpi else (None, None)
+    if across is not None and down is not None:
+        for tag, ratio in ((X_RESOLUTION, across), (Y_RESOLUTION, down)):
             fields[tag] = 5, 1, struct.pack(order + 'LL', *ratio)
-        fields[RESOLUTION_UNIT] = _field(order, 'H', 2)
+        fields[RESOLUTION_UNIT] = _field(order, 'H', [2])
     if like.icc is not None:
         fields[ICC_PROFILE] = 7, len(like.icc), like.icc
     for tag, kind, text in ((XMP, 1, like.xmp), (IPTC, 7, like.iptc)):
@@ -511,7 +518,7 @@ def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
     return block[:4] + struct.pack(order + 'L', start) + block[8:] + directory + long_values + strip
 
 
-def _field(order: str, letter: str, *numbers: int) -> tuple[int, int, bytes]:
+def _field(order: ByteOrder, letter: str, numbers: Sequence[int]) -> tuple[int, int, bytes]:
     """Return type, count and bytes of a tag of whole numbers."""
     return {'H': 3, 'L': 4}[letter], len(numbers), struct.pack(f'{order}{len(numbers)}{letter}', *numbers)
 

@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,11 +135,11 @@ def test_cmyk_becomes_srgb_by_its_profile_with_a_word(tmp_path, monkeypatch):
     # No library here makes a profile of inks; what counts is that the file's own is asked.
     asked = []
 
-    def convert(image, source, target, outputMode):
+    def build(source, target, in_mode, out_mode):
         asked.append(source.read())
-        return Image.new(outputMode, image.size, (10, 20, 30))
+        return SimpleNamespace(apply=lambda image: Image.new(out_mode, image.size, (10, 20, 30)))
 
-    monkeypatch.setattr(ImageCms, 'profileToProfile', convert)
+    monkeypatch.setattr(ImageCms, 'buildTransform', build)
     for name, options in [('a.jpg', {}), ('a.tif', {'compression': 'tiff_deflate'})]:
         Image.new('CMYK', (8, 6), (9, 9, 9, 9)).save(tmp_path / name, icc_profile=b'inks', **options)
         with pytest.warns(UserWarning, match='is CMYK; it was converted to sRGB'):
