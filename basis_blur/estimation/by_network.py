@@ -1,7 +1,7 @@
 """The blur of a photo as a network estimates it.
 
     estimate_blur                   photo --to_linear--> network --> BlurField
-    estimate_blur_at_half_size      the same of the photo at half size, with kernels twice as large
+    estimate_blur_at_half_size      the same for the photo at half size; the kernels are then enlarged
 
 Colour space: photos are sRGB-like in [0, 1], light = photo ** gamma; the conversion to light is made here, once.
 """
@@ -26,6 +26,7 @@ from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.ops.windows import WHOLE_PIXELS
 
+# Advice where a network is of another kind.
 EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("correlation_kpn")'
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # weights of the colours in linear light with the sRGB primaries, ITU-R BT.709
 
@@ -37,18 +38,18 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int
     A gray photo is repeated for a network that expects colour; a network that expects gray sees the luminance.
 
     Args:
-        net: a network such as `load_network` returns: takes linear light (N, C, H, W), returns a BlurField, and has
-            `facts`; one without them has `hyper_parameters` with 'kernel_size', and with 'in_channels' unless it takes
-            gray and colour alike.
+        net: network that takes linear light (N, C, H, W) and returns a BlurField, such as `load_network` returns. It
+            has `facts`, or else `hyper_parameters` with 'kernel_size', and with 'in_channels' unless it takes gray and
+            colour alike.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from the size of the network's kernels.
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
-        tile: side of the tiles, pixels, for a network that works in tiles (`facts.in_tiles`); by default a large photo
-            is worked on in tiles for which memory stays moderate, and any other network and photo as a whole. See
-            `basis_blur.estimation.tiles` for why they make no difference.
+        tile: side of the tiles, pixels, for a network that works in tiles (`facts.in_tiles`); by default such a network
+            sees a large photo in tiles of a moderate size. Any other network sees the photo as a whole. What difference
+            tiles make stands in `basis_blur.estimation.tiles`.
 
     Returns:
-        The field, on the device and in the dtype of the photo; of more than 8 megapixels, as a `CompactField`. Its
-        `removal` is that of the network, and `ESTIMATED_BLUR` where it has none.
+        The field, on the device and in the dtype of the photo; a `CompactField` for more than 8 megapixels. Its
+        `removal` is that of the network, or `ESTIMATED_BLUR` if the network has none.
 
     Raises:
         ValueError: the photo has other dimensions, is not floating point, or has values outside [0, 1] or NaN; or
@@ -66,8 +67,7 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int
         check_number('tile', tile, least=1, whole=True, remedy='it is a side in pixels.')
 
     large = photo.shape[-2] * photo.shape[-1] > WHOLE_PIXELS
-
-    bare: Any = net  # what is asked of it depends on its facts
+    bare: Any = net  # without a type, since what it has depends on its facts
 
     def estimate(side: int | None) -> BlurField:
         if side is None:
@@ -89,19 +89,19 @@ def estimate_blur(net: nn.Module, photo: Tensor, gamma: float = GAMMA, tile: int
 
 
 def removal_of(net: nn.Module) -> Removal:
-    """Return how the blurs that a network estimates are best removed, or what suits an estimate of unknown worth."""
+    """Return the settings that suit the blurs of a network, or those for estimates of unknown worth if it has none."""
     return facts_of(net).removal or ESTIMATED_BLUR
 
 
 def estimate_blur_at_half_size(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> BlurField:
     """Estimate a blur that is larger than the network's kernels, from the photo at half its size.
 
-    Pixels of the small photo are means of 2 x 2, in linear light. Its kernels are enlarged linearly, middle on middle:
-    K pixels become 2K - 1, of which every second is one of theirs, up to the sum. What is sharp so gets the smallest
-    kernel that half size tells from a point, 2 pixels wide.
+    Pixels of the small photo are means of 2 x 2, in linear light. Its kernels are enlarged by linear interpolation from
+    K to 2K - 1 pixels, of which every second one has an old value, up to a factor that makes the sum 1. A point becomes
+    a kernel 2 pixels wide, since half size does not tell the two apart.
 
     Args:
-        net: network, as for `estimate_blur`.
+        net: network that takes linear light and returns a BlurField, see `estimate_blur`.
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1]; any size from 2K - 1 pixels.
         gamma: exponent of the photo.
 
@@ -133,7 +133,7 @@ def kernel_size_of(net: nn.Module) -> int:
     """Return K of a network that estimates blur fields.
 
     Raises:
-        ValueError: it is another one, or none.
+        ValueError: the network estimates something else, or `net` is no network.
     """
     if not isinstance(net, nn.Module):
         remedy = f'write load_network("{net}")' if isinstance(net, str) else EXPECTED
@@ -147,10 +147,10 @@ def kernel_size_of(net: nn.Module) -> int:
 
 
 def checked_field(net: nn.Module, result: object) -> BlurField:
-    """Return what a network has made of light.
+    """Return the result of a network, which has to be a BlurField.
 
     Raises:
-        ValueError: it is no BlurField, for the network is of another kind.
+        ValueError: it is something else, so the network is of another kind.
     """
     if not isinstance(result, BlurField):
         raise ValueError(f'net is {kind_of(net)}, which returns {kind_of(result)} and not a BlurField; {EXPECTED}.')
@@ -158,8 +158,8 @@ def checked_field(net: nn.Module, result: object) -> BlurField:
 
 
 def light_for(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
-    """Return what a network sees of a photo: (N, C, H, W) linear light; arguments and errors as `estimate_blur`."""
-    side = kernel_size_of(net)  # first: of a network of the wrong kind, nothing else matters
+    """Return the light (N, C, H, W) that a network is given; arguments and errors are those of `estimate_blur`."""
+    side = kernel_size_of(net)  # first, since with a network of the wrong kind other errors do not matter
     check_photo(photo)
     check_larger_than_kernel(photo, side)
     facts = facts_of(net)

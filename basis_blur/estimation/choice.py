@@ -1,20 +1,23 @@
 """Which estimate a photo gets: one kernel of the shake search, the field of the network, or none.
 
-    source      where
-    shake       the variants of the search agree, and one kernel explains all of the photo; or lights drew the kernel
-    network     objects move on their own, the camera rolled, or the search failed
-    none        the photo is nearly sharp; it is left as it is
+    source      for a photo
+    shake       whose blur is one kernel: the variants of the search agree on one that explains all of the photo, or the
+                streaks of its lights show it
+    network     in which objects move on their own or the camera rolled, or on which the search failed
+    none        that is nearly sharp; it is left as it is
 
-What tells that the search has failed (`has_failed`): its variants disagree, its kernel is smaller than the blur that
-the network sees, or explains the photo no better than its mirror image does (`residual.share_of_wrong`).
+A search has failed (`has_failed`) if its variants disagree, if its kernel is smaller than the blur that the network
+sees, or if its kernel explains the photo no better than the kernel's mirror image does (`residual.share_of_wrong`).
 
-What tells that one kernel explains a photo. The numbers below were chosen on synthetic shakes of whole photos, on the
-photos of Levin et al., and on the GoPro frames of docs/shake.md, where objects move:
+Whether one kernel explains all of a photo (`explains_all`) is told by three numbers:
 
-    excess      residual of the restored photo, blurred again, over the noise; 1 for the right kernel, 2 to 9 where
-                other places have other blurs, unless noise hides it
+    excess      residual of the restored photo, blurred again, over the noise: 1 for the right kernel, 2 to 9 where
+                places have different blurs, less where noise hides them
     likeness    how alike the kernels are that the network sees at places of the photo
-    mismatch    1 - `consistency`, over the extent of the kernel: parts of the photo ask for other kernels
+    mismatch    1 - `consistency`, over the extent of the kernel: how far parts of the photo ask for other kernels
+
+Their limits, below, were chosen on synthetic shakes of whole photos, on the photos of Levin et al., and on the GoPro
+frames of docs/shake.md, where objects move. The extent of a kernel is the standard deviation of its light (`spread`).
 """
 
 from __future__ import annotations
@@ -61,20 +64,22 @@ from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
 
 CHOICES = ('auto', 'network', 'shake', 'rotations', 'none')
-# Standard deviation of the light of a kernel, pixels; a photo with a smaller blur is left alone. To remove it makes 26
-# of 30 nearly sharp photos (33 to 46 dB) worse. The network's kernels tell it to about a tenth from 1.5 pixels on.
+# Extent of a blur, pixels; a photo with a smaller one is left alone. Removing such a blur makes 26 of 30 nearly sharp
+# photos (33 to 46 dB) worse. The network's kernels have the right extent to about a tenth, from 1.5 pixels on.
 LEAST_EXTENT = 1.25
-# Share of the extent that the network sees; a smaller kernel is a failure of the search, often a point. The second is
-# for kernels that explain the photo much better than their mirror images do: a `share_of_wrong` of at most the third.
-LEAST_SHARE, LEAST_SHARE_OF_GOOD, GOOD = 0.75, 0.6, 0.5
-NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no better than its mirror image
-# Below the first, one kernel explains a photo; above the last, none does. Between them, the network has to see like
-# kernels everywhere, and parts of the photo must not ask for other kernels; the less so, the larger the excess.
+# Extent of the kernel of a search over the extent that the network sees; a search with a smaller one has failed, often
+# at a point. The second holds for kernels whose `share_of_wrong` is at most `GOOD`.
+LEAST_SHARE, LEAST_SHARE_OF_GOOD = 0.75, 0.6
+GOOD = 0.5  # share_of_wrong up to which a kernel explains the photo much better than its mirror image does
+NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no better than its mirror image does
+# Limits of the excess. Below the first, one kernel explains the photo; from the last on, none does. Between them, the
+# likeness has to be at least `LEAST_LIKENESS` and the mismatch small, and smaller above the middle one.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
 LEAST_LIKENESS = 0.93
-MOST_MISMATCH, MOST_MISMATCH_MIDDLE = 0.005, 0.014  # a pixel of extent; the second up to MIDDLE_EXCESS
-PROBE_SIDE, PROBES = 448, 4  # windows in which the excess is measured, pixels
-# On two cores; the search sees a part of a large photo, and few photos need to be searched again.
+MOST_MISMATCH_MIDDLE, MOST_MISMATCH = 0.014, 0.005  # largest mismatch below and above `MIDDLE_EXCESS`, 1/pixel
+PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
+# Time of each stage on two cores. It hardly depends on the size of the photo, of which a part is searched if it is
+# large; few photos need the last stage.
 SECONDS_OF_SEARCH = {BEGINNING: 1.5, SEARCHING: 9.0, SEARCHING_AGAIN: 2.0}
 
 
@@ -83,7 +88,7 @@ class ShakeEstimator:
     """Estimate one kernel for the whole photo by the shake search.
 
     Args:
-        net: network whose kernels are the start; None for simple starts.
+        net: network whose kernels the search starts from; None to start from simple blobs.
     """
 
     net: nn.Module | None = None
@@ -115,16 +120,16 @@ class NoEstimator:
     """Leave every photo as it is."""
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
-        """Return a field that blurs nothing, and is not removed."""
+        """Return a field of points, which blur nothing, with settings by which nothing is removed."""
         return left_alone(photo)
 
 
 @dataclass(frozen=True, eq=False)
 class BestEstimator:
-    """Ask the shake search and a network, and choose for each photo.
+    """Choose for each photo between the shake search, a network, and leaving it alone; see the head of this module.
 
     Args:
-        network: estimates a field, and starts the search.
+        network: estimator of fields, whose network also starts the search.
     """
 
     network: NetworkEstimator
@@ -140,7 +145,7 @@ class BestEstimator:
             return estimate_by_streaks(photo, gamma, progress) or left_alone(photo, spread(start[0]))
         try:
             found = estimate_shake(photo, gamma, start, progress=progress)
-        except InputError:  # too small or too flat to be searched, which the network has no need of
+        except InputError:  # the photo is too small or too flat for the search, but not for the network
             return self.network(photo, gamma, progress)
         return self._chosen(photo, gamma, found, spread(start[0]), progress)
 
@@ -151,12 +156,12 @@ class BestEstimator:
     def _chosen(
         self, photo: Tensor, gamma: float, found: ShakeEstimate, extent: float, progress: Progress | None
     ) -> Estimate:
-        """Return what the search found, or the estimate of the network, which is asked only where it is needed.
+        """Return what the search found, or the estimate of the network, which works only where it is needed.
 
         Args:
             photo, gamma, progress: arguments of a call.
             found: estimate of the search.
-            extent: standard deviation of the start of the search, pixels.
+            extent: extent of the kernel that the search started from, pixels.
         """
         by_network = functools.cache(lambda: self.network(photo, gamma, progress))
         if has_failed(found, extent):
@@ -169,18 +174,18 @@ class BestEstimator:
 
 
 def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | None = None) -> Estimator:
-    """Return the estimator that a name of `CHOICES` means.
+    """Return the estimator of a name.
 
     Args:
-        choice: 'auto' for the best for each photo, 'network', 'shake' for the search, which starts from the network,
-            'rotations' for the turns of the camera about three axes that begin with the search, or 'none' to leave
-            photos as they are.
-        network: the network.
-        focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; None for what
-            a photo says itself, or else 28.
+        choice: one of `CHOICES`: 'auto' for the best for each photo; 'network'; 'shake' for the search, which starts
+            from the network; 'rotations' for a camera that turned about three axes, which starts from the search; or
+            'none' to leave photos as they are.
+        network: estimator by the network.
+        focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; by default
+            that of the photo's EXIF, or else 28.
 
     Raises:
-        ValueError: the name is another, or a focal length is given with another.
+        ValueError: the name is another, or a focal length is given for another than 'rotations'.
     """
     if focal_length is not None and choice != 'rotations':
         raise ValueError(f'focal_length is given with the estimator {choice!r}, expected it with "rotations" only.')
@@ -197,26 +202,26 @@ def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | 
 
 
 def left_alone(photo: Tensor, extent: float | None = None) -> Estimate:
-    """Return that nothing is to be removed from a photo.
+    """Return an estimate by which nothing is removed from a photo.
 
     Args:
         photo: (1, C, H, W).
-        extent: standard deviation of its blur, where that is the reason; pixels.
+        extent: extent of its blur, pixels, where the reason is that it is small; None where there is another reason.
     """
     point = photo.new_zeros(3, 3)
     point[1, 1] = 1
     doubts: tuple[Doubt, ...] = ()
     if extent is not None:
         words = (
-            f'the photo is nearly sharp, its blur has a standard deviation of {extent:.1f} pixels; it is left as it '
-            'is. Ask for --estimator network or shake to remove the blur all the same.'
+            f'the photo is nearly sharp: its blur has a standard deviation of {extent:.1f} pixels. It is left as it '
+            'is; ask for --estimator network or shake to remove the blur all the same.'
         )
         doubts = (Doubt('sharp', words),)
     return Estimate(uniform_field(point, photo), 'none', Removal(1, strength=0.0), doubts=doubts)
 
 
 def can_start(net: nn.Module, photo: Tensor) -> bool:
-    """Tell whether a photo is large enough for a network's kernels to begin a search with."""
+    """Tell whether a photo is large enough for a search that starts from the kernels of a network."""
     return min(photo.shape[-2:]) >= max(LEAST_SIDE, 2 * kernel_size_of(net))
 
 
@@ -229,7 +234,7 @@ def has_failed(found: ShakeEstimate, extent: float) -> bool:
 
     Args:
         found: estimate of the search.
-        extent: standard deviation of the start of the search, pixels.
+        extent: extent of the kernel that the search started from, pixels.
     """
     least = LEAST_SHARE_OF_GOOD if found.share_of_wrong <= GOOD else LEAST_SHARE
     is_small = spread(found.kernel) < max(LEAST_EXTENT, least * extent)
@@ -244,9 +249,9 @@ def explains_all(
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
-        found: the kernel.
-        look: returns a field that a network estimated, with basis kernels of places of the photo; called if needed.
-        progress: called after each window that is looked at.
+        found: estimate with the kernel.
+        look: function that returns the field of a network whose basis kernels are those of places; called if needed.
+        progress: function that is called after each window in which the excess is measured.
     """
     excess = excess_of(photo, found, gamma, progress)
     if excess < LOW_EXCESS:
@@ -263,9 +268,9 @@ def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float, progress: Pr
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
-        estimate: one kernel for the whole photo.
+        estimate: estimate with one kernel for the whole photo.
         gamma: exponent of the photo.
-        progress: called after each window.
+        progress: function that is called after each window.
     """
     windows = spread_windows(photo.shape[-2:], max(PROBE_SIDE, 3 * estimate.kernel.shape[-1]), PROBES)
     residual = unexplained(photo, estimate.field, gamma, estimate.removal, windows, progress)
@@ -273,8 +278,10 @@ def excess_of(photo: Tensor, estimate: ShakeEstimate, gamma: float, progress: Pr
 
 
 def likeness(blur: BlurField) -> float:
-    """Return how alike the basis kernels of a field are to their mean: the largest normalised correlation that a fifth
-    of them stay below."""
+    """Return how alike the basis kernels of a field are to their mean.
+
+    It is the largest normalised correlation of a kernel with the mean that a fifth of the kernels stay below.
+    """
     kernels = blur.kernels[0]
     mean = kernels.mean(0)
     alike = torch.tensor([best_shift(kernel, mean)[2] for kernel in kernels])

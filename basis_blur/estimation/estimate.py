@@ -1,14 +1,14 @@
-"""What is known of the blur of a photo, and from whom: the value that every estimator returns.
+"""The value that every estimator returns: the blur of a photo, and what is known of it.
 
     estimator(photo, gamma, progress) -> Estimate         photo (1, C, H, W), sRGB-like in [0, 1]
 
 An `Estimate` is a blur field with its origin, how sure its maker is, what speaks against it, and how a blur of that
 origin is best removed. It is immutable; `dataclasses.replace` makes another.
 
-How an estimator is plugged in: write a function, or a class with `__call__`, of the signature of `Estimator`, and give
-it to `basis_blur.Deblurrer(estimator=...)`. It sees one photo at a time and decides by the `Removal` that it returns
-how its blur is removed; nothing else needs to know that it exists. One estimator may ask others and choose, since each
-answer brings its own settings.
+To add an estimator, write a function, or a class with `__call__`, of the signature of `Estimator`, and give it to
+`basis_blur.Deblurrer(estimator=...)`. It sees one photo at a time, and the `Removal` that it returns decides how its
+blur is removed; nothing else needs to know that it exists. An estimator may call others and choose among their answers,
+since each brings its own settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.field.removal import TRUE_BLUR, Removal
 
 KNOWN = 'known'  # source of a field that nobody estimated
-# Called with the name of a stage, the number of a step of it, from 1, and how many there are.
+# A function of the name of a stage, the number of a step of it, from 1, and the number of its steps.
 Progress = Callable[[str, int, int], None]
 # Names of stages, in the order in which they come; those that a photo does not need are left out.
 BEGINNING, SEARCHING, SEARCHING_AGAIN, CHOOSING, LOOKING = (
@@ -37,7 +37,8 @@ class Doubt:
     """A reason not to trust a result.
 
     Args:
-        code: one word for programs; `basis_blur.estimation.trust` lists them.
+        code: name of the reason, one word, for programs. `basis_blur.estimation.trust` lists most; the others are
+            'search', a search that failed, and 'sharp', a photo that is left as it is (`basis_blur.estimation.choice`).
         sentence: the reason, for a person.
     """
 
@@ -53,7 +54,7 @@ class Estimate:
     """The blur of one photo, and what is known of how it was found.
 
     Args:
-        field: the blur, of one photo; it carries `removal` too, so that it may be saved and removed later.
+        field: the blur, of one photo; it carries `removal` too, for when it is saved and removed later.
         source: name of the maker, such as 'network' or 'shake'; 'known' for a field that was not estimated.
         removal: settings that suit blurs of this origin.
         confidence: certainty of the maker, from 0 to 1; None where it does not tell.

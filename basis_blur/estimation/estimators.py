@@ -1,7 +1,7 @@
 """Estimators: ways to find the blur of a photo, with one signature (`basis_blur.estimation.estimate.Estimator`).
 
 NetworkEstimator    a network looks at the photo once or twice
-KnownField          the blur was measured, or estimated before; nothing is looked at
+KnownField          the blur was measured, or estimated before; the photo is not looked at
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from basis_blur.field.removal import Removal
 from basis_blur.foundation.errors import InputError
 
 SIZES = ('auto', 'full', 'half')
-SECONDS, SECONDS_OF_MEGAPIXEL = 1.0, 1.5  # time that the shipped network takes on two cores
+# Time that the shipped network takes on two cores: for a photo, and for each of its megapixels.
+SECONDS, SECONDS_OF_MEGAPIXEL = 1.0, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +27,9 @@ class NetworkEstimator:
     """Estimate the blur of a photo by a network.
 
     Args:
-        net: a network such as `load_network` returns, which takes light and returns a BlurField.
-        size: size of the photo that the network sees: 'full'; 'half', for which kernels are twice as large; or 'auto',
-            half where the blur is larger than the kernels.
+        net: network that takes light and returns a BlurField, such as `load_network` returns.
+        size: size of the photo that the network sees: 'full'; 'half', where its kernels reach twice as far; or 'auto'
+            for 'half' if the blur is larger than the kernels, and 'full' if not.
         removal: settings that suit the blurs of this network; by default its own, `facts.removal`.
 
     Raises:
@@ -70,10 +71,10 @@ class NetworkEstimator:
 
 @dataclass(frozen=True, eq=False)
 class KnownField:
-    """Return one field for every photo, which has to be of its size.
+    """Return the same field for every photo; photos have to be of its size.
 
     Args:
-        field: blur of one photo. One that was estimated before has settings for its removal (`field.removal`).
+        field: blur of one photo. If it was estimated, it has settings for its removal (`field.removal`).
     """
 
     field: BlurField

@@ -1,11 +1,11 @@
 """Test-time refinement: fit the estimated blur of one photo to that photo alone.
 
-    repeat:   u = restoration of v with the present blur;     blur <- descend  mean | g(R(H u)) - v |
+    repeat:   u = restoration of v with the present blur;     some steps of the blur down  mean | g(R(H u)) - v |
 
-The blur is a field, or the latent code of every pixel.
+The blur is a field, or the latent code of every pixel. g turns light into the photo, light ** (1 / gamma).
 
-Only the reblur loss of the present restoration is seen, no truth: so a refinement is kept only if, after the last
-restoration, it is smaller than it was before, and whether it was is told.
+The truth is not known, only this reblur loss. So a refined blur is kept only if the loss of the last restoration is
+smaller than that of the first, and the result says whether it was.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from basis_blur.ops.photo import check_photo
 from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import ITERATIONS
 
-STEPS = 30
-STEPS_PER_RESTORATION = 10
-LEARNING_RATE = 0.05  # learning rate of the logarithms of kernels and mixing
-CODE_LEARNING_RATE = 0.02  # learning rate of codes, whose standard deviation is 1
-LEAST = 1e-6  # smallest value of a kernel or of mixing whose logarithm is taken
+STEPS = 30  # number of steps of the descent
+STEPS_PER_RESTORATION = 10  # number of steps after which the photo is restored again
+LEARNING_RATE = 0.05  # learning rate of kernels and mixing, for their logarithms
+CODE_LEARNING_RATE = 0.02  # learning rate of codes; their standard deviation is 1
+LEAST = 1e-6  # lower bound of values of kernels and mixing before their logarithm is taken
 RESTORATION_ITERATIONS = 6  # number of iterations of a restoration while the field still changes
 
 
@@ -38,9 +38,9 @@ class Gain:
     """What a refinement has gained.
 
     Args:
-        before: reblur loss of the restoration with the estimated blur.
-        after: the same with the refined blur.
-        improved: whether the refined blur is returned, and not the estimated one.
+        before: reblur loss of the photo restored with the estimated blur.
+        after: reblur loss of the photo restored with the refined blur.
+        improved: whether `after` is smaller, so that the refined blur is returned and not the estimated one.
     """
 
     before: float
@@ -64,7 +64,7 @@ class Refinement(Gain):
     """The result of the refinement of a field.
 
     Args:
-        field: the refined field, or the given one if it was not better.
+        field: the refined field, or the given one if `improved` is false.
     """
 
     field: BlurField
@@ -126,8 +126,9 @@ class CodeRefinement(Gain):
     """The result of the refinement of codes.
 
     Args:
-        image: (1, 3, H, W); the photo restored with the refined kernels, or the estimated ones if better.
-        pixel_kernels: (1, K*K, H, W); the kernels it was restored with, convolution kernels.
+        image: (1, 3, H, W); the restored photo, sRGB-like in [0, 1]: by the refined kernels if `improved` is true, and
+            by the estimated ones if not.
+        pixel_kernels: (1, K*K, H, W); the convolution kernels it was restored with.
     """
 
     image: Tensor

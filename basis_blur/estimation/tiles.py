@@ -1,6 +1,7 @@
 """A BasisKPN on a large photo, in tiles.
 
-It has one kernel head for the photo: the encoder's means of all tiles come first, then the mixing of each.
+Its kernel head takes means over the whole photo. So the encoder runs over all tiles first, which gives the means and
+with them the kernels; then the mixing of each tile is found.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from basis_blur.field.blur_field import pack
 from basis_blur.ops.memory import LEAST_TILE
 from basis_blur.ops.windows import Window, inside, spread_windows, tiles_with_halo
 
-# BasisKPN. Its features at full size hold `num_feat` numbers a pixel, and about ten such maps are in memory at once.
-WHOLE_FEATURES = 1 << 26  # numbers of such a map; photos with more are worked on in tiles
-
-TILE_FEATURES = 1 << 25
-
-HALO = 96  # pixels, a multiple of 32, beyond which nothing reaches a feature of the encoder, nor the mixing from 1/16
-
-DEEP = 4  # the level of the encoder, at 1/16, from which on the photo is worked on as a whole
-
-SAMPLE_WINDOWS = 4  # a side; of the windows from which means are taken
+# Numbers in the features at full size, `num_feat` a pixel, with which a photo is still worked on as a whole; about ten
+# such maps are in memory at once.
+WHOLE_FEATURES = 1 << 26
+TILE_FEATURES = 1 << 25  # numbers in the features of a tile with its surroundings
+# Width of the surroundings of a tile, pixels, a multiple of 32. What lies beyond reaches neither a feature of the
+# encoder nor, but for what 1/16 of the size carries, the mixing.
+HALO = 96
+DEEP = 4  # level of the encoder, at 1/16 of the size, from which on the mixing head works on the photo as a whole
+SAMPLE_WINDOWS = 4  # rows and columns of windows whose means a group normalisation uses
 
 
 def blur_tile(net: Any, size: Sequence[int]) -> int | None:
@@ -47,14 +47,14 @@ def first_blur_tile(net: Any) -> int:
 def blur_of_tiles(net: Any, light: Tensor, tile: int, mixing: Tensor) -> Tensor:
     """Find what `net.predict(light)` returns, (kernels, mixing), in the memory of a tile and of the result.
 
-    The same to rounding, for a tile sees all around it that reaches it. With group normalisation it is the same up to
-    the difference of the photo's statistics from those of windows spread over it.
+    The result is the same up to rounding, since a tile is seen with all around it that influences it. With group
+    normalisation it differs as the statistics of windows spread over the photo differ from those of the photo.
 
     Args:
         net: network in evaluation mode.
         light: (1, C, H, W).
         tile: side of the tiles, pixels; rounded down to a multiple of 32.
-        mixing: (1, B, H, W); where the mixing is written; packed, if this is int16 (see `CompactField`).
+        mixing: (1, B, H, W); tensor that the mixing is written to; packed if it is int16 (see `CompactField`).
 
     Returns:
         The kernels, (1, B, K, K).
@@ -108,11 +108,12 @@ class _Parts:
         self.stem = stem
 
     def encode(self, photo: Tensor) -> list[Tensor]:
-        """Return the skips, those at full size first, and the features."""
+        """Return the skips, those at full size first, and after them the features."""
         skips = self.skips(photo, len(self.net.encoder))
         return [*skips, self.net.bottleneck(self.net.pool(skips[-1]))]
 
     def skips(self, photo: Tensor, levels: int) -> list[Tensor]:
+        """Return the skips of the first levels, those at full size first."""
         skips = []
         x = self.stem(photo)
         for level, block in enumerate(self.net.encoder[:levels]):
@@ -129,6 +130,7 @@ class _Parts:
         return self.net.mixing_head.tail(x)
 
     def run(self, photo: Tensor) -> None:
+        """Run all parts that normalise, so that `shared_means` sees the means of these photos."""
         *skips, features = self.encode(photo)
         self.net.mixing_head(features, skips[::-1])
 

@@ -1,13 +1,13 @@
 """When an estimated blur, or a photo restored with it, is not to be trusted.
 
-    code        the doubt                                   found, where
+    code        the doubt                                   is raised if
     flat        nothing to see a blur by                    the photo's gradients are no larger than noise makes them
     large       the blur is larger than the kernels         in a tenth of the photo or more, kernels reach their rim
     residual    the blur does not explain the photo         the restored photo, blurred again, is far from the photo
 
-Each says that the result may be wrong, and none that it is; a wrong blur that is small enough leaves no trace. Nor does
-a network tell from a photo at full size that the blur is larger than its kernels: taught on such that fit, it mostly
-returns small ones. So `estimate_blur_at_best_size` asks it at half size too.
+A doubt says that the result may be wrong, not that it is; and a wrong blur that is small enough raises none. Where a
+blur is larger than its kernels, a network mostly returns small kernels, since it was trained on blurs that fit. So
+`estimate_blur_at_best_size` shows it the photo at half size too.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of
 
-RIM = 0.45  # distance of the rim of a kernel from its middle, across or down, as a share of its side
-RIM_LIGHT = 0.02  # share of the light of a kernel; more in its rim means that the blur goes on outside
-# Share of the light of a kernel of half size that lies outside the frame of those of full size; with more, the blur is
-# larger than the kernels. In 8 photos with noise of 0.01 it was 0.01 to 0.13 where nothing was blurred, and about the
-# true share where 0.18 to 0.44 of the light was there.
+RIM = 0.45  # distance from the middle of a kernel, across or down, beyond which its rim lies; share of its side
+RIM_LIGHT = 0.02  # share of a kernel's light in its rim above which the blur is taken to go on outside
+# Share of the light of a kernel found at half size, outside the frame of the kernels of full size, above which the blur
+# is taken to be larger than those. In 8 photos with noise of 0.01 the share was 0.01 to 0.13 where nothing was blurred,
+# and about right where the true share was 0.18 to 0.44.
 OUTSIDE_LIGHT = 0.15
-LARGE_SHARE = 0.1  # share of the photo from which on its blur counts as large
-GRID = 48  # number of pixels, in each direction, whose kernels are looked at
-# Value of `contrast_of` for noise of 1: two differences of means of 4 x 4 pixels in three colours.
+LARGE_SHARE = 0.1  # share of a photo with blurs larger than the kernels from which on its blur counts as large
+GRID = 48  # number of rows and of columns of the grid of pixels whose kernels are looked at
+# Value of `contrast_of` for noise of 1, about: two differences of means of 4 x 4 pixels in three colours.
 NOISE_CONTRAST = math.sqrt(2 * 3 * 2) / 4
-FLAT_RATIO = 1.5  # least contrast of a photo, as a multiple of that of its noise
-RESIDUAL_RATIO = 3  # ratio of the residual to the noise
-# sRGB-like, root mean square. The few iterations for an estimated blur leave something at edges: of 200 scenes of
-# training photos (256 pixels, up to three objects, noise, JPEG), restored with their own estimates, 9 % leave more than
-# 0.04, and gain no less than the others; 35 % leave more than 0.025. Of those that lose by the kernels of another
-# photo, half leave more than 0.04.
+FLAT_RATIO = 1.5  # least contrast of a photo that is not flat, as a multiple of that of its noise
+RESIDUAL_RATIO = 3  # ratio of the residual to the noise up to which no doubt is raised
+# Residual up to which no doubt is raised, for a known and for an estimated blur; sRGB-like, root mean square. The few
+# iterations for an estimated blur leave something at edges: of 200 scenes of training photos (256 pixels, up to three
+# objects, noise, JPEG), restored with their own estimates, 35 % leave more than 0.025 and 9 % more than 0.04, and the
+# latter gain no less than the others. Of those that lose by the kernels of another photo, half leave more than 0.04.
 LEAST_RESIDUAL, LEAST_RESIDUAL_ESTIMATED = 0.025, 0.04
-SAMPLE_SIDE, SAMPLES = 512, 24  # windows that tell what a whole photo is like
-UNKNOWN_LIGHT = 0.01  # share of the light of a pixel that comes from places that may be clipped
+SAMPLE_SIDE, SAMPLES = 512, 24  # side in pixels, and largest number, of the windows that stand for a whole photo
+UNKNOWN_LIGHT = 0.01  # share of a pixel's kernel in places that may be clipped, above which the pixel may be brighter
 
 
 def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Doubt]:
-    """Return why the estimated blur of a photo may be wrong, as far as the photo and the estimate tell.
+    """Return why the estimated blur of a photo may be wrong: doubts that the photo and the estimate raise.
 
-    'flat': see `is_flat`. 'large': see `share_beyond_kernels`; it is at least 0.1.
+    'flat' is raised by `is_flat`, and 'large' by a `share_beyond_kernels` of at least 0.1.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
-        field: estimated from it.
+        field: blur that was estimated from it.
 
     Raises:
         ValueError: the field is of several photos or another size.
@@ -76,8 +76,10 @@ def doubts_of_estimate(photo: Tensor, field: BlurField | PixelField) -> list[Dou
 
 
 def is_flat(photo: Tensor) -> bool:
-    """Tell whether a photo is flat or mostly noise: it has a contrast (`contrast_of`, of its sRGB-like values) of less
-    than 0.005, or of less than 1.5 times what its noise makes.
+    """Tell whether a photo is flat or mostly noise.
+
+    It is if its contrast (`contrast_of`, of its sRGB-like values) is less than 0.005, or less than 1.5 times that of
+    its noise.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
@@ -89,8 +91,8 @@ def is_flat(photo: Tensor) -> bool:
 def share_beyond_kernels(field: BlurField | PixelField) -> float:
     """Return the share of a photo where the blur seems larger than the kernels hold.
 
-    There, more than 0.02 of a kernel's light is farther from its middle, across or down, than 0.45 of its side, or on
-    its outermost pixels if that is outside. Pixels are asked on a grid.
+    That is where more than 0.02 of a kernel's light lies in its rim: more than 0.45 of its side from its middle, across
+    or down, or on the outermost pixels of a small kernel. Pixels on a grid are looked at.
 
     Args:
         field: blur of one photo or several.
@@ -99,7 +101,7 @@ def share_beyond_kernels(field: BlurField | PixelField) -> float:
 
 
 def _share_outside(field: BlurField | PixelField, reach: float, light: float) -> float:
-    """The share of a photo where more than `light` of a kernel is farther than `reach` pixels across or down."""
+    """Return the share of a photo where more than `light` of a kernel is farther than `reach` pixels across or down."""
     height, width = field.image_size
     rows, columns = (torch.linspace(0, side - 1, min(side, GRID)).round().long() for side in (height, width))
     kernels = field.kernels_at(torch.cartesian_prod(rows, columns).to(field.device))
@@ -127,16 +129,16 @@ def doubts_of_result(photo: Tensor, restored: Tensor, estimate: Estimate, gamma:
 def doubts_of_restoration(
     photo: Tensor, restored: Tensor, field: BlurField, gamma: float = GAMMA, estimated: bool | None = None
 ) -> list[Doubt]:
-    """Return why a restored photo may be wrong, as far as blurring it again tells.
+    """Return why a restored photo may be wrong: doubts that blurring it again raises.
 
-    'residual': see `reblur_residual`; it is more than 0.025, for an estimated blur 0.04, and more than 3 times the
-    photo's noise.
+    'residual' is raised by a `reblur_residual` of more than 0.025, or 0.04 for an estimated blur, that is also more
+    than 3 times the photo's noise.
 
     Args:
         photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         field: blur that was removed.
         gamma: exponent of the photo.
-        estimated: whether the field was estimated; by default as it says itself.
+        estimated: whether the field was estimated; by default that is so if it has a `removal`.
 
     Raises:
         ValueError: the field is of several photos or another size.
@@ -156,11 +158,12 @@ def doubts_of_restoration(
 
 @torch.no_grad()
 def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: float = GAMMA) -> float:
-    """Return the root mean square of  photo - H restored,  sRGB-like, in windows spread over the photo.
+    """Return the root mean square of  H restored - photo,  sRGB-like, in windows spread over the photo.
 
-    Left out are pixels that may be clipped, and those near the border, whose blur comes from outside. Where more than
-    0.01 of the light comes from places of the restored photo that may be clipped, such as lamps, which may be brighter
-    than white, the photo may be brighter than H restored. Arguments and errors as `doubts_of_restoration`.
+    Pixels that may be clipped are left out, and so are those near the border, to which the blur brings light from
+    outside. A lamp may be brighter than white, which is all that the restored photo can show. So where more than 0.01
+    of a pixel's kernel lies in places of the restored photo that may be clipped, only a photo darker than H restored
+    counts. Arguments and errors are those of `doubts_of_restoration`.
     """
     _check_pair(photo, field)
     radius = field.kernel_size // 2
@@ -184,16 +187,18 @@ def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: fl
 def estimate_blur_at_best_size(
     net: nn.Module, photo: Tensor, gamma: float = GAMMA, progress: Progress | None = None
 ) -> tuple[BlurField, bool]:
-    """Estimate the blur of a photo, at half its size where it is larger than the kernels.
+    """Estimate the blur of a photo, at half size if it is larger than the kernels.
+
+    It counts as larger if in a tenth of the photo or more the kernels of full size reach their rim
+    (`share_beyond_kernels`), or those of half size have more than 0.15 of their light outside the K x K pixels of the
+    others. A photo with a side of less than 2K - 1 pixels is looked at in full size only.
 
     Args:
         net, photo, gamma: arguments of `basis_blur.estimation.by_network.estimate_blur`.
-        progress: called after each look at the photo.
+        progress: function that is called after the look at full size.
 
     Returns:
-        The field, and whether it is of half size: in a tenth of the photo or more, the kernels of full size reach their
-        rim (`share_beyond_kernels`), or those of half size have more than 0.15 of their light outside the K x K pixels
-        of the others. Photos smaller than 2K - 1 pixels are asked at full size only.
+        The field, and whether it was estimated at half size.
 
     Raises:
         ValueError, InputError: see `estimate_blur`.
