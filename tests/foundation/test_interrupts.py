@@ -8,6 +8,16 @@ import pytest
 from basis_blur.foundation import interrupts
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_not_ignored():
+    """A shell starts what it runs in the background with SIGINT ignored, and nohup with SIGHUP ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 
