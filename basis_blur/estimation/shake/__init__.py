@@ -6,10 +6,14 @@
     edges           the edges of that scene that tell the kernel                    [XJ10]
     kernel_fit      edges and photo -> kernel                                       [CL09]
     schedule        these three in turn, on photos of growing size
-    camera          a camera that also rolls: the kernels of all places from one path of the camera   [W12], [H11]
+    residual        what a kernel leaves unexplained of the photo, and what its mirror image does
     search          the search of a photo: its size, its starts, its variants; `estimate_shake`
+    streaks         the kernel as the streaks of small lights show it
+    consistency     whether parts of the photo ask for other kernels
+    rotations       a camera that also rolls: the kernels of all places from its poses   [W12], [H11]
+    fields          a kernel as the blur field of a photo
 
-Networks are not needed; a field that one estimated is a good start.
+No network is needed, but the field that one estimated is a good start.
 
 [CL09] Cho, Lee, "Fast motion deblurring", SIGGRAPH Asia 2009.
 [XJ10] Xu, Jia, "Two-phase kernel estimation for robust motion deblurring", ECCV 2010.

@@ -1,7 +1,7 @@
-"""Whether one kernel explains all places of a photo: kernels fitted to parts of it, beside the kernel of the whole.
+"""Whether one kernel explains all places of a photo: it is compared with kernels fitted to parts of the photo.
 
 Where things moved on their own, or the camera rolled, the kernel that fits a part differs from that of the whole. The
-scene is that of the whole kernel, so a small difference in a part shows, and a part costs one fit.
+scene is found once, with the kernel of the whole, so that a part costs no more than a fit.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from basis_blur.estimation.shake.schedule import FAINT, LEAST_NOISE, SMALL, best
 from basis_blur.estimation.shake.sparse_scene import SparseScene
 from basis_blur.restoration.noise import estimate_noise
 
-WEIGHT = 1e-3  # lambda of the scene
-PARTS = 4  # a side, which overlap by half
-EDGE_PIXELS = 4  # pixels whose edges count, over the number of pixels of the kernel
-LEAST_EDGE = 10  # height of an edge that counts, over the noise
-LEAST_PARTS = 2.2  # side of a part, in kernels, below which there are fewer of them
+WEIGHT = 1e-3  # lambda of the scene, squared linear light
+PARTS = 4  # number of parts along a side, which overlap by half; one fewer where they would be too small
+EDGE_PIXELS = 4  # number of pixels of a part whose edges count, over the number of pixels of the kernel
+LEAST_EDGE = 10  # least height of an edge that counts, over the noise
+LEAST_PARTS = 2.2  # least side of a part, over that of the kernel
 
 
 @torch.no_grad()

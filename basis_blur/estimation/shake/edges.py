@@ -1,8 +1,8 @@
 """The edges of a scene that tell the kernel: strong ones, and enough of them in every direction.
 
-Two rules. By noise: an edge counts if it is 60 times as high as the noise; good where there is little noise. By count:
-the threshold is such that each of four directions has at least K^2 / 2 pixels; good where the photo is noisy or small.
-With every round both thresholds fall by a tenth.
+There are two rules. By noise, an edge counts if it is 60 times as high as the noise, which is good where there is
+little noise. By count, the threshold is such that each of four directions has at least K^2 / 2 edge pixels, which is
+good where the photo is noisy or small. Both thresholds fall by a tenth with every round.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from basis_blur.estimation.shake.extension import differences
 
-OVER_NOISE = 60.0
-DIRECTIONS = 4
+OVER_NOISE = 60.0  # height of an edge that counts, over the noise
+DIRECTIONS = 4  # number of directions of edges that are told apart
 PIXELS_OF_KERNEL = 0.5  # number of edge pixels a direction, over the number of pixels of the kernel
 DECAY = 1.1  # divisor of a threshold from one round to the next
 

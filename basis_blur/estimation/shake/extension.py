@@ -1,4 +1,4 @@
-"""A photo made periodic: its opposite sides, mirrored, fade into each other, so that an FFT sees no jump."""
+"""Make photos periodic, so that an FFT sees no jump: their opposite sides, mirrored, fade into each other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def extended(photo: Tensor, border: int) -> Tensor:
         border: least number of rows and columns that are added, pixels.
 
     Returns:
-        (N, C, h, w) with sizes that FFTs are fast for; the photo is its upper left part.
+        (N, C, h, w), of a size at which FFTs are fast; the upper left part is the photo.
     """
     for dim in (-2, -1):
         side = photo.shape[dim]
@@ -67,9 +67,10 @@ def difference_power(like: Tensor) -> Tensor:
 
 
 def inner_ramp(size: tuple[int, int], kernel_size: int, like: Tensor) -> Tensor:
-    """Return weights (h, w), of the size of `like`, of what the photo tells without its surroundings.
+    """Return weights (h, w), in the size of `like`, of pixels that do not depend on what lies outside the photo.
 
-    1 inside, falling to 0 from a kernel's size to half of it before the sides of the photo, and 0 on what was added.
+    They are 1 inside, fall from 1 to 0 between K and K / 2 pixels from the sides of the photo, and are 0 on what was
+    added.
 
     Args:
         size: (H, W) of the photo.

@@ -2,10 +2,10 @@
 
     k = argmin_{k >= 0}  1/2 k' A k + 1/2 gamma A(0) |k|^2 - b' k                             [CL09, Eq. 6], [XJ10]
 
-A is the autocorrelation of the scene's edges, for shifts up to K - 1, and b their correlation with the photo's edges,
-for shifts up to (K - 1) / 2, both summed over the two directions of the difference. With them a step costs as much as
-a convolution of K x K pixels, whatever the size of the photo. The minimum is found by accelerated projected gradient
-steps with restart.
+A is the autocorrelation of the scene's edges, for shifts up to K - 1, and A(0) its value at shift 0. b is their
+correlation with the photo's edges, for shifts up to (K - 1) / 2. Both are summed over the differences down and right.
+With them a step costs as much as a convolution of K x K pixels, whatever the size of the photo. The minimum is found by
+accelerated projected gradient steps with restart.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch import Tensor
 
 from basis_blur.ops.basis_blur import fast_fft_size
 
-RIDGE = 0.05  # gamma
-STEPS = 60
+RIDGE = 0.05  # gamma, the weight of |k|^2
+STEPS = 60  # number of gradient steps
 
 
 def correlations(edges: Tensor, photo_edges: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
     """Return A (N, 2K-1, 2K-1) and b (N, K, K), both with shift 0 in the middle.
 
     Args:
-        edges: (N, 2, h, w); of the scenes, periodic.
-        photo_edges: (N or 1, 2, h, w).
+        edges: (N, 2, h, w); edges of the scenes, periodic.
+        photo_edges: (N or 1, 2, h, w); edges of the photo.
         kernel_size: K.
     """
     size = edges.shape[-2:]
@@ -43,11 +43,11 @@ def _middle(values: Tensor, size: int) -> Tensor:
 
 
 class Normal:
-    """k -> A k, for kernels of K x K pixels, where A is divided by its value at shift 0.
+    """The map k -> A k for kernels of K x K pixels, where A is divided by its value at shift 0.
 
     Args:
-        own: A of `correlations`.
-        scale: (N, 1, 1) or number; what A is divided by.
+        own: A, as `correlations` returns it.
+        scale: (N, 1, 1) or one number; the value by which A is divided.
     """
 
     def __init__(self, own: Tensor, scale: Tensor):
@@ -87,8 +87,8 @@ def descend(apply, target: Tensor, start: Tensor, largest: Tensor, steps: int) -
     Momentum is taken as in FISTA and dropped for a batch item whose step goes against it (O'Donoghue, Candes 2015).
 
     Args:
-        apply: x -> Q x, Q positive semidefinite.
-        target, start: (N, ...).
+        apply: function x -> Q x, where Q is positive semidefinite.
+        target, start: (N, ...); the target, and x at the beginning.
         largest: upper bound of the eigenvalues of Q, broadcast to `start`.
         steps: number of steps.
     """

@@ -45,8 +45,8 @@ def cleaned(kernels: Tensor, least_tap: float, least_part: float) -> Tensor:
 
     Args:
         kernels: (N, K, K).
-        least_tap: pixels below this share of the brightest become 0.
-        least_part: connected parts (8 neighbours) with less than this share of the light become 0.
+        least_tap: share of the brightest pixel below which a pixel becomes 0.
+        least_part: share of the light below which a connected part (8 neighbours) becomes 0.
     """
     kernels = torch.where(kernels < least_tap * kernels.amax((-2, -1), keepdim=True), 0, kernels)
     parts = parts_of(kernels > 0)
@@ -56,7 +56,11 @@ def cleaned(kernels: Tensor, least_tap: float, least_part: float) -> Tensor:
 
 
 def parts_of(lit: Tensor) -> Tensor:
-    """Label the connected parts of (N, K, K): each pixel has the largest index of a pixel of its part."""
+    """Label the connected parts (8 neighbours) of images (N, K, K), by the largest index of a pixel of each part.
+
+    Args:
+        lit: (N, K, K); True at pixels of parts. The labels of other pixels mean nothing.
+    """
     number = lit[0].numel()
     index = torch.arange(1, number + 1, device=lit.device, dtype=torch.float64).view(lit[0].shape)
     labels = index * lit
@@ -90,9 +94,9 @@ def shifted(kernel: Tensor, down: int, right: int) -> Tensor:
 
 
 def best_shift(kernel: Tensor, target: Tensor) -> tuple[int, int, float]:
-    """Return by how many pixels (down, right) a kernel is moved to lie best on another, and how alike they then are.
+    """Return the shift (down, right), in pixels, that moves a kernel best onto another, and how alike they then are.
 
-    How alike: the largest normalised correlation over shifts, 1 for equal shapes.
+    How alike they are is told by the normalised correlation at that shift, 1 for equal shapes.
 
     Args:
         kernel, target: (K, K), of one size.
@@ -107,7 +111,7 @@ def best_shift(kernel: Tensor, target: Tensor) -> tuple[int, int, float]:
 
 
 def likenesses(kernels: Tensor) -> list[list[float]]:
-    """Return how alike each of N kernels (N, K, K) is to each at the best shift: N lists of N numbers, 1 if equal."""
+    """Return how alike each two of N kernels (N, K, K) are, see `best_shift`: N lists of N numbers."""
     return [[best_shift(one, other)[2] for other in kernels] for one in kernels]
 
 
@@ -130,7 +134,7 @@ def aligned_mean(kernels: Tensor) -> tuple[Tensor, float]:
 
 
 def spread(kernel: Tensor) -> float:
-    """Return the standard deviation of the light of a kernel (K, K) about its centre, in pixels, of its longer axis."""
+    """Return the extent of a kernel (K, K): the standard deviation of its light along its longest axis, pixels."""
     offset = torch.arange(kernel.shape[-1], dtype=torch.float64, device=kernel.device)
     weights = kernel.double() / kernel.double().sum()
     down, right = weights.sum(1), weights.sum(0)
@@ -142,7 +146,7 @@ def spread(kernel: Tensor) -> float:
 
 
 def radius(kernel: Tensor, share: float = 0.9) -> float:
-    """Return how far from its centre of mass, across or down, a kernel (K, K) has this share of its light, pixels."""
+    """Return the distance from the centre, across or down, within which a kernel has a share of its light, pixels."""
     offset = torch.arange(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
     weights = kernel / kernel.sum()
     y, x = (weights.sum(1) * offset).sum(), (weights.sum(0) * offset).sum()

@@ -1,7 +1,7 @@
 """What a blur leaves unexplained of a photo: the residual of the photo restored with it and blurred again.
 
-A wrong kernel leaves little too, since what it adds to the restored photo it blurs away again. But a right kernel
-leaves much less than its mirror image, and a wrong one as much: 0.1 to 0.5 of it, and 0.7 to 1.
+The residual of a wrong kernel is small too, since it blurs away again what it added to the restored photo. But that of
+a right kernel is 0.1 to 0.5 of that of its mirror image, and that of a wrong kernel 0.7 to 1 of it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from basis_blur.ops.windows import Window, spread_windows
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.settings import Removal
 
-ITERATIONS = 10  # of Richardson-Lucy in the comparison with mirror images
-PROBE, PROBES = 420, 2  # pixels a side of the windows that are restored for it, and how many
+ITERATIONS = 10  # number of iterations of Richardson-Lucy in the comparison with mirror images
+PROBE, PROBES = 420, 2  # side in pixels, and number, of the windows that are restored for it
 
 
 @torch.no_grad()
@@ -37,11 +37,11 @@ def unexplained(
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
-        field: its blur.
+        field: blur of the photo.
         gamma: exponent of the photo.
         removal: settings by which each window is restored; its strength and fusion are not used.
         windows: rows and columns of each window.
-        progress: called after each window.
+        progress: function that is called after each window.
     """
     squares = []
     for number, (rows, columns) in enumerate(windows, 1):
@@ -56,10 +56,10 @@ def unexplained(
 
 @torch.no_grad()
 def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
-    """Return how much of a photo a kernel leaves unexplained, over what it leaves mirrored or turned by 90 degrees.
+    """Return the residual of a photo with a kernel, over that with the kernel mirrored or turned by 90 degrees.
 
-    The residual is that of `unexplained`, in windows spread over the photo. The ratio is about 1 where the kernel is
-    not that of the photo, or equals its mirror image; the larger of the two ratios is returned.
+    The residual is that of `unexplained`, in windows spread over the photo; the larger of the two ratios is returned.
+    It is about 1 if the kernel is not that of the photo, or if it equals its mirror image.
 
     Args:
         light: (1, 1, H, W); gray linear light.

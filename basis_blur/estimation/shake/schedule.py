@@ -2,10 +2,10 @@
 
 At a level of scale s = 2^(-l / 2) the kernel has about s K pixels. A round makes the scene of few edges of the present
 kernel (`sparse_scene`), takes the edges that tell the kernel (`edges`), fits the kernel to them (`kernel_fit`), and
-cleans it; the weight lambda of an edge falls by a tenth each round, and goes on over levels.
+cleans it. The weight lambda of an edge falls by a tenth each round, and goes on falling from level to level.
 
-Costs are bounded: of a level with more than a megapixel, the square window with the most texture is taken, for one
-camera blurs all places alike, and a kernel is told as well by a part of the photo with edges in every direction.
+Where the photo of a level has more than a megapixel, only the square window with the most texture is searched, which
+bounds the work: one camera blurs all places alike, and a part with edges in every direction tells the kernel as well.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from basis_blur.estimation.shake.sparse_scene import SparseScene
 from basis_blur.ops.windows import fullest_window
 from basis_blur.restoration.noise import estimate_noise
 
-# A photo with at most the first number of pixels is searched as a whole; of a larger one, a window of the second.
-WHOLE, WINDOW = 1_000_000, 450_000
-LEAST_SIDES = 4  # side of a window at least, in kernels
-LEAST_WEIGHT, WEIGHT_DECAY = 1e-4, 1.1  # of lambda
-LEAST_KNOWN = 0.7  # share of the photo that clipped places must leave, or they are not minded
-LEAST_NOISE = 5e-4  # standard deviation in light
-FAINT, SMALL = 0.02, 0.1  # what is cleaned away: pixels over the brightest, parts over the whole
-SMALLEST = 11  # pixels; the kernel at the coarsest level is about so large
+WHOLE = 1_000_000  # largest number of pixels of a photo that is searched as a whole
+WINDOW = 450_000  # number of pixels of the window that is searched of a larger one
+LEAST_SIDES = 4  # least side of that window, as a multiple of the kernel's
+LEAST_WEIGHT, WEIGHT_DECAY = 1e-4, 1.1  # lower bound of lambda, and its divisor from one round to the next
+LEAST_KNOWN = 0.7  # share of the photo that is left without clipped places, below which they are not left out
+LEAST_NOISE = 5e-4  # lower bound of the noise, standard deviation in light
+# Shares by which a kernel is `cleaned`: of a pixel in the brightest one, and of a part in all the light.
+FAINT, SMALL = 0.02, 0.1
+SMALLEST = 11  # least side of the kernel at the coarsest level, pixels
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,17 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """What tells it from the other, in words."""
+        """Return the name of the variant, for a person."""
         return 'edges by count' if self.by_count else 'edges by noise'
 
     def after(self, levels: int) -> Variant:
-        """Return the settings with which a search goes on that has been through a number of levels."""
+        """Return the settings of a search that goes on after a number of levels: lambda has fallen by then."""
         weight = max(self.weight / WEIGHT_DECAY ** (self.rounds * levels), LEAST_WEIGHT)
         return dataclasses.replace(self, weight=weight)
 
 
 def levels_of(size: int) -> int:
-    """Return how many levels lie above full size, for kernels of `size` pixels."""
+    """Return the number of levels above full size, for kernels of `size` pixels; the coarsest has this number."""
     level = 0
     while odd_size(size * 2 ** (-(level + 1) / 2)) >= SMALLEST:
         level += 1
@@ -86,14 +87,15 @@ def search(
         variant: settings of the search, see `Variant`.
         first: level to begin with; by default that at which the kernel has about 11 pixels.
         last: level to end with; 0 is full size. The kernels have the size of that level.
-        watch: called after each level with its number, the kernels and the scenes.
-        known: (1, 1, H, W); 0 where the photo is clipped. What such places may reach tells nothing, unless little else
-            is left.
+        watch: function that is called after each level with its number, the kernels and the scenes.
+        known: (1, 1, H, W); 0 where the photo is clipped, else 1. Pixels near clipped places are left out, unless that
+            would leave less than 0.7 of the photo.
     """
     size = start.shape[-1]
     noise = max(estimate_noise(light).item(), LEAST_NOISE)
     kernels, weight = start, variant.weight
-    for level in range(levels_of(size) if first is None else first, last - 1, -1):
+    first = levels_of(size) if first is None else first
+    for level in range(first, last - 1, -1):
         scale = 2 ** (-level / 2)
         of_level = size if level == 0 else odd_size(size * scale)
         kernels = resized(kernels, of_level)
@@ -133,7 +135,7 @@ def _reachless(known: Tensor, kernel_size: int, ramp: Tensor) -> Tensor:
 
 
 def best_window(light: Tensor, kernel_size: int) -> tuple[slice, slice]:
-    """Return the part of a photo that is searched: all of it, or of a large one the window with the most texture.
+    """Return the part of a photo that is searched: the whole, or the window of a large one with the most texture.
 
     Texture is the sum of squared differences of means of 4 x 4 pixels, without places that may be clipped.
 

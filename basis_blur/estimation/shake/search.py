@@ -1,19 +1,21 @@
 """The shake search of a photo: where it begins, which variants it tries, and how sure it is.
 
-    start          kernels of a network at several sizes of the photo (`network_start`), a field, or simple blobs
-    variants       the same search with edges taken by noise, and by their number (`edges`)
-    aligned mean   of the variants' kernels; their agreement says how sure the search is
-    polish         more rounds at the last level, from the mean
-    second look    where the kernel explains the photo hardly better than its mirror image does (`residual`): the search
-                   begins again with the start and simple blobs, goes to a quarter of the pixels, and on from the two
-                   kernels that explain the photo best; of all kernels seen, the best is taken if it is clearly better
+    1. start          kernels that a network saw at several sizes of the photo (`network_start`), those of a field, or
+                      simple blobs
+    2. variants       the search (`schedule`) with each of two rules for edges, by noise and by count (`edges`)
+    3. aligned mean   mean of the variants' kernels; how alike they are says how sure the search is
+    4. polish         more rounds at the last level, from the mean
+    5. second look    only where the kernel explains the photo hardly better than its mirror image does (`residual`):
+                      the search begins again from the start and from simple blobs, at small sizes; the two kernels that
+                      explain the photo best at half the side go on to the last level. Of the kernels of 2 and 5 the
+                      best is taken in place of the polished one if it explains the photo clearly better
 
-Energies do not tell a right kernel from a wrong one here: those of L0, hyper-Laplacian and variational priors prefer no
-blur at all. That two variants agree does: right kernels are alike, wrong ones are wrong in different ways. So does the
-comparison with mirror images.
+The energy that a search minimises does not tell a right kernel from a wrong one: energies with L0, hyper-Laplacian and
+variational priors are lowest for no blur at all. The agreement of variants does, since right kernels are alike and
+wrong ones are wrong in different ways. So does the comparison with mirror images.
 
-Sizes: kernels of up to 129 pixels are searched at the full size of the photo. Larger ones are found at the size at
-which they have 129 pixels, and enlarged.
+Kernels of up to 129 pixels are searched at the full size of the photo. Larger ones are searched at the size at which
+they have 129 pixels, and enlarged.
 """
 
 from __future__ import annotations
@@ -50,34 +52,36 @@ from basis_blur.ops.windows import WHOLE_PIXELS
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, Removal, contrast_of, tv_weight_for
 
-LUMA = (0.299, 0.587, 0.114)
-LEAST_SIDE = 64  # pixels of a photo
-SIZES = (33, 65, 129, 257)  # sides of kernels, pixels
-LARGEST_SEARCHED = 129  # pixels; larger kernels are found at a smaller size of the photo
-# The network's kernel at 1/q of the photo's size is believed where 90 % of it reach this far, in pixels of the photo.
+LUMA = (0.299, 0.587, 0.114)  # weights of the colours in the gray light that is searched
+LEAST_SIDE = 64  # least side of a photo, pixels
+SIZES = (33, 65, 129, 257)  # sides of kernels that are tried, pixels
+LARGEST_SEARCHED = 129  # largest side of a kernel that is searched at full size, pixels
+# (q, radius): the network's kernel at 1/q of the photo's size is taken if its radius is larger, in pixels of the photo.
 REACHES = ((8, 56.0), (4, 28.0), (2, 13.0))
-SIZE_OF = {1: 33, 2: 65, 4: 129, 8: 257}  # side of the kernel that is searched, where the start is of 1/q
-FAINT_START, SMALL_START = 0.1, 0.1  # what of a start is cleaned away, as in `schedule`
+SIZE_OF = {1: 33, 2: 65, 4: 129, 8: 257}  # q -> side of the kernel that is searched from such a start, pixels
+FAINT_START, SMALL_START = 0.1, 0.1  # shares by which a start is `cleaned`
 BLOB = 0.1  # standard deviation of a simple start, over the side of the kernel
-RIM, RIM_LIGHT = 0.42, 0.03  # more light beyond this share of the side means that the kernel is larger
+# A kernel with more than the second, a share of its light, further from its middle than the first, a share of its side,
+# is taken to be cut off.
+RIM, RIM_LIGHT = 0.42, 0.03
 VARIANTS = (Variant(by_count=False, weight=4e-3, rounds=4), Variant(by_count=True, weight=1e-2, rounds=4))
-POLISH_ROUNDS, POLISH_ROUNDS_LARGE, POLISH_WEIGHT = 15, 6, 2e-3
-CERTAIN, FAILED = 0.9, 0.75  # agreement of variants; below the second, a search has failed
-# A kernel with a larger `share_of_wrong` than the first gets a second look; one that was found there is taken if its
-# share, over that of the first kernel, is below the second.
-DUBIOUS, CLEARLY_BETTER = 0.6, 0.85
-COARSE = 2  # levels above the last at which starts of the second look are compared
+POLISH_ROUNDS, POLISH_ROUNDS_LARGE = 15, 6  # rounds of the polish; the second for kernels of 129 pixels and more
+POLISH_WEIGHT = 2e-3  # lambda at the beginning of the polish, squared linear light
+CERTAIN, FAILED = 0.9, 0.75  # agreement of variants with confidence 1 and 0; below the second, a search has failed
+DUBIOUS = 0.6  # share_of_wrong above which a kernel gets a second look
+CLEARLY_BETTER = 0.85  # share_of_wrong of another kernel over that of the polished one, below which it is taken
+COARSE = 2  # levels above the last at which the kernels of the second look are compared
 KEPT = 2  # number of kernels with which the second look goes on
-ITERATIONS = 20  # number of iterations of Richardson-Lucy with such a kernel
-KERNEL_NOISE = 0.01  # what errors of the kernel are worth, as noise of the photo
+ITERATIONS = 20  # number of iterations of Richardson-Lucy by which a found blur is removed
+KERNEL_NOISE = 0.01  # noise of a photo that harms as much as the errors of a found kernel, sRGB-like
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One kernel that was looked at.
+    """One kernel on the way of a search.
 
     Args:
-        name: name of its source.
+        name: name of the step that it came from.
         kernel: (K, K), at full size.
     """
 
@@ -91,9 +95,10 @@ class ShakeEstimate(Estimate):
 
     Args:
         kernel: (K, K); the point spread function of the middle of the photo.
-        agreement: largest normalised correlation between the kernels of the variants; mean over pairs, 0 to 1.
-        tried: kernels on the way, the starts first.
-        share_of_wrong: what the kernel leaves unexplained, over what its mirror image does (`residual`); 0.1 to 0.6
+        agreement: similarity of the variants' kernels, 0 to 1: the largest normalised correlation, mean over pairs. For
+            a kernel that the second look preferred, it is that with the most similar other kernel.
+        tried: kernels on the way of the search, the starts first.
+        share_of_wrong: residual of the photo with the kernel, over that with its mirror image (`residual`); 0.1 to 0.6
             for right kernels, about 1 for wrong ones.
     """
 
@@ -118,16 +123,15 @@ def estimate_shake(
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1]; at least 64 pixels a side and larger than twice the kernel.
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
-        start: a field of this photo, such as that of a network, whose mean kernel is the start; or kernels (N, K, K);
-            by default simple blobs.
+        start: field of this photo, such as a network estimates, whose mean kernel the search starts from; or kernels
+            (N, K, K); by default simple blobs.
         kernel_size: K, odd; by default the size of the start, or 33, 65, 129 or 257 as the blur needs.
-        leave_out_clipped: whether places near clipped ones tell nothing; of use for photos with lamps, whose light is
-            more than white, and of harm where white is white.
-        progress: called while the work goes on.
+        leave_out_clipped: whether places near clipped ones are left out. That helps with photos of lamps, which are
+            brighter than white, and harms where white is just white.
+        progress: function that is called during the work.
 
     Returns:
-        The estimate; its `confidence` is 0 where the variants of the search disagree as those of failed searches do,
-        and 1 where they agree as those of good ones.
+        The estimate. Its `confidence` is 0 up to an agreement of 0.75, as failed searches have, and rises to 1 at 0.9.
 
     Raises:
         ValueError: the photo is not as described, or there are several.
@@ -166,7 +170,7 @@ def estimate_shake(
 
 
 def removal_for(photo: Tensor, gamma: float) -> Removal:
-    """Return how a blur that the search found is removed from a photo: as a known one, for a noisier photo."""
+    """Return how a blur that the search found is removed: at full strength, but as if the photo were noisier."""
     noise = max(estimate_noise(photo).item(), KERNEL_NOISE)
     return Removal(ITERATIONS, least_tv_weight=tv_weight_for(noise, gamma, contrast_of(to_linear(photo, gamma))))
 
@@ -174,11 +178,12 @@ def removal_for(photo: Tensor, gamma: float) -> Removal:
 def network_start(net: nn.Module, photo: Tensor, gamma: float) -> Tensor:
     """Return a start, (1, K, K), by a network that looks at the photo at several sizes.
 
-    The kernels of its places are averaged; of the sizes that it looked at, the smallest whose blur is too large for the
-    next one is believed. Of a large photo it sees the part with the most texture.
+    The start is the mean of the kernels that it sees at 1/8, 1/4, 1/2 or the full size of the photo: at the smallest of
+    these sizes at which the blur, in pixels of the photo, is too large for the next one (`REACHES`). Of a large photo
+    the network sees the part with the most texture.
 
     Args:
-        net: takes light (N, C, H, W) and returns a BlurField, such as a CorrelationKPN.
+        net: network that takes light (N, C, H, W) and returns a BlurField, such as a CorrelationKPN.
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
     """
@@ -211,7 +216,7 @@ def unclipped(photo: Tensor) -> Tensor:
 
 
 def gray_light(photo: Tensor, gamma: float) -> Tensor:
-    """Return what is searched of a photo, (1, 1, H, W) float32; arguments and errors are those of `estimate_shake`."""
+    """Return the gray linear light of a photo, (1, 1, H, W); arguments and errors are those of `estimate_shake`."""
     check_photo(photo)
     if len(photo) != 1:
         raise ValueError(f'{len(photo)} photos are given, expected one; estimate them one by one.')
@@ -262,14 +267,14 @@ def _reaches_rim(kernel: Tensor) -> bool:
 
 
 def blobs(size: int, like: Tensor) -> Tensor:
-    """Return simple starts (3, K, K): a round blob, one that lies and one that stands."""
+    """Return simple starts (3, K, K): a round blob, one that is wider than high, and one that is higher than wide."""
     place = torch.arange(size, device=like.device, dtype=like.dtype) - size // 2
     long, short = (torch.exp(-(place**2) / (2 * (share * BLOB * size) ** 2)) for share in (1.0, 0.4))
     return normalised(torch.stack([long[:, None] * long, short[:, None] * long, long[:, None] * short]))
 
 
 class _Found(NamedTuple):
-    """A kernel (K, K), and what the fields of the same names of a `ShakeEstimate` say."""
+    """A kernel (K, K), with fields that have the meaning of those of a `ShakeEstimate`."""
 
     kernel: Tensor
     agreement: float
@@ -312,14 +317,14 @@ def _searched(
 
 
 def _second_look(light: Tensor, known: Tensor | None, starts: Tensor, last: int, progress: Progress | None) -> Tensor:
-    """Return kernels (2, K, K) of the last level, from the starts that explain the photo best at a small size."""
+    """Return kernels (2, K, K) of the last level, from those two that explain the photo best at a small size."""
     size = starts.shape[-1]
     coarse = last + COARSE
     levels = levels_of(size) + 1
     tell = _counted(progress, SEARCHING_AGAIN, len(VARIANTS) * (levels - coarse) + KEPT * COARSE)
     starts = torch.cat([starts, blobs(size, light)])
     small = reduced(light, 2 ** (-coarse / 2))
-    candidates: list[tuple[float, int, Variant, Tensor]] = []  # a number tells those of one share apart
+    candidates: list[tuple[float, int, Variant, Tensor]] = []  # their number decides between equal shares
     for variant in VARIANTS:
         for kernel in search(light, starts, variant, last=coarse, watch=tell, known=known):
             candidates.append((share_of_wrong(small, kernel), len(candidates), variant, kernel))

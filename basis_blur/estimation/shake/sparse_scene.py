@@ -2,12 +2,13 @@
 
     min_x  |k * x - y|^2 + lambda |grad x|_0                                                    [XZJ13, Eq. 5]
 
-by half-quadratic splitting: in turn, for beta = 2 lambda, 4 times that, ... below 1e5,
+k is the kernel, y the photo. It is solved by half-quadratic splitting: for beta = 2 lambda, 8 lambda, ... below 1e5,
 
     p = grad x where |grad x|^2 >= lambda / beta, else 0
     x = F^-1[(conj(K) F(y) + beta F(D' p)) / (|K|^2 + beta |D|^2)]
 
-Such a scene has flat places and sharp edges, whatever the kernel; that is what tells the phase of the true kernel.
+where F is the Fourier transform, and K and D are the spectra of the kernel and of the differences. Such a scene has
+flat places and sharp edges whatever the kernel, and its sharp edges tell the phase of the true kernel.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from torch import Tensor
 from basis_blur.estimation.shake.extension import difference_power, differences, divergence, spectrum_of
 
 GROWTH = 4.0  # factor on beta from one step to the next
-LARGEST_BETA = 1e5
+LARGEST_BETA = 1e5  # bound of beta, where the splitting ends
 
 
 class SparseScene:
-    """The scenes of few edges of some photos, for any kernels.
+    """A solver that finds the scenes of few edges of some photos, for one set of kernels after another.
 
     Args:
         photos: (N, 1, h, w); gray linear light, periodic (see `extension.extended`).
@@ -38,7 +39,7 @@ class SparseScene:
 
         Args:
             kernels: (M, K, K); M is N, or N is 1.
-            weight: lambda, of an edge; squared linear light.
+            weight: lambda, the weight of an edge pixel, squared linear light.
         """
         size = (self.photos.shape[-2], self.photos.shape[-1])
         kernel = spectrum_of(kernels, size)

@@ -1,13 +1,13 @@
-"""The kernel as the camera drew it itself: the streaks of small lights, after Hu, Cho, Wang, Yang 2014.
+"""The kernel as the streaks of small lights show it, after Hu, Cho, Wang, Yang 2014.
 
-A lamp, or the glint of one, is a point much brighter than what is around it; its picture is the kernel. Such photos are
-dark elsewhere, and what is clipped says nothing of the kernel by its edges, so that the search of `schedule` fails.
+A lamp, or its glint, is a point much brighter than what is around it, so its blurred picture is the kernel. The search
+of `schedule` fails on such photos: they are dark elsewhere, and the edges of clipped places tell nothing of the kernel.
 
-    streaks     bright marks on dark ground: the light above its opening, in isolated connected parts
+    marks       small bright places on dark ground: isolated parts of the light minus its morphological opening
     kernel      the aligned mean of the largest group of marks that are alike
-    test        a photo is restored with the kernel, and with it mirrored and turned; what is left unexplained is far
-                less with the right one. Marks that are alike because the scene repeats, as windows and letters do,
-                fail it, and so do lights whose kernel equals its mirror image.
+    test        the photo is restored with the kernel, and with it mirrored or turned; with a right kernel, much less is
+                left unexplained. Marks that are alike because the scene repeats, as windows and letters do, fail the
+                test, and so do streaks that equal their mirror image.
 """
 
 from __future__ import annotations
@@ -45,18 +45,22 @@ from basis_blur.estimation.shake.search import (
 )
 from basis_blur.foundation.errors import InputError
 
-SIDE = 65  # of the patches that hold a streak, pixels
-WHOLE = 1_200_000  # pixels; larger photos are looked at reduced
-WIDTH = 9  # pixels; streaks are narrower
-LEAST_HEIGHT, HEIGHT_SHARE, HEIGHT_QUANTILE = 0.05, 0.5, 0.995  # of a streak above its ground, light
-LIT = 0.3  # pixels of a mark have this share of the light of its brightest pixel
-NEAR, FAR, MOST_LIGHT_AROUND = 2, 6, 0.02  # pixels about a mark; share of those between that may be lit
-SHORTEST = 5  # pixels, of the longer side of a mark
-MOST_MARKS = 64
-CLIPPED = 0.9  # quantile of a mark's light above which it is as if clipped
-ALIKE, LEAST_MARKS, LEAST_AGREEMENT, LEAST_SPREAD = 0.75, 3, 0.75, 2.0
-FAINT, SMALL = 0.25, 0.15  # what is cleaned away of the mean
-MOST_OF_WRONG = 0.5  # residual of the right kernel over that of a wrong one, at most
+SIDE = 65  # side of the patch that holds a mark, pixels
+WHOLE = 1_200_000  # largest number of pixels of a photo that is looked at in full size
+WIDTH = 9  # side of the square of the opening, pixels; the line of a streak is narrower
+# Least light of a peak above its ground: the first, or the second times the third, a quantile over the photo.
+LEAST_HEIGHT, HEIGHT_SHARE, HEIGHT_QUANTILE = 0.05, 0.5, 0.995
+LIT = 0.3  # least light of a pixel of a mark, as a share of the light of its peak
+NEAR, FAR = 2, 6  # distances from a mark, pixels, between which the ground has to be dark
+MOST_LIGHT_AROUND = 0.02  # largest share of the pixels there that are lit
+SHORTEST = 5  # least length of the longer side of a mark, pixels
+MOST_MARKS = 64  # largest number of marks, the brightest ones
+CLIPPED = 0.9  # quantile of a mark's light at which it is cut off, since lamps are clipped more or less
+ALIKE = 0.75  # least likeness of two marks of a group
+LEAST_MARKS, LEAST_AGREEMENT = 3, 0.75  # least number of marks in a group, and their least mean likeness
+LEAST_SPREAD = 2.0  # least extent of the kernel, pixels
+FAINT, SMALL = 0.25, 0.15  # shares by which the mean of the marks is `cleaned`
+MOST_OF_WRONG = 0.5  # largest `share_of_wrong` of a right kernel
 LIKE_STREAKS = 0.7  # likeness to the streaks from which on the kernel of a search that began with them is taken
 
 
@@ -65,9 +69,9 @@ class Streaks:
     """What the lights of a photo tell.
 
     Args:
-        kernel: (K, K), their aligned mean.
-        number: of streaks that are alike.
-        agreement: mean over their pairs of the largest normalised correlation.
+        kernel: (K, K); the aligned mean of the streaks.
+        number: number of streaks that are alike.
+        agreement: likeness of the streaks, the largest normalised correlation, mean over pairs.
     """
 
     kernel: Tensor
@@ -78,13 +82,13 @@ class Streaks:
 def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None = None) -> ShakeEstimate | None:
     """Return the blur that the light streaks of a photo show, or None where there are none to trust.
 
-    The search over the photo begins with their kernel; where it ends at another one, the streaks are right. A photo
-    that is too small or too dark to be searched has none.
+    The search over the photo starts from their kernel. What it finds is returned if it is like the streaks, and else
+    the kernel of the streaks. A photo that is too small or too dark to be searched has no streaks.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
-        progress: called while the work goes on.
+        progress: function that is called during the work.
 
     Raises:
         ValueError: the photo is not as described.
@@ -116,7 +120,7 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
 
 @torch.no_grad()
 def light_streaks(light: Tensor) -> Streaks | None:
-    """Return the kernel that isolated small lights of a photo have drawn, or None where no group of them agrees.
+    """Return the kernel that isolated small lights of a photo show, or None if no group of them agrees.
 
     Args:
         light: (1, 1, H, W); gray linear light.
@@ -142,7 +146,7 @@ def light_streaks(light: Tensor) -> Streaks | None:
 
 
 def fitting(kernel: Tensor) -> Tensor:
-    """Return a kernel (K, K) on as few pixels as hold it, and a margin of a quarter."""
+    """Return a kernel (K, K) on as few pixels as hold it with a margin of a quarter of its reach and a pixel."""
     offset = torch.arange(kernel.shape[-1], device=kernel.device) - kernel.shape[-1] // 2
     lit = (kernel > 0).nonzero()
     reach = int(offset[lit].abs().max())
@@ -151,7 +155,7 @@ def fitting(kernel: Tensor) -> Tensor:
 
 
 def isolated_marks(light: Tensor) -> Tensor:
-    """Return patches (M, 65, 65) of narrow bright marks with dark ground around them, each with sum 1.
+    """Return patches (M, 65, 65) of marks on dark ground, each with sum 1.
 
     Args:
         light: (1, 1, H, W); gray linear light.
@@ -187,7 +191,7 @@ def isolated_marks(light: Tensor) -> Tensor:
 
 
 def _apart(places: list[list[int]]) -> list[list[int]]:
-    """Leave out places (brightest first) closer than a quarter patch to a brighter one, and all but the first 64."""
+    """Return the places, brightest first, without those closer than a quarter patch to a brighter one; 64 at most."""
     kept: list[list[int]] = []
     for y, x in places:
         if all(max(abs(y - a), abs(x - b)) > SIDE // 4 for a, b in kept):
