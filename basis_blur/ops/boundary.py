@@ -1,4 +1,4 @@
-"""Border rules: what a photo does not show of its scene, as linear operators from the image to the scene.
+"""Border rules: linear operators that continue an image to the scene, which is larger.
 
     BasisBlur(field) @ ReflectPad(field)      maps an image to an image of the same size.
 
@@ -19,10 +19,10 @@ from basis_blur.ops.linear_operator import LinearOperator
 
 
 class _Pad(LinearOperator):
-    """Extend by an index rule: scene row j shows image row `_sources(...)[j]`, or nothing where that is -1.
+    """Extend an image by an index rule: scene row j shows image row `_sources(...)[j]`, or nothing where that is -1.
 
     Args:
-        field: field whose N, image size and kernel size are taken.
+        field: blur field that sets N, the image size and the kernel size.
     """
 
     def __init__(self, field: BlurField | PixelField):
@@ -54,7 +54,7 @@ class _Pad(LinearOperator):
 
 
 class ZeroPad(_Pad):
-    """Black outside the photo.
+    """Continue the photo by black.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 1, 3))
@@ -68,7 +68,7 @@ class ZeroPad(_Pad):
 
 
 class ReplicatePad(_Pad):
-    """The edge pixel is repeated.
+    """Continue the photo by its edge pixels.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 1, 3))
@@ -81,7 +81,7 @@ class ReplicatePad(_Pad):
 
 
 class ReflectPad(_Pad):
-    """The photo mirrored about its edge pixels.
+    """Continue the photo by its mirror image about the edge pixels.
 
     Raises:
         ValueError: the photo is too small to be mirrored: a side is not larger than r = (K - 1) / 2.
@@ -94,8 +94,6 @@ class ReflectPad(_Pad):
     """
 
     def __init__(self, field: BlurField | PixelField):
-        if not hasattr(field, 'scene_size'):
-            raise ValueError(f'field is {kind_of(field)}, expected a BlurField or a PixelField.')
         super().__init__(field)
         if min(field.image_size) <= self.radius:
             raise ValueError(

@@ -15,15 +15,15 @@ from torch import Tensor
 from basis_blur.field.tensors import check_tensor
 from basis_blur.foundation.numbers import GAMMA, check_number
 
-SHARPNESS = 50.0
-DARKEST = 1 / 255  # one step of an 8-bit photo
+SHARPNESS = 50.0  # a, in 1/light
+DARKEST = 1 / 255  # value below which `photo_of` is a straight line: one step of an 8-bit photo
 
 
 def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
     """Return linear light, srgb ** gamma.
 
     Args:
-        srgb: any shape; >= 0, where 1 is white; negative values become 0.
+        srgb: any shape; values of a photo, where 1 is white; negative ones become 0.
         gamma: exponent of the photo; 1 leaves it as it is.
 
     Raises:
@@ -42,12 +42,12 @@ def to_linear(srgb: Tensor, gamma: float = GAMMA) -> Tensor:
 def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
     """Return the photo of linear light, light ** (1 / gamma).
 
-    The slope is infinite at 0 for gamma > 1; a loss that is differentiated through this gives a `floor`.
+    For gamma > 1 the slope is infinite at 0, so a loss that is differentiated through this sets a `floor`.
 
     Args:
-        light: any shape; negative values become 0 (or `floor`).
+        light: any shape; linear light. Values below `floor` become `floor`.
         gamma: exponent of the photo; 1 leaves it as it is.
-        floor: light below this is raised to it, and passes no gradient.
+        floor: least light, >= 0; what is raised to it passes no gradient.
 
     Raises:
         ValueError: `gamma` is not positive, or the values are no real floating point.
@@ -63,11 +63,11 @@ def to_srgb(light: Tensor, gamma: float = GAMMA, floor: float = 0.0) -> Tensor:
 
 
 def photo_of(light: Tensor, gamma: float) -> Tensor:
-    """Return g(light): light ** (1 / gamma), and the straight line to 0 below the light of one 8-bit step.
+    """Return g(light): light ** (1 / gamma), but a straight line to 0 below the light of one 8-bit step.
 
     Args:
-        light: any shape; linear light. Slightly negative light, from rounding, stays on the line.
-        gamma: >= 1.
+        light: any shape; linear light. Slightly negative light, from rounding, lies on the line too.
+        gamma: exponent of the photo, >= 1.
     """
     if gamma == 1:
         return light
@@ -77,9 +77,9 @@ def photo_of(light: Tensor, gamma: float) -> Tensor:
 
 
 def camera_response(light: Tensor, sharpness: float = SHARPNESS) -> Tensor:
-    """Saturate light the way a sensor does, with a smooth knee at 1: R(x) above.
+    """Return R(x), light that saturates the way a sensor does, with a smooth knee at 1.
 
-    It can be slightly below 0 (by log(1 + exp(-a)) / a, about 1e-23) at no light.
+    At no light it is slightly below 0, by log(1 + exp(-a)) / a, about 1e-23.
 
     Args:
         light: any shape; linear light, where 1 is full well.

@@ -1,10 +1,10 @@
-"""What a linear operator is here: a map with a known input and output shape and its exact transpose.
+"""Linear operators: maps with a known input and output shape and an exact transpose.
 
 `op(x)` applies it, `op.T(y)` applies the transpose, `a @ b` applies b, then a. The contract of every operator is
 
     <op(x), y> = <x, op.T(y)>     for all x and y,
 
-and `dot_test` measures by how much it is missed.
+and `dot_test` measures the error of it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class LinearOperator:
     A subclass implements `_apply` and `_apply_transpose`. Operators hold no input: applying one changes nothing.
 
     Args:
-        input_shape: (N, C, H, W) of what it takes; C is nominal, any number of channels is accepted.
-        output_shape: (N, C, H, W) of what it returns.
+        input_shape: (N, C, H, W) of the images that it takes; C is nominal, any number of channels is accepted.
+        output_shape: (N, C, H, W) of the images that it returns.
 
     Example:
         >>> class Twice(bb.LinearOperator):
@@ -126,9 +126,9 @@ def dot_test(
     """Return how far an operator is from having its transpose:  |<Ax, y> - <x, A'y>| / (|Ax| |y|).
 
     Args:
-        operator: any; built in the dtype and on the device given here.
+        operator: an operator that computes in the dtype and on the device given here.
         generator: generator that draws x and y; by default a new one, so that the result is the same each time.
-        dtype: about 1e-16 is exact in float64, about 1e-7 in float32.
+        dtype: dtype of x and y. An exact transpose has about 1e-16 in float64, and about 1e-7 in float32.
         device: device on which the operator computes.
 
     Example:

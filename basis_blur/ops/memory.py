@@ -1,4 +1,4 @@
-"""Memory that runs out on a device is met with tiles of half the size."""
+"""Smaller tiles where the memory of a device runs out."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from basis_blur.foundation.errors import InputError
 
 Result = TypeVar('Result')
 
-LEAST_TILE = 128  # smallest side of a tile, pixels; smaller ones would be little but overlap
+LEAST_TILE = 128  # smallest side of a tile, pixels; smaller ones would consist of little but overlap
 
 
 def with_smaller_tiles(work: Callable[[int | None], Result], tile: int | None, first: int, purpose: str) -> Result:
     """Return `work(tile)`; where the memory of a device does not suffice, warn and do it in tiles half as large.
 
     Args:
-        work: does it with tiles of some side, or as a whole for None.
-        tile: side of the tiles to begin with, pixels.
-        first: side of the first tiles to be tried in place of the whole.
+        work: function that does the work in tiles of a side, or as a whole for None.
+        tile: side of the tiles to begin with, pixels; None for the whole.
+        first: side of the tiles that follow the whole, pixels.
         purpose: name of the work, for messages.
 
     Raises:
@@ -32,7 +32,7 @@ def with_smaller_tiles(work: Callable[[int | None], Result], tile: int | None, f
             return work(tile)
         except torch.OutOfMemoryError as error:
             reason = str(error).splitlines()[0] if str(error) else 'out of memory'
-        # Here, and not above: the exception holds on to all that the failed work had in memory.
+        # After the except clause, since the exception holds on to all that the failed work had in memory.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         smaller = first if tile is None else tile // 2

@@ -1,4 +1,4 @@
-"""What a photo in memory must be before anything is computed from it."""
+"""Checks of a photo in memory, before anything is computed from it, and the precision in which that is done."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def check_photo(photo: Tensor) -> None:
 def in_full_precision(photo: Tensor) -> Tensor:
     """Return a photo of half precision (float16, bfloat16) in float32, and any other as it is.
 
-    An 8-bit photo has finer steps than bfloat16, and light, a power of it, finer ones still; some functions of torch
-    take no half precision at all. So photos are computed in float32, and only the result is in their dtype.
+    bfloat16 is coarser than the steps of an 8-bit photo, and those of light, a power of it, are finer still; and some
+    functions of torch take no half precision. So the work is done in float32, and only the result has the photo's
+    dtype.
     """
     return photo.float() if photo.dtype in (torch.float16, torch.bfloat16) else photo
 

@@ -1,4 +1,4 @@
-"""Pixel-wise work on a large photo some rows at a time, so that what lies between the steps stays in the cache."""
+"""Pixel-wise work on a large photo some rows at a time, so that intermediate results stay in the cache."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from basis_blur.ops.threads import share
 
-NUMBERS_AT_ONCE = 1 << 22
-CPU_NUMBERS_AT_ONCE = 1 << 17  # a few arrays of so many numbers fit into the cache of a core
+NUMBERS_AT_ONCE = 1 << 22  # largest number of numbers in a block of rows
+CPU_NUMBERS_AT_ONCE = 1 << 17  # the same on a CPU; a few arrays of so many fit into the cache of a core
 
 Result = TypeVar('Result')
 
@@ -19,11 +19,11 @@ Result = TypeVar('Result')
 def by_rows(work: Callable[[slice], Result], images: Tensor) -> list[Result]:
     """Return `work(rows)` of all rows of images, some at a time; on a CPU in several threads.
 
-    The blocks do not depend on the number of threads, nor does what is summed over them in their order.
+    The blocks do not depend on the number of threads, so a sum over them in their order does not either.
 
     Args:
-        work: function that takes a slice of rows; what it writes to belongs to these rows.
-        images: (N, C, H, W); tells the number of rows and how many numbers are in each.
+        work: function that takes a slice of rows, and writes to these rows only.
+        images: (N, C, H, W); images of the size of those that `work` is about.
     """
     if images.device.type == 'cpu':
         return share(work, row_blocks(images))
@@ -33,8 +33,8 @@ def by_rows(work: Callable[[slice], Result], images: Tensor) -> list[Result]:
 def row_blocks(images: Tensor) -> list[slice]:
     """Cut the rows of images (N, C, H, W) into blocks of at most `NUMBERS_AT_ONCE` numbers, or single rows.
 
-    On a CPU they are smaller, unless gradients are recorded: each block that is written to is a step of the record, and
-    going back through it takes a copy of all of the images.
+    On a CPU they are smaller, unless gradients are recorded: each block that is written to is then a step of the
+    record, and `backward` copies all of the images for it.
     """
     number, channels, height, width = images.shape
     in_cache = images.device.type == 'cpu' and not torch.is_grad_enabled()

@@ -22,10 +22,10 @@ Result = TypeVar('Result')
 def share(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> list[Result]:
     """Return `work(piece)` of all pieces, in their order, done in as many threads as torch would use.
 
-    Where gradients are recorded, this thread does all of it. A piece must not share out parts of itself.
+    Where gradients are recorded, the calling thread does all of it. `work` must not call `share` itself.
 
     Args:
-        work: writes to memory that no other piece writes to.
+        work: function that takes a piece, and writes to no memory that it writes to for another piece.
         pieces: arguments of `work`.
     """
     pieces = list(pieces)
@@ -36,7 +36,7 @@ def share(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> list[Resu
 
 
 def _without_gradients(work: Callable) -> Callable:
-    """Let other threads do `work` as this one would: without gradients, and in inference mode where this one is.
+    """Return `work` for other threads: without gradients, and in inference mode if the calling thread is.
 
     Each thread has a mode of its own, and only inference mode may write to tensors that were made in it.
     """
@@ -45,12 +45,15 @@ def _without_gradients(work: Callable) -> Callable:
 
 @functools.lru_cache(maxsize=1)
 def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that compute by themselves, and are kept: new ones would ask for all their memory again.
+    """Return threads that compute alone. They are kept, since new ones would ask for all their memory again.
 
-    A thread begins with the number of threads that torch has for all; one of its own is kept only if torch has been
-    used in it before. Otherwise each has two OpenMP threads on two cores, and takes a quarter more processor time where
-    others work too. To tie each to a core of its own gains nothing (`scripts/benchmark/bench_threads.py`). A forked
-    process has none of its parent's threads, hence `process`.
+    Torch would give each of them several OpenMP threads, which on two busy cores take a quarter more processor time. A
+    thread keeps a number of its own only if torch was used in it before that number is set. Tying each thread to a core
+    gains nothing (`scripts/benchmark/bench_threads.py`).
+
+    Args:
+        threads: number of threads.
+        process: id of this process; a forked one has none of its parent's threads and needs others.
     """
     started = threading.Barrier(threads)
 
@@ -61,5 +64,5 @@ def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix='basis_blur')
     list(pool.map(compute_alone, range(threads)))
-    torch.set_num_threads(threads)  # `compute_alone` also said what threads of others shall begin with
+    torch.set_num_threads(threads)  # `compute_alone` also changed the number that new threads begin with
     return pool

@@ -1,10 +1,10 @@
 """The blur of a large photo, window by window: the same operator as `BasisBlur`, to rounding, in less memory.
 
-    H u  is put together from the windows of the photo, each blurred from its part of the scene, K - 1 pixels larger;
-    H^T v  is the sum of what the windows send back, which overlap in the scene.
+    H u      is put together from windows of the photo, each blurred from its part of the scene, K - 1 pixels larger
+    H^T v    is the sum of the transposes of all windows, which overlap in the scene
 
-No window differs from its place in the whole, so there are no seams. Of the field, only the mixing of one window is
-unpacked at a time, and of its kernels those that the window uses.
+A window is what the whole photo has there, so there are no seams. Only the mixing of one window is unpacked at a time,
+and only the kernels that it uses are applied.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TiledBlur(LinearOperator):
         super().__init__((len(field), 3, *field.scene_size), (len(field), 3, *field.image_size))
         self.field = field
         self.tile = tile
-        self._used: dict[tuple[int, int], Tensor] = {}  # numbers of the kernels that count in a window, by its corner
+        self._used: dict[tuple[int, int], Tensor] = {}  # indices of the kernels that a window uses, by its corner
 
     def _apply(self, x: Tensor) -> Tensor:
         image = x.new_empty(*x.shape[:2], *self.field.image_size)

@@ -1,8 +1,8 @@
-"""What torch.func needs of an operator that is written by hand: a rule for vmap, and a sentence where there is none.
+"""Rules of torch.func for autograd functions that are linear in each of their tensors, and a refusal for other work.
 
 vmap     the new dimension becomes part of the batch, since photos of a batch do not mix
-grad     by `setup_context` and `backward`
-jvp      a form that is linear in each input has as its derivative the sum of itself with one input replaced
+grad     `setup_context` of `LinearForm` and `backward` of its subclass
+jvp      the sum over the inputs of the function with one input replaced by its change
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch.autograd import Function
 
 
 def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Tensor, int]:
-    """Return what the `vmap` of an autograd Function returns, for one whose inputs all have the batch first.
+    """Return what the `vmap` of an autograd Function has to return, if all its tensors have the batch first.
 
     Args:
         apply: method `apply` of the Function.
-        info: facts that vmap hands over, with `batch_size`.
+        info: what torch hands to a `vmap`, with `batch_size`.
         in_dims: dimension of each input that is mapped over, or None.
-        inputs: tensors (N, ...) beside that dimension, and others, which are handed on.
+        inputs: tensors, which without that dimension are (N, ...), and other values, which are handed on.
     """
     size = info.batch_size
 
@@ -37,12 +37,12 @@ def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *
 
 
 def derivative(apply: Callable, inputs: Sequence[Any], tangents: Sequence[Tensor | None]) -> Tensor:
-    """Return the change of a form that is linear in each of its tensors.
+    """Return the change of a function that is linear in each of its tensors.
 
     Args:
-        apply: method `apply` of the form's Function.
-        inputs: tensors, and others after them.
-        tangents: change of each input; None where it does not change.
+        apply: method `apply` of its Function.
+        inputs: tensors, and after them other values.
+        tangents: change of each tensor; None where it does not change.
     """
     terms = [
         apply(*inputs[:place], tangent, *inputs[place + 1 :])
@@ -53,7 +53,7 @@ def derivative(apply: Callable, inputs: Sequence[Any], tangents: Sequence[Tensor
 
 
 class LinearForm(Function):
-    """A derivative of a form that is linear in each of its tensors, all with the batch first; others may follow them.
+    """A function that is linear in each of its tensors, which have the batch first; other inputs may follow them.
 
     A subclass writes `forward` and `backward`; `ctx.others` are the inputs that are no tensors.
     """
@@ -82,15 +82,15 @@ def common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def plain(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return the same numbers without the changes that forward-mode differentiation carries along with them.
+    """Return the tensors without the tangents of forward-mode differentiation.
 
-    `forward` of a Function is spared these in its own thread only, not in others that it lets work.
+    Torch takes these away for `forward` of a Function in its own thread only, not in other threads that it uses.
     """
     return tuple(tensor.detach() for tensor in tensors)
 
 
 def refuse_transforms(name: str, remedy: str) -> None:
-    """Raise ValueError under torch.func's vmap, grad or jvp, which cannot see through what follows."""
+    """Raise ValueError under torch.func's vmap, grad or jvp, for work that they cannot transform."""
     active = getattr(torch._C, '_are_functorch_transforms_active', lambda: False)
     if active():
         raise ValueError(f'{name} does not work under torch.func (vmap, grad, jvp); {remedy}')

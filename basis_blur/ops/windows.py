@@ -1,6 +1,7 @@
 """Large photos in windows: where they lie, and how overlapping tiles fade into each other.
 
-What lies around a tile is missing in it; so tiles overlap, and of the overlap the outer quarters do not count.
+Near its sides a tile lacks what lies around it. So tiles overlap, and the quarter of an overlap next to the side of a
+tile does not count in that tile.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Window = tuple[slice, slice]
+Window = tuple[slice, slice]  # rows and columns of a photo
 
 WHOLE_PIXELS = 1 << 23  # number of pixels above which fields are compact and the blur is applied in windows
 
@@ -33,7 +34,7 @@ def tile_windows(size: Sequence[int], tile: int | None, overlap: int) -> list[Wi
 
 
 def fade(window: Window, size: Sequence[int], overlap: int) -> Tensor:
-    """Return the weights of a tile, (h, w): 1 inside, falling towards neighbours in the middle half of the overlap."""
+    """Return the weights of a tile, (h, w): 1 inside, falling to 0 in the middle half of each overlap."""
     down, right = (_fade_side(part, side, overlap) for part, side in zip(window, size, strict=True))
     return down[:, None] * right
 
@@ -74,7 +75,7 @@ class Feathered:
 
 
 def spread_windows(size: Sequence[int], side: int, most: int) -> list[Window]:
-    """Return at most `most` square windows, evenly spread over a photo (H, W); all of it if it is so small."""
+    """Return at most `most` square windows, evenly spread over a photo (H, W), or one window if they would cover it."""
     if size[0] * size[1] <= most * side**2:
         return [(slice(0, size[0]), slice(0, size[1]))]
     side = min(side, *size)
@@ -88,7 +89,7 @@ def spread_windows(size: Sequence[int], side: int, most: int) -> list[Window]:
 
 
 def tiles_with_halo(size: Sequence[int], tile: int, halo: int) -> Iterator[tuple[Window, Window]]:
-    """Cut a photo (H, W) into tiles side by side; each with the window that reaches `halo` pixels further."""
+    """Cut a photo (H, W) into tiles side by side; yield each with the window that reaches `halo` pixels further."""
     cuts = [[(start, min(start + tile, side)) for start in range(0, side, tile)] for side in size]
     for row, column in product(*cuts):
         rows, columns = (
@@ -99,7 +100,7 @@ def tiles_with_halo(size: Sequence[int], tile: int, halo: int) -> Iterator[tuple
 
 
 def inside(core: Window, around: Window, scale: int = 1) -> Window:
-    """Return where a tile lies in the window around it, in maps that are `scale` times smaller."""
+    """Return where a tile lies in the window around it, in pixels of maps that are `scale` times smaller."""
     rows, columns = (
         slice((part.start - outer.start) // scale, (part.stop - outer.start) // scale)
         for part, outer in zip(core, around, strict=True)
@@ -108,10 +109,10 @@ def inside(core: Window, around: Window, scale: int = 1) -> Window:
 
 
 def fullest_window(amounts: Tensor, rows: int, columns: int) -> tuple[int, int]:
-    """Return the first row and the first column of the window of a map that holds the most.
+    """Return the top row and left column of the window of a map with the largest sum.
 
     Args:
-        amounts: (H, W); what each place holds, >= 0.
+        amounts: (H, W); the map, >= 0.
         rows, columns: size of the window, at least 1 and at most that of the map.
     """
     sums = F.pad(amounts, (1, 0, 1, 0)).double().cumsum(-1).cumsum(-2)
