@@ -1,4 +1,4 @@
-"""Motion flow, two numbers a pixel, to the blur that it stands for: a straight line at constant speed at every pixel.
+"""From a motion flow, two numbers a pixel, to its blur: a straight line at constant speed at every pixel.
 
     k_i = (1 / |m_i|) of the line from -m_i / 2 to +m_i / 2,     m_i = (right_i, down_i)       [Gong17, Eq. 3], [Sun15]
 
@@ -8,13 +8,12 @@
              CVPR 2015.
 
 Convention: a flow is (N, 2, H, W) in pixels, the way from the beginning of the exposure to its end; component 0 is to
-    the right, component 1 is down. The line has its middle on the pixel, so m and -m are one blur. Where the second
-    number points up, change its sign; a length and an angle are `length cos(angle)`, and `length sin(angle)` with its
-    sign.
+    the right, component 1 is down; of a flow whose second component is up, change its sign. The line has its middle on
+    the pixel, so m and -m are one blur.
 
-A field of B basis kernels has the kernels of flows on a lattice, and a pixel mixes the four around its own, bilinearly:
-exact on the lattice, and between its points a line that is as long and as steep on the mean. The lattice is as fine as
-the number of kernels allows.
+The basis kernels of the field are those of flows on a lattice. A pixel mixes the four around its own flow bilinearly,
+which is exact on the lattice; between its points, the mean flow of the mixture is right. The lattice is as fine as the
+number of kernels allows.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from torch import Tensor
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.rasterise import rasterise
 
-MOST_KERNELS = 200  # number of basis kernels of a field, at most
-FINEST = 0.5  # distance of the finest lattice, pixels
-COARSER = 2**0.25  # factor from one lattice to the next
-POINTS_OF_PIXEL = 16  # number of points of light on a pixel of a line
-SPAN = 1 << 12  # more than twice the number of lattice points a side
-LARGEST_FLOW = 511  # pixels; a longer one is taken for a mistake
+MOST_KERNELS = 200  # largest number of basis kernels of a field
+FINEST = 0.5  # distance between the points of the finest lattice, pixels
+COARSER = 2**0.25  # factor of that distance from one lattice to the next coarser one
+POINTS_OF_PIXEL = 16  # number of points of light for each pixel of the kernel's side
+SPAN = 1 << 12  # a number above twice the number of lattice points a side, by which two indices become one
+LARGEST_FLOW = 511  # largest component of a flow, pixels; a larger one is taken for a mistake
 
 
 def line_kernels(flow: Tensor, kernel_size: int | None = None) -> Tensor:
@@ -104,7 +103,7 @@ def field_of_flow(flow: Tensor, kernel_size: int | None = None, most_kernels: in
 
 
 def _distance(vectors: Tensor, most_kernels: int) -> float:
-    """Return the distance of the finest lattice of which flows (M, 2) lie between at most so many points."""
+    """Return the distance of the finest lattice of which at most `most_kernels` points lie around the flows (M, 2)."""
     distance = FINEST
     while True:
         low = (vectors.double() / distance).floor().long()
@@ -133,13 +132,13 @@ def _corners(vectors: Tensor, distance: float) -> tuple[Tensor, Tensor]:
 
 
 def _shortened(flow: Tensor, kernel_size: int) -> Tensor:
-    """Return flows that fit kernels: a lattice point may lie beyond every flow of the photo."""
+    """Return flows shortened to fit the kernels; a lattice point may lie beyond every flow of the photo."""
     most = kernel_size - 3
     return flow * (most / flow.abs().amax(1, keepdim=True).clamp_min(1e-9)).clamp(max=1)
 
 
 def _size_for(flow: Tensor, wanted: int | None) -> int:
-    """Return the side of the kernels that is wanted, or of the smallest that hold lines (M, 2)."""
+    """Return the side of the kernels: the one that is wanted, or the smallest for the lines of flows (M, 2)."""
     longest = flow.abs().max().item() if flow.numel() else 0.0
     if not longest <= LARGEST_FLOW:  # NaN too
         raise ValueError(f'flow has the value {longest:.4g}, expected finite ways of at most {LARGEST_FLOW} pixels.')

@@ -1,14 +1,14 @@
-"""Blurs in the forms that other methods have them in, as the arrays of an npz file, to a `BlurField`.
+"""From blurs in the forms of other methods, as arrays of an npz file, to a `BlurField`.
 
 | array            | shape           | meaning                                                                        |
 |------------------|-----------------|--------------------------------------------------------------------------------|
-| `flow`           | (N, 2, H, W)    | ways to the right and down, pixels: `basis_blur.field.motion_flow`             |
+| `flow`           | (N, 2, H, W)    | motion to the right and down, pixels: `basis_blur.field.motion_flow`           |
 | `pixel_kernels`  | (N, K*K, H, W)  | a kernel for every pixel, its K*K values row by row                            |
 | `window_kernels` | (N, R, C, K, K) | a kernel for each of R x C equal windows of the photo; `image_size` is (H, W)  |
 
-`pixel_kernels` are taken exactly: the basis is the K*K points of a kernel, and the mixing is the kernels themselves.
-`window_kernels` are those of the middles of the windows; between middles they are mixed bilinearly, beyond them they
-stay.
+The field has `pixel_kernels` exactly: its basis kernels are the K*K points of a kernel, and its mixing is the kernels
+themselves. `window_kernels` are those of the middles of the windows. Between the middles they are mixed bilinearly, and
+beyond the outermost they stay as they are.
 
 Convention: kernels are convolution kernels (point spread functions), as in every field; correlation kernels are flipped
     along both axes before they are written. Kernels whose sums are off by at most a hundredth are divided by them.
@@ -25,11 +25,11 @@ from torch import Tensor
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.field.motion_flow import field_of_flow
 
-LARGEST_ERROR = 0.01  # of the sum of a kernel
+LARGEST_ERROR = 0.01  # largest distance of the sum of a kernel from 1
 
 
 def field_of_arrays(arrays: Mapping[str, np.ndarray]) -> BlurField | None:
-    """Return the field that the arrays of a file are, or None where they are in none of these forms.
+    """Return the field that the arrays of a file describe, or None if they are in none of these forms.
 
     Args:
         arrays: arrays by their names.
@@ -49,10 +49,10 @@ def field_of_arrays(arrays: Mapping[str, np.ndarray]) -> BlurField | None:
 
 
 def field_of_pixel_kernels(pixel_kernels: Tensor) -> BlurField:
-    """Return the blur of a kernel for every pixel, exactly, as K*K basis kernels of one point each.
+    """Return a blur with a kernel for every pixel as a field, exactly, by K*K basis kernels of one point each.
 
     Args:
-        pixel_kernels: (N, K*K, H, W), K odd; >= 0, sums of 1 over dim 1, up to a hundredth.
+        pixel_kernels: (N, K*K, H, W), K odd; >= 0, with sums of 1 over dim 1, to a hundredth.
 
     Raises:
         ValueError: the shape is another, or the values are no kernels.
@@ -64,10 +64,10 @@ def field_of_pixel_kernels(pixel_kernels: Tensor) -> BlurField:
 
 
 def field_of_window_kernels(window_kernels: Tensor, image_size: tuple[int, int]) -> BlurField:
-    """Return the blur of a photo of which each of R x C equal windows has a kernel.
+    """Return the blur of a photo from one kernel for each of its R x C equal windows.
 
     Args:
-        window_kernels: (N, R, C, K, K), K odd; >= 0, each with a sum of 1, up to a hundredth.
+        window_kernels: (N, R, C, K, K), K odd; >= 0, each with a sum of 1, to a hundredth.
         image_size: (H, W) of the photo, pixels.
 
     Raises:
@@ -85,7 +85,7 @@ def field_of_window_kernels(window_kernels: Tensor, image_size: tuple[int, int])
 
 
 def _shares(side: int, windows: int, like: Tensor) -> Tensor:
-    """Return how much of each window a row or column has, (windows, side)."""
+    """Return the share of each window in each row or column of a photo, (windows, side)."""
     place = (torch.arange(side, dtype=torch.float64, device=like.device) + 0.5) * windows / side - 0.5
     middle = torch.arange(windows, dtype=torch.float64, device=like.device)
     distance = (place.clamp(0, windows - 1) - middle[:, None]).abs()

@@ -1,4 +1,4 @@
-"""Paths of light to kernels: what a point of the scene draws while camera or scene move."""
+"""From paths to kernels: the picture of a point of the scene while the camera or the scene moves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import numpy as np
 
 
 def rasterise(path: np.ndarray, kernel_size: int) -> np.ndarray:
-    """Spread the light of every point over the four nearest pixels, which keeps the centre of mass where it is.
+    """Return the kernels of paths: the light of every point, spread over the four nearest pixels.
+
+    Spreading leaves the centre of mass where it is.
 
     Args:
-        path: (n, 2, POINTS); row and column, in pixels from the middle, at most (K - 3) / 2.
+        path: (n, 2, points); row and column, in pixels from the middle, at most (K - 3) / 2.
+        kernel_size: K, odd.
 
     Returns:
         (n, K, K) float32; each sums to 1.

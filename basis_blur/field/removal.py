@@ -1,8 +1,8 @@
-"""How a blur is best removed: settings that travel with the blur, since they depend on where it comes from.
+"""How a blur is best removed: settings that belong to the blur, since they depend on who estimated it.
 
-A blur that was measured is removed with all strength. An estimate has errors, and later iterations fit them, so fewer
-iterations are made and only a part of the step is taken. How far it is worth going depends on who estimated it: a
-network has its settings stored with its weights (docs/training_log.md tells how those of the shipped one were found).
+A blur that was measured is removed at full strength. An estimate has errors, which later iterations fit, so fewer
+iterations are made and only a part of the step is taken. How many and how much depends on the estimator: a network has
+its settings stored with its weights (docs/training_log.md says how those of the shipped one were found).
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 
 from basis_blur.foundation.numbers import check_number
 
-ITERATIONS = 11  # number of iterations with the true blur
-# Number of iterations with an estimate of unknown worth. Estimated kernels are wider than the true ones, and later
-# iterations fit their errors (docs/training_log.md).
+ITERATIONS = 11  # largest number of iterations with a true blur
+# Largest number of iterations with an estimate of unknown worth. Estimated kernels are wider than the true ones, and
+# later iterations fit their errors (docs/training_log.md).
 ESTIMATED_ITERATIONS = 3
-# Share of the step from the blurred to the restored photo with an estimate of unknown worth. An estimate errs as much
-# as it tells, and the best guess between a photo and an unsure change of it is on the way.
+# Strength with an estimate of unknown worth. Where a change of the photo may be wrong, a part of it is the best guess.
 ESTIMATED_STRENGTH = 0.6
 
 
@@ -34,7 +33,7 @@ class Removal:
         iterations: largest number of iterations of Richardson-Lucy, >= 1.
         strength: length of the step from the blurred photo to the restored one, in [0, 1].
         fusion: whether the shipped IterateFusion makes the photo; it was trained on blurs of the shipped network.
-        least_tv_weight: lower bound of the weight of total variation, which else follows from the noise; linear light.
+        least_tv_weight: lower bound of the weight of total variation that follows from the noise; linear light.
 
     Raises:
         ValueError: a value is out of its range.
@@ -55,7 +54,7 @@ class Removal:
         check_number('least_tv_weight', self.least_tv_weight, least=0)
 
     def to_json(self) -> str:
-        """Return the settings as a text for a file."""
+        """Return the settings as JSON text."""
         return json.dumps(asdict(self))
 
     @classmethod

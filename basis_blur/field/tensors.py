@@ -1,4 +1,4 @@
-"""What numbers must be before anything is computed of them: tensors of torch, real, and with values."""
+"""A check of numbers before anything is computed from them: they are a tensor, real, and have values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_tensor(name: str, values: Any, floating: bool = True) -> None:
     Args:
         name: name of the values, for the message.
         values: anything.
-        floating: whether whole numbers are refused too, which may be those of an 8-bit photo.
+        floating: whether whole numbers, such as those of an 8-bit photo, are refused too.
     """
     if not isinstance(values, Tensor):
         raise ValueError(f'{name} is {kind_of(values)}, expected a tensor; torch.from_numpy makes one of an array.')

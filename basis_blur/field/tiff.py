@@ -22,19 +22,19 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import TIFF_SUFFIXES, atomic_path
 
-FULL_SCALE = 65535
+FULL_SCALE = 65535  # sample that stands for the maximum of a page
 LARGEST = 1 << 32  # largest size of a TIFF file, bytes: its offsets have 32 bits
 
 
 def write_field_tiff(path: str | os.PathLike, field: BlurField) -> None:
     """Write kernels and mixing to one TIFF file, whole or not at all; compressed without loss.
 
-    Each kernel is divided by its largest value, since the values of wide kernels are small; mixing stays as it is. What
-    is read back sums to 1 up to rounding: divide by the sum where that matters.
+    Each kernel is divided by its largest value, since the values of wide kernels are small; mixing stays as it is.
+    Kernels and mixing that are read back sum to 1 up to rounding; divide by the sum where that matters.
 
     Args:
         path: name ending in one of `TIFF_SUFFIXES`.
-        field: the blur.
+        field: blur that is written.
 
     Raises:
         InputError: the suffix is another, or the pages would not fit into a TIFF file.
@@ -67,6 +67,6 @@ def write_field_tiff(path: str | os.PathLike, field: BlurField) -> None:
 
 
 def _page(plane: Tensor, maximum: float) -> Image.Image:
-    """Round to the nearest sample; a value above the maximum, by rounding of a softmax, becomes the maximum."""
+    """Return a plane as a page; a value above the maximum, as the rounding of a softmax makes, becomes the maximum."""
     samples = np.rint(plane.double().cpu().numpy() / maximum * FULL_SCALE).clip(0, FULL_SCALE)
     return Image.fromarray(samples.astype(np.uint16))

@@ -3,22 +3,21 @@
     H u = sum_b mixing_b * (kernels_b conv u)              [C21, Eq. 2, 10]
     H^T v = sum_b K_b^T (mixing_b * v)
 
-`u` is the scene with its border ("valid" convolution): image pixel i gathers
+`u` is the scene, with the border that the blur reaches into ("valid" convolution):
 
     (k conv u)[i] = sum_s k[s] u[i + (K - 1) - s],         s in [0, K-1] x [0, K-1],
 
-so scene pixel i + (K-1)/2 lies under image pixel i.
+so scene pixel i + (K-1)/2 lies under image pixel i. K_b^T is the transpose of the convolution with kernel b.
 
 Convention: `kernels` are convolved, not correlated: an impulse in the scene appears as the kernel itself.
 
-Everything is one trilinear form  T(u, k, m, v) = <H(k, m) u, v>,  and H, H^T and the gradients with respect to
-kernels and mixing are its four partial derivatives. Each is computed by FFT for a few basis elements at a time, and
-the derivative of each is one of the others; so gradients of any order cost no more memory than one application.
+H, H^T and the gradients with respect to kernels and mixing are the four partial derivatives of one form that is linear
+in each argument,  T(u, k, m, v) = <H(k, m) u, v>.  Each is computed by FFT for a few basis elements at a time. The
+derivatives of each are made of the others, so gradients of any order cost no more memory than one application.
 
-On a CPU the photo is worked on in tiles (overlap-save): transforms of one tile stay in the cache and reuse the same
-few pages of memory, which is worth a factor of two at a megapixel, and each thread has tiles of its own, so that none
-waits for another. A field with mixing of 16 bits is unpacked tile by tile. Other devices transform the whole photo at
-once.
+On a CPU the photo is worked on in tiles (overlap-save). The transforms of a tile stay in the cache and reuse the same
+few pages of memory, which is twice as fast at a megapixel, and each thread has tiles of its own, so that none waits for
+another. The mixing of a `CompactField` is unpacked tile by tile. Other devices transform the whole photo at once.
 """
 
 from __future__ import annotations
@@ -38,18 +37,17 @@ from basis_blur.ops.linear_operator import LinearOperator
 from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
-# A CPU tile covers about this many photo pixels a side.
-CPU_TILE = 256
-# Basis elements are transformed together while their planes hold at most this many numbers: small photos gain from
-# fewer calls, larger ones stay in the cache (or within a modest part of a GPU's memory).
+CPU_TILE = 256  # side of a tile on a CPU, about; pixels of the photo
+# Largest number of numbers in the planes of basis elements that are transformed together, a chunk. Small photos gain
+# from fewer calls; large ones stay in the cache, or in a modest part of a GPU's memory.
 CPU_CHUNK_NUMBERS = 1 << 19
 DEVICE_CHUNK_NUMBERS = 1 << 25
-SPARSE = 32  # distance of the pixels that are looked at first to find out whether any is not zero
-# Complex numbers of the spectra of kernels that are held at once, 25 kernels on a CPU; more kernels take several turns.
+# Largest number of complex numbers in the spectra of kernels that are held at once, a turn; 25 kernels on a CPU.
 CPU_KERNEL_NUMBERS = 1 << 20
 DEVICE_KERNEL_NUMBERS = 1 << 23
-BUNCH = 8  # tiles that a thread works on together
-PARTS_TOGETHER = 2  # chunks of basis elements whose kernels stay in the cache for all of them
+SPARSE = 32  # distance of the pixels that are looked at first to see whether any is not zero
+BUNCH = 8  # largest number of tiles that a thread works on together
+PARTS_TOGETHER = 2  # number of chunks whose kernels stay in the cache while all tiles of a bunch use them
 
 
 class BasisBlur(LinearOperator):
@@ -57,13 +55,12 @@ class BasisBlur(LinearOperator):
 
     `blur(scene)` maps (N, C, H+K-1, W+K-1) to (N, C, H, W), `blur.T(image)` back; both are differentiable with
     respect to their input, the kernels and the mixing, to any order. Working memory does not grow with B beyond about
-    25.
-    Half-precision inputs are computed, and returned, in float32.
+    25. With inputs of half precision, the result is computed and returned in float32.
 
     Args:
         field: the blur; on any device.
-        chunk: number of basis elements transformed at once; by default chosen by size. The result does not depend
-            on it beyond rounding.
+        chunk: number of basis elements that are transformed at once, which makes no difference beyond rounding; by
+            default it follows from the size of the photo.
 
     Raises:
         ValueError: `chunk` is smaller than 1, or `field` is no BlurField.
@@ -169,7 +166,7 @@ class _BlurTranspose(LinearForm):
                     core.copy_(found[..., :high, :wide])
                 else:
                     core.add_(found[..., :high, :wide])
-                # What lies beyond the core is that of other tiles too, so it is added when all are done.
+                # What lies beyond the core belongs to other tiles too, so it is added when all are done.
                 right = slice(0, high), slice(wide, wide + plan.border)
                 below = slice(high, high + plan.border), slice(0, wide + plan.border)
                 beyond += [(tile.from_corner(*part), found[(..., *part)].clone()) for part in (right, below)]
@@ -288,7 +285,7 @@ class _Tile(NamedTuple):
 
     @property
     def core(self) -> tuple[slice, ...]:
-        """The part of the scene that begins where the tile does; cores of tiles do not overlap."""
+        """The part of the scene of the tile's size that begins where the tile does; cores of tiles do not overlap."""
         return self.image
 
     def from_corner(self, rows: slice, columns: slice) -> tuple:
@@ -299,18 +296,18 @@ class _Tile(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """Basis elements that are worked on together: parts of them, each with the spectra of its kernels."""
+    """Kernels whose spectra are held at once: chunks of basis elements (slices), each with the spectra."""
 
     is_first: bool
     kernels: list[tuple[slice, Tensor]]
 
 
 class _Plan:
-    """The cut of the work into tiles and basis elements, and the way between pixels and spectra.
+    """The cut of the work into tiles, chunks of basis elements and turns, and the way between pixels and spectra.
 
-    A transform as large as a tile of the scene suffices: what wraps around falls on the K-1 border that is cropped.
-    'Turned' spectra are transposed, columns before rows: back from them, the rows that are cropped are never computed,
-    and each of the two steps reads along lines.
+    A transform of the size of a tile of the scene suffices, since what wraps around falls on the border of K-1 pixels
+    that is cropped. 'Turned' spectra are transposed, columns before rows: on the way back from them, the rows that are
+    cropped are never computed, and both steps read along lines.
     """
 
     def __init__(self, kernels: Tensor, mixing: Tensor, channels: int, chunk: int | None):
@@ -341,22 +338,26 @@ class _Plan:
         self._columns = _fourier_matrix(taps, half, self.size[1], kernels.dtype)
 
     def is_lit(self, light: Tensor) -> bool:
-        """Tell whether a tile of the input is not zero throughout; to ask another device would mean to wait."""
+        """Tell whether a tile of the input has a value other than 0; True on other devices, to wait for none."""
         return not self.on_cpu or _any(light)
 
     def chosen(self, turn: _Turn, mixing: Tensor) -> set[int]:
-        """Return where the parts begin that a tile uses; often not those of other places of the photo."""
+        """Return the chunks, by their first element, whose mixing is not 0 throughout a tile; often these are few."""
         return {part.start for part, _ in turn.kernels if not self.on_cpu or _any(mixing[:, part])}
 
     def bunches(self) -> list[list[_Tile]]:
-        """Return the tiles, a few together."""
+        """Return the tiles in bunches: a few on a CPU, so that each thread has one, and all in one elsewhere."""
         most = max(1, min(BUNCH, len(self.tiles) // torch.get_num_threads())) if self.on_cpu else len(self.tiles)
         return [self.tiles[some] for some in _cuts(len(self.tiles), most)]
 
     def steps(self, turn: _Turn, places: list[tuple]) -> Iterator[tuple]:
-        """Go through places, each a tile with the kernels that it uses, and kernels: (part, spectra, is_new, place).
+        """Go through the tiles of a bunch and the chunks that each uses: yield (chunk, spectra, is_new, place).
 
-        A few kernels stay in the cache for all places; `is_new` at the first step of a place.
+        A few chunks are used by all tiles before the next follow, so that they stay in the cache.
+
+        Args:
+            turn: the kernels.
+            places: tuples that begin with a tile and the result of `chosen`; `is_new` is True at the first step of one.
         """
         begun = set()
         for some in _cuts(len(turn.kernels), PARTS_TOGETHER):
@@ -367,7 +368,7 @@ class _Plan:
                         begun.add(number)
 
     def share(self, work: Callable, pieces: list) -> list:
-        """Do `work` on all pieces, on a CPU each by a thread alone."""
+        """Return `work` of all pieces, done on a CPU by several threads, each alone on a piece."""
         return share(work, pieces) if self.on_cpu else [work(piece) for piece in pieces]
 
     def turns(self, k: Tensor, spectrum_of: Callable[[Tensor], Tensor]) -> Iterator[_Turn]:
@@ -376,7 +377,7 @@ class _Plan:
             yield _Turn(some.start == 0, [(part, spectrum_of(k[:, part])) for part in self.parts[some]])
 
     def kernel_spectrum(self, k: Tensor) -> Tensor:
-        """Two small products, since all but K rows and columns of a padded kernel are zero."""
+        """Return the spectra of kernels by two small products: a padded kernel is 0 but for K rows and columns."""
         return (self._rows @ (k.to(self._rows.dtype) @ self._columns)).unsqueeze(2)
 
     def turned_kernel_spectrum(self, k: Tensor) -> Tensor:
@@ -386,7 +387,7 @@ class _Plan:
         return torch.fft.rfft2(scene, s=self.size).mT.contiguous().unsqueeze(1)
 
     def unpacked(self, mixing: Tensor) -> Tensor:
-        """Return mixing coefficients as they are, or those of a `CompactField` as numbers of the result."""
+        """Return mixing coefficients as floating point, also those of a `CompactField`."""
         return unpack(mixing, self.dtype) if mixing.dtype == torch.int16 else mixing
 
     def no_spectrum(self, light: Tensor) -> Tensor:
@@ -394,7 +395,10 @@ class _Plan:
         return self._rows.new_empty(*light.shape[:2], self.size[0], self.size[1] // 2 + 1)
 
     def weighted_spectrum(self, light: Tensor, mixing: Tensor) -> Tensor:
-        """Transform m_b v as if image pixel i were at i, not i + K - 1, which the kernels or `to_kernel` make good."""
+        """Return the spectra of m_b v, with image pixel i at i and not at i + K - 1.
+
+        The kernels, if they are flipped, and `to_kernel` allow for that.
+        """
         rows, columns = light.shape[-2:]
         pad = light.new_empty(*mixing.shape[:2], light.shape[1], *self.size)
         pad[..., rows:, :] = 0
@@ -413,12 +417,12 @@ class _Plan:
 
 
 def _any(values: Tensor) -> bool:
-    """Return whether any of the values (..., H, W) is not zero; most often a few pixels show it."""
+    """Tell whether any of the values (..., H, W) is not 0; most often the first look at a few pixels shows it."""
     return bool(values[..., ::SPARSE, ::SPARSE].any() or values.any())
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, is_new: bool) -> None:
-    """total += sum over the basis dimension of a * b, without the product in memory; `total` is empty if it is new."""
+    """Add the sum of a * b over the basis dimension to `total`, which is empty if it is new, product by product."""
     for element in range(a.shape[1]):
         if is_new and element == 0:
             torch.mul(a[:, 0], b[:, 0], out=total)
@@ -431,12 +435,12 @@ def _cuts(length: int, step: int) -> list[slice]:
 
 
 def _even_share(length: int, target: int) -> int:
-    """Cut `length` into equal parts of about `target`; return the size of a part."""
+    """Return the size of a part if `length` is cut into equal parts of about `target`."""
     return math.ceil(length / max(1, round(length / target)))
 
 
 def _fourier_matrix(rows: Tensor, columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """exp(-2 pi i r c / size); the product r c is reduced modulo size in whole numbers, so large sizes stay exact."""
+    """Return exp(-2 pi i r c / size), where r c is reduced modulo size in whole numbers, so large sizes stay exact."""
     angle = torch.outer(rows, columns).remainder(size).to(torch.float64) * (-2 * math.pi / size)
     return torch.polar(torch.ones_like(angle), angle).to(
         torch.complex128 if dtype == torch.float64 else torch.complex64

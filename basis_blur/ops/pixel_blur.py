@@ -8,10 +8,10 @@
 Convention: kernels are convolved, not correlated: where neighbouring pixels have one kernel, an impulse in the scene
     appears as that kernel itself. Tap s = (y, x) stands at index y K + x.
 
-Everything is one trilinear form  T(u, k, v) = <H(k) u, v>,  and H, H^T and the gradient with respect to the kernels are
-its three partial derivatives. Each goes through the taps one by one and adds the product of a shifted photo and the
-plane of that tap to its result in place, so there is no memory besides the inputs and the result; the K*K shifted
-photos, which a formulation by `unfold` holds, are never made. A CPU finishes a band of rows that stays in its cache.
+H, H^T and the gradient with respect to the kernels are the three partial derivatives of one form that is linear in each
+argument,  T(u, k, v) = <H(k) u, v>.  Each goes through the K*K taps one by one and adds the product of a shifted photo
+and the plane of that tap to its result in place. So there is no memory besides the inputs and the result; `unfold`
+would hold K*K shifted photos. A CPU works on one band of rows at a time, which stays in its cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from basis_blur.ops.linear_operator import LinearOperator
 from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
-CPU_BAND_NUMBERS = 1 << 18  # numbers of the photo, all channels, in a band
+CPU_BAND_NUMBERS = 1 << 18  # largest number of numbers of the photo, in all channels, in a band of rows
 
 
 class PixelBlur(LinearOperator):
@@ -35,7 +35,7 @@ class PixelBlur(LinearOperator):
 
     `blur(scene)` maps (N, C, H+K-1, W+K-1) to (N, C, H, W), `blur.T(image)` back; both are differentiable with
     respect to their input and the kernels, to any order. `PixelBlur(k) @ ReplicatePad(PixelField(k))` maps an image to
-    an image. Half-precision inputs are computed, and returned, in float32.
+    an image. With inputs of half precision, the result is computed and returned in float32.
 
     Args:
         pixel_kernels: (N, K*K, H, W), K odd, or a `PixelField`; on any device.
@@ -142,7 +142,7 @@ class _KernelGradient(LinearForm):
 
 
 class _Tap(NamedTuple):
-    """One tap of the kernels in a band of rows: where it stands, and what it looks at, as indices."""
+    """One tap of the kernels in a band of rows, as indices: of the tap, of the image, and of the shifted scene."""
 
     kernel: tuple
     image: tuple
