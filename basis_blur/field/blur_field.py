@@ -1,7 +1,7 @@
 """The blur of a photo: basis kernels and the per-pixel coefficients that mix them, or a kernel for every pixel.
 
     BlurField     pixel i's point spread function is  sum_b mixing[b, i] kernels[b]     [C21, Eq. 2]
-    CompactField  the same, with the mixing in 16 bits, for large photos
+    CompactField  the same as BlurField, with the mixing in 16 bits, for large photos
     PixelField    pixel i's point spread function is  pixel_kernels[:, i]               [F23]
 
 Convention: `kernels` are convolution kernels (point spread functions): light at a point of the scene is spread in
@@ -35,19 +35,19 @@ from basis_blur.foundation.files import atomic_path, check_is_file
 if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur
 
-# These stand floors above or know this module, and are loaded when they are asked for.
+# Modules that this one may not import, since they lie above it or import it; they are loaded when they are needed.
 OTHER_FORMS = 'basis_blur.field.other_forms'
 DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'
 PICTURES = 'basis_blur.photos.pictures'
-SUM_TOLERANCE = 1e-3
-FULL_MIXING = 32767  # the largest whole number of 16 bits stands for a coefficient of 1
-# Largest size of the arrays of a file when they are unpacked, bytes. Hundreds of kernels have a hundredth of this; 25
+SUM_TOLERANCE = 1e-3  # largest distance of a sum of kernels or of mixing from 1
+FULL_MIXING = 32767  # whole number that stands for a coefficient of 1, the largest of 16 bits with a sign
+# Largest size of each array of a file when it is unpacked, bytes. Hundreds of kernels have a hundredth of theirs; 25
 # coefficients for each of 100 megapixels have 10 GB.
 MOST_BYTES = {
     'kernels': 2**28, 'mixing': 2**34, 'estimated': 2**10, 'removal': 2**12, 'flow': 2**31, 'pixel_kernels': 2**34,
     'window_kernels': 2**30, 'image_size': 2**10,
 }  # fmt: skip
-# What numpy and torch raise for files that are no arrays of numbers, or say that they hold more than the memory does.
+# Errors that numpy and torch raise for files that are no arrays of numbers, or claim more numbers than memory holds.
 _NO_FIELD = (
     KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
     tokenize.TokenError,
@@ -60,9 +60,9 @@ class BlurField:
     Args:
         kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
         mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
-        estimated: deprecated; True is `removal=ESTIMATED_BLUR`.
-        removal: how the blur is best removed, as its maker recommends; None: the blur is known, and `deblur` trusts
-            it. A field that is made from this one, such as a crop, has the same.
+        estimated: deprecated; True stands for `removal=ESTIMATED_BLUR`.
+        removal: settings with which the blur is best removed, as its maker recommends; None for a blur that is known,
+            which `deblur` trusts. Fields that are made from this one, such as a crop, have them too.
 
     Raises:
         ValueError: shapes, devices or dtypes do not fit together, values are not finite or negative, or sums are
@@ -106,7 +106,7 @@ class BlurField:
     ) -> BlurField:
         """Build a field whose values are known to be valid, such as the output of a softmax.
 
-        Only shapes are checked, so nothing waits for a device and gradients of a training step flow freely.
+        Only shapes, devices and dtypes are checked, not values, so that nothing waits for a device.
 
         Raises:
             ValueError: shapes, devices or dtypes do not fit together.
@@ -153,13 +153,11 @@ class BlurField:
 
     def __getitem__(self, item: int | slice) -> BlurField:
         """Return the field of one photo (N = 1) or of a slice of the batch."""
-        if isinstance(item, int):
-            item = range(len(self))[item]
-            item = slice(item, item + 1)
-        return BlurField.unchecked(self.kernels[item], self.mixing[item], removal=self.removal)
+        part = _as_slice(item, len(self))
+        return BlurField.unchecked(self.kernels[part], self.mixing[part], removal=self.removal)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
-        """Return the field of a window of the photo; sizes in pixels, the window inside the photo.
+        """Return the field of a window of the photo; all numbers are pixels.
 
         Raises:
             ValueError: the window reaches outside the photo.
@@ -185,7 +183,7 @@ class BlurField:
         return PixelField(torch.einsum('nbhw,nbs->nshw', self.mixing, self.kernels.flatten(2)))
 
     def to(self, *args, **kwargs) -> BlurField:
-        """Return the field on another device or in another dtype, as `Tensor.to`."""
+        """Return the field on another device or in another dtype; arguments are those of `Tensor.to`."""
         kernels, mixing = self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs)
         return BlurField.unchecked(kernels, mixing, removal=self.removal)
 
@@ -221,8 +219,8 @@ class BlurField:
     def load(cls, path: str | os.PathLike) -> BlurField:
         """Read a field that `save` wrote, or one in a form of another method.
 
-        The other forms are a motion flow, a kernel for every pixel, and one for each window: see
-        `basis_blur.field.other_forms`. A file of an earlier version that says `estimated` is read with a warning.
+        The other forms are a motion flow, a kernel for every pixel, and a kernel for each window, see
+        `basis_blur.field.other_forms`. A file of an earlier version, with `estimated`, is read with a warning.
 
         Raises:
             InputError: the file is not such an npz file, or its numbers are not a blur field.
@@ -266,7 +264,7 @@ class BlurField:
         return importlib.import_module(PICTURES).png_of_field(self)
 
     def _repr_html_(self) -> str:
-        """Show the same in a notebook, under a line of text."""
+        """Show the same picture in a notebook, under a line of text."""
         picture = base64.b64encode(self._repr_png_()).decode()
         return (
             f'<div><code>{self!r}</code><br>'
@@ -277,12 +275,12 @@ class BlurField:
 class CompactField(BlurField):
     """A field whose mixing is held as whole numbers of 16 bits, in half the memory, for large photos.
 
-    Each coefficient is off by at most 1 / 65534. Whoever asks for `mixing` gets all of it unpacked; `crop` unpacks a
+    Each coefficient is off by at most 1 / 65534. The property `mixing` unpacks all of it each time; `crop` unpacks a
     window.
 
     Args:
         kernels: (N, B, K, K); basis kernels, see `BlurField`.
-        packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` makes it.
+        packed: (N, B, H, W) int16; the mixing times `FULL_MIXING`, rounded, as `pack` returns it.
         removal: settings with which the blur is best removed, see `BlurField`.
 
     Raises:
@@ -322,10 +320,8 @@ class CompactField(BlurField):
 
     def __getitem__(self, item: int | slice) -> CompactField:
         """Return the field of one photo (N = 1) or of a slice of the batch."""
-        if isinstance(item, int):
-            item = range(len(self))[item]
-            item = slice(item, item + 1)
-        return CompactField(self.kernels[item], self.packed[item], removal=self.removal)
+        part = _as_slice(item, len(self))
+        return CompactField(self.kernels[part], self.packed[part], removal=self.removal)
 
     def crop(self, top: int, left: int, height: int, width: int) -> BlurField:
         """Return the field of a window of the photo, unpacked; arguments and errors are those of a BlurField."""
@@ -334,12 +330,12 @@ class CompactField(BlurField):
         return BlurField.unchecked(self.kernels, self._unpacked(window), removal=self.removal)
 
     def kernels_at(self, points: Tensor) -> Tensor:
-        """Return the point spread functions of some pixels, as a BlurField does."""
+        """Return the point spread functions of some pixels, see `BlurField.kernels_at`."""
         weights = self._unpacked(self.packed[:, :, points[:, 0], points[:, 1]])
         return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
 
     def to(self, *args, **kwargs) -> CompactField:
-        """Return the field on another device or in another dtype, as `Tensor.to`; the mixing stays packed."""
+        """Return the field on another device or in another dtype, as `BlurField.to`; the mixing stays packed."""
         kernels = self.kernels.to(*args, **kwargs)
         return CompactField(kernels, self.packed.to(kernels.device), removal=self.removal)
 
@@ -359,12 +355,12 @@ class CompactField(BlurField):
 
 
 def pack(mixing: Tensor) -> Tensor:
-    """Return mixing coefficients as a `CompactField` holds them."""
+    """Return mixing coefficients in [0, 1] as int16, as a `CompactField` holds them."""
     return (mixing * FULL_MIXING).round_().to(torch.int16)
 
 
 def unpack(packed: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return mixing coefficients that `pack` packed."""
+    """Return the mixing coefficients that `pack` made whole numbers of."""
     return packed.to(dtype).div_(FULL_MIXING)
 
 
@@ -420,13 +416,10 @@ class PixelField:
 
     def __getitem__(self, item: int | slice) -> PixelField:
         """Return the field of one photo (N = 1) or of a slice of the batch."""
-        if isinstance(item, int):
-            item = range(len(self))[item]
-            item = slice(item, item + 1)
-        return PixelField(self.pixel_kernels[item])
+        return PixelField(self.pixel_kernels[_as_slice(item, len(self))])
 
     def kernels_at(self, points: Tensor) -> Tensor:
-        """Return the point spread functions of some pixels, as `BlurField.kernels_at`: (N, M, K, K)."""
+        """Return the point spread functions of some pixels, (N, M, K, K), see `BlurField.kernels_at`."""
         kernels = self.pixel_kernels[:, :, points[:, 0], points[:, 1]].mT
         return kernels.unflatten(-1, (self.kernel_size, self.kernel_size))
 
@@ -435,8 +428,20 @@ class PixelField:
         return f'PixelField({len(self)} x {height}x{width} pixels, kernels of {self.kernel_size}x{self.kernel_size})'
 
 
+def _as_slice(item: int | slice, length: int) -> slice:
+    """Return the slice of one element for a number, which may be negative; a slice stays as it is.
+
+    Raises:
+        IndexError: there is no element of that number.
+    """
+    if isinstance(item, slice):
+        return item
+    first = range(length)[item]
+    return slice(first, first + 1)
+
+
 def _check_sizes(archive: zipfile.ZipFile) -> None:
-    """Raise ValueError if an array of a saved field, unpacked, is larger than one can be or than half the memory."""
+    """Raise ValueError if an unpacked array of a saved field exceeds `MOST_BYTES` or half of the memory."""
     memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') if hasattr(os, 'sysconf') else math.inf
     for member in archive.infolist():
         most = min(MOST_BYTES.get(name := member.filename.removesuffix('.npy'), math.inf), memory / 2)
@@ -445,7 +450,7 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
 
 
 def _removal_of(estimated: bool | None, removal: Removal | None) -> Removal | None:
-    """Return the settings of a saved field; a file of an older version says only whether it was estimated."""
+    """Return the settings of a field that may be given by the deprecated `estimated` in their place."""
     if estimated is None:
         return removal
     _warn_of_estimated()

@@ -2,23 +2,25 @@
 
     L = sum_i w_i || sum_b m_b^i k_b - sum_p t_p^i q_p ||_p^p,        p = 2 or 1
 
-[C21] prints the norm itself. For p = 2 its square is taken unless `squared` is false, because the norm has a slope of
-constant length however near the truth is; for p = 1 the two are one.
+k and m are the predicted kernels and mixing, q and t the true ones, and w_i is the weight of pixel i. [C21] prints the
+norm itself. For p = 2 its square is taken unless `squared` is false, since the slope of the norm does not shrink as the
+truth is approached; for p = 1 the norm itself is taken.
 
-k, m: predicted kernels and mixing; q, t: the true ones. The kernels of all pixels, K*K x H*W numbers or 285 MB at
-256 x 256 and K = 33, are never held. With A = [k; q], one kernel per row, and a_i = [m^i; -t^i]:
+The kernels of all pixels, K*K x H*W numbers or 285 MB at 256 x 256 and K = 33, are never held. With A = [k; q], one
+kernel per row, and a_i = [m^i; -t^i]:
 
     p = 2:   || A' a_i ||_2 = || r_i ||_2,   r_i = R a_i,   A' = Q R   (Q orthonormal, R triangular);
              dL/da_i = 2 w_i R' r_i,                        dL/dA = 2 (sum_i w_i a_i r_i') Q'
-             not squared: r_i / || r_i ||_2 for 2 r_i, and 0 where r_i is 0
+             if not squared, r_i / || r_i ||_2 in place of 2 r_i, and 0 where r_i is 0
     p = 1:   d_i = A' a_i, a few pixels at a time;
              dL/da_i = w_i A sign(d_i),                     dL/dA = sum_i w_i a_i sign(d_i)'
 
-Close to the truth a_i' (A A') a_i, the usual way around A' a_i, is a small difference of large terms and loses digits
-as eps / distance^2; r_i is as exact as the difference of whole kernels. For p = 2 all is computed in float64.
+The squared distance may also be had without A' a_i as a_i' (A A') a_i, but close to the truth that is a small
+difference of large terms with a relative error of eps / distance^2; r_i is as exact as the difference of whole kernels.
+For p = 2 all is computed in float64.
 
-L is one number, so its gradient is formed beside its value, pixel chunk by pixel chunk, and only scaled in backward:
-as little memory as recomputation in backward, and a quarter less work.
+L is one number, so its gradient is computed with it, some pixels at a time, and only scaled in `backward`. That takes
+as little memory as computing all again in `backward`, and a quarter less work.
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ from basis_blur.losses.pixel_weight import check_pixel_weight
 
 
 class KernelLoss(nn.Module):
-    """The distance L above, averaged over the batch, times `loss_weight`.
+    """The distance L of two blur fields, averaged over the batch, times `loss_weight`.
 
     Args:
-        p: 2 for squared differences, 1 for absolute ones.
+        p: exponent, 2 for squared differences and 1 for absolute ones.
         loss_weight: factor of the result.
-        chunk_pixels: pixels, of the whole batch together, that are computed at once. Memory grows with it; the
-            result does not depend on it beyond rounding.
-        squared: whether the square of the norm is taken, for p = 2; False is Eq. 6 as printed.
+        chunk_pixels: number of pixels of the whole batch that are computed at once. Memory grows with it; the result
+            does not depend on it beyond rounding.
+        squared: whether the square of the norm is taken where p is 2; False for Eq. 6 as printed.
 
     Raises:
         ValueError: p is neither 1 nor 2, or `chunk_pixels` is smaller than 1.
@@ -71,7 +73,7 @@ class KernelLoss(nn.Module):
         Args:
             field: the prediction for N photos.
             true_field: the truth about the same photos; its number of kernels may differ.
-            weight: (N, 1, H, W); w_i >= 0, such as 1 / pixels of i's object.
+            weight: (N, 1, H, W); w_i >= 0, such as 1 / number of pixels of i's object.
 
         Raises:
             ValueError: the two fields or the weight are of different sizes.
@@ -147,7 +149,7 @@ class _Distance(Function):
 
 
 def check_fields(field: BlurField, true_field: BlurField) -> None:
-    """Raise ValueError unless two fields are of as many photos, and of equal sizes but for the number of kernels."""
+    """Raise ValueError unless two fields have the same N, H, W and K; the number of their kernels may differ."""
     for name, found, expected in (
         ('photos', len(field), len(true_field)),
         ('pixels', field.image_size, true_field.image_size),
