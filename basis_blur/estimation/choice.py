@@ -6,8 +6,9 @@
     network     in which objects move on their own or the camera rolled, or on which the search failed
     none        that is nearly sharp; it is left as it is
 
-A search has failed (`has_failed`) if its variants disagree, if its kernel is smaller than the blur that the network
-sees, or if its kernel explains the photo no better than the kernel's mirror image does (`residual.share_of_wrong`).
+A search has failed (`why_failed`) if its variants disagree, if its kernel is smaller or much larger than the blur that
+the network sees, or if its kernel explains the photo no better than the kernel's mirror image does
+(`residual.share_of_wrong`).
 
 Whether one kernel explains all of a photo (`explains_all`) is told by three numbers:
 
@@ -48,6 +49,7 @@ from basis_blur.estimation.shake.kernels import best_shift, spread
 from basis_blur.estimation.shake.residual import unexplained
 from basis_blur.estimation.shake.rotations import RotationsEstimator
 from basis_blur.estimation.shake.search import (
+    DUBIOUS,
     FAILED,
     LEAST_SIDE,
     ShakeEstimate,
@@ -70,6 +72,7 @@ LEAST_EXTENT = 1.25
 # Extent of the kernel of a search over the extent that the network sees; a search with a smaller one has failed, often
 # at a point. The second holds for kernels whose `share_of_wrong` is at most `GOOD`.
 LEAST_SHARE, LEAST_SHARE_OF_GOOD = 0.75, 0.6
+MOST_SHARE = 2.0  # the same from above, for kernels whose `share_of_wrong` is above `DUBIOUS`
 GOOD = 0.5  # share_of_wrong up to which a kernel explains the photo much better than its mirror image does
 NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no better than its mirror image does
 # Limits of the excess. Below the first, one kernel explains the photo; from the last on, none does. Between them, the
@@ -99,15 +102,13 @@ class ShakeEstimator:
         if progress is not None:
             progress(BEGINNING, 1, 1)
         found = estimate_shake(photo, gamma, start, progress=progress)
-        if found.agreement >= FAILED:
+        why = why_failed(found, None if start is None else spread(start[0]))
+        if why is None:
             return found
         by_streaks = estimate_by_streaks(photo, gamma, progress)
         if by_streaks is not None:
             return by_streaks
-        words = (
-            f'the search for the shake of the camera did not end in one kernel (its variants agree to '
-            f'{found.agreement:.2f}, expected {FAILED} at least); do not trust the estimate.'
-        )
+        words = f'the search for the shake of the camera failed: {why}; do not trust the estimate.'
         return dataclasses.replace(found, doubts=(*found.doubts, Doubt('search', words)))
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:
@@ -164,7 +165,7 @@ class BestEstimator:
             extent: extent of the kernel that the search started from, pixels.
         """
         by_network = functools.cache(lambda: self.network(photo, gamma, progress))
-        if has_failed(found, extent):
+        if why_failed(found, extent) is not None:
             note = 'the search for one camera shake failed; the blur is that of the network.'
         elif explains_all(photo, gamma, found, lambda: by_network().field, progress):
             return found
@@ -229,16 +230,28 @@ def _noted(estimate: Estimate, note: str) -> Estimate:
     return dataclasses.replace(estimate, notes=(*estimate.notes, note))
 
 
-def has_failed(found: ShakeEstimate, extent: float) -> bool:
-    """Tell whether a search ended at no kernel, at a point, or at a part of the kernel.
+def why_failed(found: ShakeEstimate, extent: float | None) -> str | None:
+    """Return why a search ended at no kernel, at a point, at a part of the kernel or at a much larger one, in words.
 
     Args:
         found: estimate of the search.
-        extent: extent of the kernel that the search started from, pixels.
+        extent: extent of the kernel that the search started from, if a network saw it, pixels; one of less than
+            `LEAST_EXTENT` tells nothing.
+
+    Returns:
+        The words; None where the search has not failed.
     """
+    if found.agreement < FAILED:
+        return f'its variants agree to {found.agreement:.2f}, expected {FAILED} at least'
+    if found.share_of_wrong >= NOT_BETTER:
+        return 'its kernel explains the photo no better than its mirror image does'
+    if extent is None or extent < LEAST_EXTENT:
+        return None
     least = LEAST_SHARE_OF_GOOD if found.share_of_wrong <= GOOD else LEAST_SHARE
-    is_small = spread(found.kernel) < max(LEAST_EXTENT, least * extent)
-    return is_small or found.agreement < FAILED or found.share_of_wrong >= NOT_BETTER
+    own = spread(found.kernel)
+    if own < max(LEAST_EXTENT, least * extent) or (own > MOST_SHARE * extent and found.share_of_wrong > DUBIOUS):
+        return f'its kernel has a standard deviation of {own:.1f} pixels where the network sees {extent:.1f}'
+    return None
 
 
 def explains_all(

@@ -64,6 +64,8 @@ def test_a_flat_photo_is_for_the_network_alone(photo):
         (0.65, 0.9, 0.8, True),  # a part of the kernel
         (0.65, 0.9, 0.3, False),  # the network sees too much
         (0.5, 0.9, 0.3, True),
+        (2.5, 0.9, 0.8, True),  # many times too large
+        (2.5, 0.9, 0.3, False),
     ],
 )
 def test_when_a_search_has_failed(photo, share_of_extent, agreement, share_of_wrong, failed):
@@ -72,4 +74,4 @@ def test_when_a_search_has_failed(photo, share_of_extent, agreement, share_of_wr
     found = ShakeEstimate(
         uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=agreement, share_of_wrong=share_of_wrong
     )
-    assert choice.has_failed(found, choice.spread(kernel) / share_of_extent) == failed
+    assert (choice.why_failed(found, choice.spread(kernel) / share_of_extent) is not None) == failed
