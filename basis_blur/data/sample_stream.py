@@ -1,10 +1,10 @@
 """The order and the random numbers of training samples, as a function of the seed and the place in the training.
 
-    sample = dataset[index],  index and random numbers from (manual_seed, epoch, place of the sample in the epoch)
+    sample = dataset[draw],     draw: an index, with random numbers from (manual_seed, epoch, place in the epoch)
 
-and from nothing else: not from the number of workers, not from the processes that share an epoch, and not from whether
-the training was interrupted. BasicSR's own sampler gives the order of an epoch; a resumed training skips what it has
-seen of it. No two samples of a training have the same random numbers.
+Nothing else matters: neither the number of workers, nor which processes share an epoch, nor whether the training was
+interrupted. BasicSR's own sampler gives the order of an epoch; a resumed training skips what it has seen of it. No two
+samples of a training have the same random numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 
 class Draw(int):
-    """The index of a sample together with what its random numbers depend on.
+    """The index of a sample, together with the numbers that seed its random generator.
 
     Args:
         index: place in the data set.
@@ -73,16 +73,14 @@ class SampleStream(Sampler):
 
 
 class SeededDataset(Dataset):
-    """A data set each of whose samples finds the global generators seeded by its draw, and leaves them as they were.
+    """A data set that seeds the global generators by the draw of each sample, and leaves them as they were.
 
-    So the augmentations of BasicSR's data sets, which use them, are a function of the draw too. Our own
-    `SyntheticBlurDataset` reads the draw itself.
-
-    Differs where a thread of the training process loads samples (`prefetch_mode: cpu` without workers): the network
-    uses the same generators at the same time, so there they are left alone.
+    So the augmentations of BasicSR's data sets, which use these generators, depend on the draw alone too.
+    `SyntheticBlurDataset` reads the draw itself. Where a thread of the training process loads samples (`prefetch_mode:
+    cpu` without workers), nothing is seeded, since the network uses the same generators at the same time.
 
     Args:
-        dataset: any.
+        dataset: data set of samples that are asked for by an index.
     """
 
     def __init__(self, dataset: Dataset):

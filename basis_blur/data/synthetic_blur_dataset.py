@@ -1,18 +1,23 @@
 """Training samples for non-uniform blur: photos whose objects and camera moved  [C21, Alg. 1, A.3].
 
-A sample is drawn so: a random window of the photo, of patch_size + K - 1 pixels a side, with its label map; mirrored
-and turned; up to `max_objects` of its objects; a kernel for the background and one for each object; an illumination
-and a noise level. `simulation.scene_blur` turns these ingredients into lq, gt, kernels, mixing and weight, either
-here (`synthesis: worker`) or later, in batch, on the training device (`synthesis: device`); the numbers are the same.
+For a sample these ingredients are drawn:
 
-Seeds: sample number `index` of a validation depends on (seed, index) only. A training sample depends on (seed, draw),
-where a training of BasicSR hands it a `Draw` of (manual_seed, epoch, place in the epoch), see `sample_stream`: so the
-same `manual_seed` gives the same run, resumed or not, with any number of workers. Where another loader asks for a plain
-index it depends on (seed, torch.initial_seed(), number of samples drawn before, index): torch's seed differs between
-workers, ranks and, where workers are started again, epochs; the count does so where they are not.
+    1. a window of the photo, of patch_size + K - 1 pixels a side, with its label map, perhaps mirrored and turned
+    2. up to `max_objects` of its objects
+    3. a kernel for the background and one for each object
+    4. an illumination and a noise level
 
-Differs from the usual data sets of BasicSR in that it uses no global generator: its `worker_init_fn` repeats the same
-numpy seeds in every epoch.
+`simulation.scene_blur` makes lq, gt, kernels, mixing and weight of them, either here (`synthesis: worker`) or later, in
+batch, on the training device (`synthesis: device`); the numbers are the same.
+
+Seeds: sample number `index` of a validation depends on (seed, index) only. A training of BasicSR asks for a sample by a
+`Draw`, made of (manual_seed, epoch, place in the epoch), see `sample_stream`; the sample depends on (seed, draw), so
+the same `manual_seed` gives the same run, resumed or not, with any number of workers. If another loader asks by a plain
+index, the sample depends on (seed, torch.initial_seed(), number of samples drawn before, index). Torch's seed differs
+between workers, ranks and, where workers are started again, epochs; where they are not, the number differs.
+
+No global generator is used, unlike in the usual data sets of BasicSR, whose `worker_init_fn` repeats the same numpy
+seeds in every epoch.
 """
 
 from __future__ import annotations
@@ -41,8 +46,7 @@ from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
 from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots
 
-# The chance that a kernel drawn on the fly for an object is motion along a line or arc, not camera shake.
-MOTION_SHARE = 0.5
+MOTION_SHARE = 0.5  # chance that a kernel drawn for an object is motion along a line or arc, not camera shake
 LAMP_RADIUS = (1.0, 5.0)  # range of the radius of a light source, pixels
 LAMP_LIGHT = (2.0, 50.0)  # range of the light of a light source, where 1 is white; its logarithm is uniform
 
@@ -51,7 +55,7 @@ class SyntheticBlurDataset(Dataset):
     """Synthetic blurred photos with their true blur.
 
     Args:
-        opt: a section of an option file; `OPTIONS` describes what it may hold.
+        opt: section of an option file; `OPTIONS` describes its keys.
 
     Photos smaller than the window are enlarged to it, with a warning.
 
@@ -153,7 +157,7 @@ class SyntheticBlurDataset(Dataset):
         return self.opt['samples_per_epoch'] or len(self._photos)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a sample: what `blur_scene` returns, or its ingredients, and the photo's name as `key` and `lq_path`.
+        """Return what `blur_scene` returns, or its ingredients, with the photo's name as `key` and `lq_path`.
 
         Raises:
             InputError: a photo or its mask is damaged or they differ in size.
@@ -205,8 +209,7 @@ class SyntheticBlurDataset(Dataset):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cut a random window out of photo and labels, mirrored and turned, after scaling both."""
         low, high = np.log(self.opt['resize'])
-        # Nothing is drawn where there is no choice, so that the samples of a seed do not depend on options that are
-        # off.
+        # Options that are off draw no number, so that the samples of a seed do not depend on them.
         factor = np.exp(generator.uniform(low, high)) if low < high else np.exp(low)
         photo, labels = _resize(photo, labels, factor, self._side)
         top, left = (int(generator.integers(size - self._side + 1)) for size in labels.shape)
@@ -237,7 +240,7 @@ class SyntheticBlurDataset(Dataset):
         return fill_slots(torch.from_numpy(np.stack(kernels)), self.opt['max_objects'] + 1)
 
     def _draw_extras(self, clean: bool, generator: np.random.Generator) -> dict[str, torch.Tensor]:
-        """Return what is added to a scene by options that are off by default, and then draw nothing."""
+        """Return what options add to a scene that are off by default; those that are off draw no number."""
         extras = {}
         if self.opt['photons'] is not None:
             count = np.exp(generator.uniform(*np.log(self.opt['photons'])))
@@ -262,7 +265,7 @@ class _Photos(Protocol):
         """Return (H, W) of every photo."""
 
     def read(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
-        """Return its name, (H, W, 3) uint8 in the order blue, green, red, and (H, W) uint8 labels."""
+        """Return name, photo (H, W, 3) uint8 in the order blue, green, red, and labels (H, W) uint8."""
 
 
 class _LmdbPhotos:
@@ -334,7 +337,7 @@ class _FolderPhotos:
 
 
 def _as_jpeg(photo: torch.Tensor, quality: int) -> torch.Tensor:
-    """Return a photo (3, H, W), red first, as a JPEG file of that quality shows it, in [0, 1]."""
+    """Return a photo (3, H, W), in the order red, green, blue, as a JPEG file of that quality shows it, in [0, 1]."""
     pixels = (photo.clamp(0, 1) * 255).round().byte().movedim(0, 2).numpy()
     _, content = cv2.imencode('.jpg', cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     shown = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

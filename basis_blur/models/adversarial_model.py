@@ -36,7 +36,7 @@ class AdversarialModel(RestorerModel):
         'train': {
             **RestorerModel.OPTIONS['train'],
             'adversarial_opt': Option(
-                (dict,), holds='loss', meaning='WassersteinLoss: the critic, and what it thinks of restored photos.',
+                (dict,), holds='loss', meaning='WassersteinLoss: the critic, and its verdict on restored photos.',
             ),
             'optim_d': Option(
                 (dict,), holds='optimiser', meaning='Optimiser of the critic, of torch.optim, and its arguments.',

@@ -134,7 +134,7 @@ class BasisBlurModel(NetworkModel):
             ) from error
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Take a batch of SyntheticBlurDataset in either form; blur it here if that has not been done."""
+        """Take a batch of SyntheticBlurDataset, blurred or as ingredients, which are then blurred here."""
         self.name_batch(data)
         self.sample = sample_of(data, self.device, self.gamma)
 
@@ -173,7 +173,7 @@ class BasisBlurModel(NetworkModel):
         return scores
 
     def _restored(self, field: BlurField, sample: Sample, gamma: float) -> Tensor:
-        """Return the photo as the estimated field restores it."""
+        """Return the photo restored with the estimated field."""
         estimate = field.with_removal(removal_of(self.best_net))
         return deblur(sample.lq, estimate, gamma, fusion=self.fusion)
 
@@ -191,7 +191,7 @@ class BasisBlurModel(NetworkModel):
 
 
 def _picture(field: BlurField, sample: Sample) -> np.ndarray:
-    """The kernels of the estimate, left, and the true ones, right, drawn over the photo: (H, W, 3) uint8."""
+    """Return the photo with the estimated kernels over it, left, and with the true ones, right: (H, W, 3) uint8."""
     photo = sample.lq[0].float().cpu()
     fields = {'estimate': field, 'truth': sample.true_field}
     grids = draw_kernel_grids(photo, {name: each[0].to('cpu', torch.float32) for name, each in fields.items()})

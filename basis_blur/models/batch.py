@@ -1,4 +1,4 @@
-"""What the stages share in reading a batch: the gamma of its photos, and their sample on the device, blurred."""
+"""How the stages read a batch: the gamma of its photos, and its sample on the device, with blurred photos."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from basis_blur.objectives.sample import Sample
 
 
 def gamma_of(dataset_options: Mapping[str, Any]) -> float:
-    """Return the gamma of the photos of a data set, an option of it."""
+    """Return the gamma of the photos of a data set, one of its options."""
     return float(dataset_options.get('gamma', GAMMA))
 
 
 def sample_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> Sample:
-    """Return the sample of a batch; scenes that the data set has left to be blurred are blurred here.
+    """Return the sample of a batch; scenes that the data set did not blur itself are blurred here.
 
     Args:
         data: a batch of any data set of photos.
-        device: device to which it goes.
+        device: device to which the sample is moved.
         gamma: exponent of the photos, for scenes that are blurred here.
 
     Raises:

@@ -1,6 +1,7 @@
 """Train and validate a network that fuses the iterates of Richardson-Lucy to one photo.
 
-lq --B, frozen--> field --Richardson-Lucy--> iterates;    network_g(lq, iterates) --> image;    L = pixel(image, gt)
+lq --pretrain_blur, frozen--> field --Richardson-Lucy--> iterates
+network_g(lq, iterates) --> image;    L = pixel(image, gt)
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from basis_blur.weights.checkpoints import load_network
 class IterateFusionModel(RestorerModel):
     """BasicSR model for an IterateFusion.
 
-    Scores of a validation: psnr in dB, and to compare with blurred_psnr and solver_psnr, of `deblur` without the
-    network.
+    Scores of a validation: psnr in dB; and for comparison blurred_psnr, that of the photo, and solver_psnr, that of
+    `deblur` without the network.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -66,7 +67,7 @@ class IterateFusionModel(RestorerModel):
 
     @torch.no_grad()
     def restored(self, lq: Tensor, gamma: float) -> dict[str, Tensor]:
-        """Return the photos as the network restores them, and as `deblur` does without it."""
+        """Return the photos that the network makes, under '', and those of `deblur` without it, under 'solver_'."""
         photo = lq.clamp(0, 1)
         field = estimate_blur(self.net_blur, photo, gamma)
         return dict(zip(('', 'solver_'), fused_and_alone(self.best_net, photo, field, gamma), strict=True))

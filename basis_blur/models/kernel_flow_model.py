@@ -2,8 +2,8 @@
 
     kernels --KernelFlow--> code;    FlowNLLLoss is minimised
 
-Before the first step of a new training the flow's `normalization` is derived from the training kernels; it is saved
-with the weights, so a training that goes on or begins from other weights keeps theirs.
+Before the first step of a new training the flow's `normalization` is derived from the training kernels. It is saved
+with the weights, so a training that is resumed, or that begins with other weights, keeps their value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 
-SAMPLES = 1000  # number of kernels drawn for the table
+SAMPLES = 1000  # number of kernels drawn from the flow for the table
 SHOWN = 48  # number of kernels of each kind in the picture
 CHUNK = 1024  # number of kernels that are computed at once
 
@@ -37,8 +37,8 @@ class KernelFlowModel(NetworkModel):
     """BasicSR model for `KernelFlow`.
 
     Scores of a validation, means over the held-out kernels: bits_per_dim, the NLL of `FlowNLLLoss`; round_trip_l1,
-    the L1 distance of a kernel and decode(encode(kernel)), which is what is cut off above `normalization`;
-    inverse_error, the largest |inverse(forward(x)) - x|, which is rounding. The log also compares kernels drawn from
+    the L1 distance of a kernel and decode(encode(kernel)), caused by values above `normalization`, which are cut off;
+    inverse_error, the largest |inverse(forward(x)) - x|, caused by rounding. The log also compares kernels drawn from
     the flow with the held-out ones in a table; `save_img` draws them.
     """
 

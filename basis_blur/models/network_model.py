@@ -1,21 +1,22 @@
 """What every training stage shares between BasicSR and one network: the optimiser's step, checkpoints, validation.
 
-BasicSR's train.py drives a model: feed_data, optimize_parameters, save, validation. `NetworkModel` fills in what does
-not depend on the task, and a stage adds its batch, its losses and its scores. Differs from BasicSR's own models in:
+BasicSR's train.py calls a model's feed_data, optimize_parameters, save and validation. `NetworkModel` implements what
+does not depend on the task, and a stage adds its batch, its losses and its scores. It differs from BasicSR's own
+models:
 
-1. A checkpoint is written whole or not at all, and a failed save ends the run; there it is a warning.
+1. A checkpoint is written whole or not at all, and a failed save ends the run; BasicSR warns and goes on.
 2. A loss or a gradient that is NaN or infinite ends the run before it reaches the weights, and names the batch.
 3. The exponential moving average (EMA) also follows buffers, such as the statistics of a batch normalisation.
 4. A training state also holds the random generators of every process, the gradient scaler and the best scores, and a
-   validation leaves the generators as they were. So given the same batches, which `data.sample_stream` sees to, a
-   resumed run computes what an uninterrupted one does, on the CPU to the bit.
-5. Distributed validation is shared out among the processes; there the first does it all while the others wait.
-6. Any optimiser of torch.optim, with BasicSR 1.4.2 too; options are read and never taken out.
+   validation leaves the generators as they were. With the batches of `data.sample_stream`, a resumed run therefore
+   computes what an uninterrupted one does, on the CPU to the bit.
+5. The processes of a distributed validation share it; in BasicSR the first does it all while the others wait.
+6. Every optimiser of torch.optim can be used, also with BasicSR 1.4.2, and the options are never modified.
 
-With `logger: loss_log_freq: n` the losses of every n-th iteration are kept with all their digits, one line of JSON
-each, in losses.jsonl of the run's folder; a resumed training cuts what it will do again.
+With `logger: loss_log_freq: n` the losses of every n-th iteration are written to losses.jsonl in the run's folder, with
+all their digits and one line of JSON each. A resumed training removes the lines of iterations that it will do again.
 
-Checkpoint: {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ..., ...}}, which `load_network` reads.
+A checkpoint is {'params', 'params_ema' (with EMA), 'hyper_parameters': {'type': ..., ...}}; `load_network` reads it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from basis_blur.models.state_check import check_form, check_optimizer, check_sca
 from basis_blur.models.validation import Validation, averaged
 from basis_blur.weights.fitting import misfits, those_that_fit
 
-# Errors that torch and BasicSR raise at a state that does not fit or is damaged.
+# Errors that torch and BasicSR raise for a training state that does not fit or is damaged.
 MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 
 
@@ -56,10 +57,10 @@ class NetworkModel(BaseModel):
     A stage implements `feed_data`, `optimize_parameters` (which ends in `descend`) and `validate`.
 
     Args:
-        opt: BasicSR's options, after its `parse_options`; not modified by us.
+        opt: BasicSR's options, after its `parse_options`; they are not modified.
 
     Raises:
-        OptionError: an option of ours is of the wrong type, or names nothing that exists.
+        OptionError: one of `OPTIONS` is of the wrong type, or names nothing that exists.
         InputError: the file of `pretrain_network_g` is not a checkpoint of this network.
     """
 
@@ -132,23 +133,23 @@ class NetworkModel(BaseModel):
 
     @property
     def default_param_key(self) -> str:
-        """Key of the weights that are loaded where the options do not say: those of the average for a test."""
+        """Key of the weights that are loaded unless the options name one: in a test, that of the average."""
         return 'params' if self.is_train else 'params_ema'
 
     @property
     def nets(self) -> list[nn.Module]:
-        """The network, and its average if there is one; weights that training begins with are for all of them."""
+        """The network, and its average if there is one; all of them get the weights that a training begins with."""
         return [self.get_bare_model(self.net_g), *([self.net_g_ema] if self.net_g_ema is not None else [])]
 
     @property
     def best_net(self) -> nn.Module:
-        """The network that is validated: the averaged one where there is one, without wrapper."""
+        """The network that is validated, without wrapper: the average if there is one."""
         return self.net_g_ema if self.net_g_ema is not None else self.get_bare_model(self.net_g)
 
     def read_section(self, section: str) -> dict[str, Any]:
-        """Return our options of a section, with their defaults; `check_options` has judged the other keys.
+        """Return the options of a section that are in `OPTIONS`, with their defaults.
 
-        Options that have been checked as a whole are not checked again.
+        Options that `check_options` has checked as a whole are not checked again.
 
         Raises:
             OptionError: an option is missing or of the wrong type.
@@ -260,7 +261,7 @@ class NetworkModel(BaseModel):
         self.scaler.unscale_(self.optimizer_g)
         limit = self.train_options['grad_clip_norm']
         norm = nn.utils.clip_grad_norm_(self.net_g.parameters(), float('inf') if limit is None else limit)
-        # The scaler skips a step whose float16 gradients overflow, and lowers its scale; that is its way to find it.
+        # With float16 gradients may overflow: the scaler then skips the step and lowers its scale, to find a good one.
         if not self.scaler.is_enabled() and not norm.isfinite():
             self._stop(f'the norm of the gradient is {norm.item():g}', current_iter)
         self.scaler.step(self.optimizer_g)
@@ -324,7 +325,7 @@ class NetworkModel(BaseModel):
         write_whole(checkpoint, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write what a resumed run needs beside the network; all processes call this, and the first writes.
+        """Write what a resumed run needs beside the network; all processes have to call this, and the first writes.
 
         Raises:
             OSError: the file cannot be written; no half of it is left.
@@ -356,9 +357,9 @@ class NetworkModel(BaseModel):
         return gathered
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
-        """Go on from a training state; the networks have been loaded as BasicSR's `check_resume` tells.
+        """Go on from a training state; BasicSR's `check_resume` has named the networks, which are loaded by now.
 
-        A state that another model of BasicSR wrote will do; what only our states hold is then missing.
+        A state that a model of BasicSR itself wrote can be used too; it lacks what only states of this class hold.
 
         Raises:
             InputError: the state is of a run with another optimiser, scheduler or network, or is damaged.
@@ -405,7 +406,7 @@ class NetworkModel(BaseModel):
         raise NotImplementedError
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False):
-        """Validate; BasicSR calls this. Its last call has counted one or two iterations that were not trained."""
+        """Validate; BasicSR calls this, the last time with a number one or two above the last iteration."""
         if self.is_train:
             current_iter = min(current_iter, int(self.opt['train']['total_iter']))
         generators = random_state(self.device)
@@ -416,7 +417,7 @@ class NetworkModel(BaseModel):
         if self.validated is not None:
             self.validated.add(dataloader.dataset.opt['name'])
         if self._saved_at is not None and self._saved_at[1] == current_iter:
-            self.save_training_state(*self._saved_at)  # once more, with the best scores
+            self.save_training_state(*self._saved_at)  # again, with the best scores
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Validate in one process."""
@@ -432,7 +433,7 @@ class NetworkModel(BaseModel):
         self._conclude([score for part in self._gathered(self.validate(run)) for score in part], run)
 
     def lower_is_better(self, metric: str) -> bool:
-        """Return whether a score is an error; for those that the options name, the options say it."""
+        """Tell whether a lower score is better; for scores that the options name, the options tell it."""
         named = ((self.opt.get('val') or {}).get('metrics') or {}).get(metric)
         return (named.get('better', 'higher') == 'lower') if named else False
 

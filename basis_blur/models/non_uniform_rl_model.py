@@ -39,7 +39,7 @@ RL_OPTIONS = {
 
 
 class NonUniformRLModel(NetworkModel):
-    """BasicSR model that tests a network for blur fields by the photos restored with it.
+    """BasicSR model that restores photos with the blur fields of a network, for a test.
 
     It does what `basis-blur deblur` does with such a network.
 
@@ -56,7 +56,8 @@ class NonUniformRLModel(NetworkModel):
             'estimator': Option(
                 (str,), 'network', choices=CHOICES,
                 meaning='What estimates the blur: the network; "shake", the search over the whole photo, which starts '
-                'from the network; "auto", the better of both for each photo; or "none", the search alone.',
+                'from the network; "rotations", a camera that turned about three axes, which starts from the search; '
+                '"auto", the better of network and shake for each photo; or "none", which leaves photos as they are.',
             ),
             'rl': Option((dict, NoneType), None, group=RL_OPTIONS, meaning='Settings of the restoration.'),
             'kernels': Option((bool,), False, meaning='Whether the blur field of each photo is written, as npz.'),

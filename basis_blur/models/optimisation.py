@@ -1,7 +1,7 @@
 """Build the optimiser and the learning-rate scheduler that an option file asks for, or say why that is not possible.
 
-The check of an option file builds both for a weight of one number, and a training builds them for its network: what
-is accepted there is what is built here.
+The check of an option file builds both for a weight of one number, by the same functions as a training for its network;
+so what the check accepts can be built.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from basis_blur.foundation.errors import did_you_mean
 from basis_blur.foundation.options import REQUIRED, Option, OptionError, read_options
 
-# Names in option files, and the class of BasicSR that each means.
+# Names in option files -> the class of BasicSR that each means.
 SCHEDULERS = {
     'MultiStepLR': 'MultiStepRestartLR',
     'MultiStepRestartLR': 'MultiStepRestartLR',
@@ -42,8 +42,8 @@ def build_optimiser(
     """Build an optimiser of torch.optim.
 
     Args:
-        section: its `type` and arguments, of which `lr` must be there.
-        parameters: the weights that it will change.
+        section: `type` and arguments of the optimiser, `lr` among them.
+        parameters: weights that it will change.
         where: the section of the option file, for messages.
 
     Raises:
@@ -65,7 +65,7 @@ def build_scheduler(section: Mapping[str, Any], optimiser: torch.optim.Optimizer
     """Build a learning-rate scheduler of BasicSR.
 
     Args:
-        section: its `type` and arguments.
+        section: `type` and arguments of the scheduler.
         optimiser: optimiser whose learning rate it sets.
         total: number of iterations of the training.
 
@@ -94,10 +94,10 @@ def build_scheduler(section: Mapping[str, Any], optimiser: torch.optim.Optimizer
 
 
 def named(section: Mapping[str, Any], known: Mapping[str, Any], where: str, kind: str) -> Any:
-    """Return what `type` of a section names.
+    """Return the entry of `known` that the `type` of a section names.
 
     Raises:
-        OptionError: it names nothing that is known.
+        OptionError: there is none of that name.
     """
     name = section.get('type')
     if name not in known:
@@ -113,14 +113,14 @@ def read_arguments(
 ) -> dict[str, Any]:
     """Return the arguments that a section gives to a class or function of another project.
 
-    Its names are checked, and of values only whether a number, or true or false, stands where the default is one.
+    The names are checked, and that a value is a number, or true or false, where the default is.
 
     Args:
         section: `type` and the arguments.
         build: the class or function.
         where: the section of the option file, for messages.
         given: arguments that do not come from the section.
-        ignored: keys that a function of ours with `**others` passes over.
+        ignored: keys that functions of basis_blur with `**others` accept and ignore.
 
     Raises:
         OptionError: an argument is unknown or missing.
@@ -131,8 +131,8 @@ def read_arguments(
     project = (build.__module__ or '').split('.')[0]
     for argument, parameter in inspect.signature(called).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            # BasicSR's own functions take any argument and ignore it, our metrics what BasicSR's have; what others do
-            # with theirs is not known.
+            # Functions of BasicSR ignore further arguments, and those of basis_blur some; what other projects do with
+            # theirs is not known.
             others += {'basicsr': (), 'basis_blur': ignored}.get(project, section)
         elif argument not in given:
             needed = parameter.default is inspect.Parameter.empty

@@ -1,10 +1,10 @@
-"""In which precision networks compute while they train: float32, or mixed with 16 bits where that is faster."""
+"""The precision in which networks train: float32, or float32 mixed with 16 bits where that is faster."""
 
 from __future__ import annotations
 
 import torch
 
-AUTO = 'auto'
+AUTO = 'auto'  # choice of bfloat16 or float32 by the device
 AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 AMP_CHOICES = (AUTO, *AMP_TYPES)
 
@@ -22,11 +22,11 @@ def amp_type(choice: str | None, device: torch.device) -> torch.dtype | None:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Return whether a device has units that multiply matrices of bfloat16, as recent GPUs and processors with AMX.
+    """Tell whether a device has units that multiply matrices of bfloat16, as recent GPUs and processors with AMX have.
 
-    Elsewhere it seldom pays: on a processor that knows bfloat16 but has no such units, a step of training takes 0.6
-    (UFPNet) to 1.6 times as long as in float32, and 14 to 42 times on the same limited to AVX2, which is what most
-    laptops have (scripts/benchmark/bench_precision.py).
+    On other devices bfloat16 is seldom faster. On a processor that knows bfloat16 but has no such units, a step of
+    training takes 0.6 (UFPNet) to 1.6 times as long as in float32; on the same processor limited to AVX2, as most
+    laptops are, it takes 14 to 42 times as long (scripts/benchmark/bench_precision.py).
     """
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,4 +1,4 @@
-"""The random generators that a training may draw from: their states, saved and set again."""
+"""The states of the random generators that a training may draw from, to be saved and set again."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def resume_random_state(states: Any, device: torch.device, rank: int, processes:
     """Let the generators of this process go on where a training was saved.
 
     Args:
-        states: state of each process that was saved. Where the number of processes is another now, all but the first
-            derive theirs.
+        states: states of all processes that were saved. If the number of processes has changed, the first process goes
+            on from its own, and the others seed their generators from it.
         device: device on which the training computes.
         rank: rank of this process.
         processes: number of processes.
     """
-    states = states if isinstance(states, list) else [states]  # once, the first process saved its own only
+    states = states if isinstance(states, list) else [states]  # earlier versions saved that of the first process
     if len(states) == processes:
         set_random_state(states[rank], device)
         return

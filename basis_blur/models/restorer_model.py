@@ -2,8 +2,8 @@
 
     lq --network_g--> image (and kernels K);     L = pixel(image, gt) + reblur: | image (*) K - lq |
 
-The network is any of a registry of BasicSR that maps a photo to a photo. A result of several scales (MIMO-UNet,
-MPRNet) is compared scale by scale; the first is the restored photo.
+The network is any of BasicSR's registry that maps a photo to a photo. If it returns several scales (MIMO-UNet, MPRNet),
+they are compared scale by scale, and the first is the restored photo.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class RestorerModel(NetworkModel):
         return losses
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Take a batch of pairs; blur it here if the data set has left that to the device."""
+        """Take a batch of pairs, or of the ingredients of scenes, which are then blurred here."""
         self.name_batch(data)
         sample = sample_of(data, self.device, gamma_of(self.opt['datasets']['train']))
         self.lq, self.gt = sample.lq, sample.sharp
@@ -97,7 +97,7 @@ class RestorerModel(NetworkModel):
         self.descend(self.losses_of(result, self.lq, self.gt), current_iter)
 
     def losses_of(self, result: Any, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
-        """Return the losses of what the network made of `lq`, by name."""
+        """Return the losses of the result of the network for `lq`, by name."""
         if 'reblur_opt' in self.losses and getattr(result, 'pixel_kernels', None) is None:
             raise OptionError(
                 f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '

@@ -16,11 +16,11 @@ from torch import Tensor
 from basis_blur.foundation.files import atomic_path, check_is_file
 from basis_blur.weights.checkpoints import load_network
 
-LOSSES_FILE = 'losses.jsonl'
+LOSSES_FILE = 'losses.jsonl'  # name of the file of a `LossLog`
 
 
 def write_whole(content: Any, path: Path) -> None:
-    """Write what torch can save, such as a checkpoint.
+    """Write what torch can save, such as a checkpoint, whole or not at all.
 
     Raises:
         OSError: the file cannot be written; no half of it is left.
@@ -38,7 +38,7 @@ def write_whole(content: Any, path: Path) -> None:
 
 
 def read_weights_under(path: str, param_key: str) -> tuple[dict[str, Tensor], str]:
-    """Return the weights of a file, and the key they were under in a checkpoint of BasicSR.
+    """Return the weights of a file, and their key in a checkpoint of BasicSR; no key for other files.
 
     Args:
         path: a checkpoint of BasicSR, or any file that `load_network` reads.
@@ -73,13 +73,13 @@ class LossLog:
         self.every = every
 
     def keep(self, iteration: int, losses: Mapping[str, float]) -> None:
-        """Add a line, if the iteration is one of those that are kept."""
+        """Add a line, if the number of the iteration is a multiple of n."""
         if self.every is not None and iteration % self.every == 0:
             with open(self.path, 'a', encoding='utf-8') as file:
                 file.write(json.dumps({'iter': iteration, **losses}) + '\n')
 
     def cut(self, iteration: int) -> None:
-        """Remove the lines after an iteration, which come again, and half a line that a killed process has left."""
+        """Remove the lines after an iteration, which will be written again, and half a line of a killed process."""
         if self.every is None or not self.path.exists():
             return
         kept = []

@@ -2,12 +2,12 @@
 
     lq --network_g--> kernels;      L = | blur(gt, kernels) - lq | is minimised
 
-The pairs are photos of one size (BasicSR's PairedImageDataset), or blurred by SyntheticBlurDataset; the latter knows
-the true blur, which is compared in validation and never trained on.
+The pairs are those of BasicSR's PairedImageDataset, or made by SyntheticBlurDataset. The latter knows the true blur,
+which a validation compares with the estimate and a training never sees.
 
     LatentKernelNet sees the photo as it is and returns a kernel for every pixel:         PixelReblurLoss
-    the same with "estimator: correlation", a blur field of its windows:                  ReblurLoss
-    BasisKPN and its like see linear light and return a blur field [C21]:                 ReblurLoss
+    LatentKernelNet with "estimator: correlation" returns a blur field of its windows:    ReblurLoss
+    BasisKPN and the like see linear light and return a blur field [C21]:                 ReblurLoss
 
 The flow of a LatentKernelNet is frozen. Its weights are read from `path: pretrain_flow` and saved in the checkpoint.
 """
@@ -147,7 +147,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         get_root_logger().info(f'The decoder has the weights of {path}.')
 
     def _begins_with_all(self, part: str, path: str | None) -> bool:
-        """Return whether the whole network begins with weights, so that those of a part of it are not read."""
+        """Tell whether the whole network begins with given weights, so that those of a part of it are not read."""
         if self.opt['path'].get('pretrain_network_g') is None:
             return False
         if path is not None:
@@ -167,7 +167,7 @@ class SelfSupervisedReblurModel(NetworkModel):
         return build_loss(section if self.of_pixels else {'gamma': self.gamma, **section})
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Take a batch of pairs, or of SyntheticBlurDataset in either form; blur it here if that was not done."""
+        """Take a batch of pairs, or of the ingredients of scenes, which are then blurred here."""
         self.name_batch(data)
         self.sample = self._sample_of(data, self.gamma)
 
@@ -241,7 +241,7 @@ def _settings(net: nn.Module) -> str:
 
 
 def _picture(estimate: Estimate, sample: Sample) -> np.ndarray:
-    """The estimated kernels over the photo, the true ones if they are known, and sigma if there is one; uint8."""
+    """Return the photo with the estimated kernels, with the true ones if known, and sigma if there is one; uint8."""
     photo = sample.lq[0].float().cpu()
     fields = {'estimate': _field_of(estimate), 'truth': sample.true_field}
     known = {name: field[0] for name, field in fields.items() if field is not None}

@@ -1,7 +1,7 @@
-"""Whether a training state fits the training that is to go on from it, before its first step.
+"""Checks, before the first step, that a training state fits the training that goes on from it.
 
-Optimisers and schedulers of torch take over what they are given as it is, and stumble over it at some step. Here it is
-compared with what they had before, and with what their own constructors demand.
+Optimisers and schedulers of torch load any state and fail at some later step. Here the loaded state is compared with
+the one before, and with what their constructors accept.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The averages of torch's optimisers that have the shape of their weight.
+# Names of the values in the states of torch's optimisers that have the shape of their weight.
 MOMENTS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer', 'exp_inf', 'square_avg', 'sum')
-LARGEST, LARGEST_WHOLE = 1e300, 2**63  # numbers beyond are none that a training has
+LARGEST, LARGEST_WHOLE = 1e300, 2**63  # bounds of numbers and whole numbers that a training can have
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, own: Mapping[str, Any]) -> None:
-    """Raise an error if what an optimiser has loaded cannot be gone on with.
+    """Raise an error if an optimiser cannot go on from the state that it has loaded.
 
     Args:
-        optimizer: after loading.
-        own: its `state_dict()` before.
+        optimizer: optimiser, after loading.
+        own: its `state_dict()` before loading.
 
     Raises:
-        ValueError, TypeError: a setting is out of its range, a switch is another one, or what is kept of a weight does
+        ValueError, TypeError: a setting is out of its range, a switch has changed, or a value kept for a weight does
             not fit it.
     """
     makes = inspect.signature(type(optimizer)).parameters
@@ -42,15 +42,15 @@ def check_optimizer(optimizer: torch.optim.Optimizer, own: Mapping[str, Any]) ->
 
 
 def check_scheduler(scheduler: Any, iteration: int, last: int) -> None:
-    """Raise an error if a scheduler that was loaded cannot tell learning rates until the end of the training.
+    """Raise an error if a loaded scheduler cannot compute learning rates until the end of the training.
 
     Args:
-        scheduler: one of BasicSR's.
+        scheduler: scheduler of BasicSR, after loading.
         iteration: iteration that the state was saved at.
         last: last iteration of the training.
 
     Raises:
-        ValueError, TypeError, LookupError, ArithmeticError: it cannot.
+        ValueError, TypeError, LookupError, ArithmeticError: a value that it has loaded is wrong.
     """
     if not 0 <= scheduler.last_epoch <= iteration:
         raise ValueError(f'last_epoch is {scheduler.last_epoch}, expected at most {iteration}, the iteration')

@@ -18,8 +18,8 @@ from basis_blur.weights.fitting import give
 class UFPNetModel(RestorerModel):
     """BasicSR model for a UFPNet.
 
-    Why `freeze_estimator` exists: kernels that are trained on by a restorer which still does little become dots, for
-    dots satisfy the reblur loss.
+    With `freeze_estimator` the kernels are not trained further. Together with a restorer that still changes little,
+    they would become points, with which the unchanged photo satisfies the reblur loss.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {

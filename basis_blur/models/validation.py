@@ -1,4 +1,4 @@
-"""One validation or test of a data set: its samples, where its pictures go, and what its scores come to."""
+"""One validation or test of a data set: its samples, the paths of its pictures, and the means of its scores."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; 
 
 @dataclass(frozen=True)
 class Validation:
-    """One validation, as a stage is given it.
+    """One validation, for a stage to carry out.
 
     Args:
-        samples: batches of one, as the data set's loader returns them.
+        samples: batches of one sample, as the data set's loader returns them.
         dataset: the data set; its options are in `dataset.opt`.
         iteration: number of the iteration, or the name of the test.
         tb_logger: a SummaryWriter, or None.
@@ -60,11 +60,11 @@ class Validation:
             yield sample
 
     def wants_picture(self, index: int) -> bool:
-        """Return whether the picture of a sample is looked at: by TensorBoard the first ones, on disk all."""
+        """Tell whether the picture of a sample is wanted: TensorBoard takes the first ones, and the disk all."""
         return self.save_img or (self.tb_logger is not None and index < TENSORBOARD_PICTURES)
 
     def show(self, index: int, photo: str, picture: np.ndarray) -> None:
-        """Give a picture to TensorBoard and to the disk, as far as they want it.
+        """Give a picture to TensorBoard and write it to the disk, as far as it is wanted there.
 
         Args:
             index: place of the sample in the data set.
@@ -78,17 +78,17 @@ class Validation:
             write_picture(self.photo_path(index, photo), picture)
 
     def photo_path(self, index: int, photo: str) -> Path:
-        """Return where the picture of a photo goes, the `index`-th of its data set; see `picture_path`."""
+        """Return the path of the picture of a photo, the `index`-th of its data set; see `picture_path`."""
         return self.picture_path(_numbered(index, photo))
 
     def picture_path(self, name: str) -> Path:
-        """Return where a picture goes: by data set, and in training by photo and iteration.
+        """Return the path of a picture: in the folder of its data set, and in training by photo and iteration.
 
-        Differs from BasicSR in the data set's folder in training: without it, sets with equal names of photos would
-        overwrite each other's pictures.
+        BasicSR has no folder for a data set in training, so sets with equal names of photos overwrite each other's
+        pictures.
 
         Args:
-            name: name of the photo, without suffix. In a test `val: suffix`, or the name of the test, is put behind it.
+            name: name of the photo, without suffix. In a test `val: suffix`, or the name of the test, follows it.
 
         Returns:
             A path that ends with .png.
