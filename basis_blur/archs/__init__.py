@@ -3,6 +3,8 @@
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.correlation_kpn_arch import CorrelationKPN
 from basis_blur.archs.deblurgan_arch import DeblurGANGenerator
+from basis_blur.archs.deblurgan_v2_arch import DeblurGANv2Generator
+from basis_blur.archs.dmphn_arch import DMPHN
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import LatentKernelNet
@@ -22,6 +24,8 @@ ARCHS: dict[str, type[DescribedNetwork]] = {
     'MIMOUNet': MIMOUNet,
     'MPRNet': MPRNet,
     'DeblurGANGenerator': DeblurGANGenerator,
+    'DeblurGANv2Generator': DeblurGANv2Generator,
+    'DMPHN': DMPHN,
     'IterateFusion': IterateFusion,
 }
 

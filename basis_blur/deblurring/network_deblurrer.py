@@ -90,7 +90,8 @@ class NetworkDeblurrer:
 
         Args:
             weights: file or name of a network that restores photos; by default the shipped UFPNet. Published weights of
-                NAFNet, UFPNet, MIMO-UNet, MPRNet and DeblurGAN are known, and those of more networks with spandrel.
+                NAFNet, UFPNet, MIMO-UNet, MPRNet, DeblurGAN, DeblurGAN-v2 and DMPHN (a folder) are known, and those of
+                more networks with spandrel.
             device: device on which to compute.
             settings: fields of `RestoringSettings`.
 

@@ -9,10 +9,12 @@ What `load_network` reads:
                     - the published weights of [C21], a plain state dict, by the table `layouts.TWO_HEADS`
                     - the published weights of [F23], under 'params', and of NAFNet; their keys are ours
                     - the published kernel flow of [L21], under 'model_state'; its names are ours
-                    - the published weights of MPRNet, MIMO-UNet and DeblurGAN, by the tables of `published_restorers`
+                    - the published weights of MPRNet, MIMO-UNet, DeblurGAN, DeblurGAN-v2 and DMPHN, which is a folder
+                      of files, by the tables of `published_restorers`
 
 A file is told by its first bytes, not by its name. Loading is strict: every key of the file is used exactly once and
-has the shape the network expects. Pickled Python objects are never run.
+has the shape the network expects; what the authors of published weights do not use either is left out. Pickled Python
+objects are never run.
 
 Convention: the weights of [C21] predict correlation kernels, see `basis_blur.weights.layouts`; once loaded, the network
     returns convolution kernels as every other.
@@ -134,8 +136,8 @@ def load_network(
     Half-precision weights are returned in float32.
 
     Args:
-        path_or_name: a name in `NAMES`, or a file (see the table at the top of this module). A file that is called
-            like a name is given as a `Path` or with its folder: './ufpnet'.
+        path_or_name: a name in `NAMES`, or a file or a folder of files of one network (see the table at the top of
+            this module). One that is called like a name is given as a `Path` or with its folder: './ufpnet'.
         device: device to which the network goes.
         expect: the only architecture that is of use to the caller, such as 'BasisKPN', or several; by default any.
 

@@ -211,4 +211,12 @@ LAYOUTS = (
         'DeblurGANGenerator', 'DeblurGAN [Kupyn18]', r'model\.\d+\.conv_block\.',
         published.translate_deblurgan, published.infer_deblurgan,
     ),
+    Layout(
+        'DeblurGANv2Generator', 'DeblurGAN-v2 [Kupyn19]', r'fpn\.(inception|features|lateral\d)\.',
+        published.translate_deblurgan_v2, published.infer_deblurgan_v2,
+    ),
+    Layout(
+        'DMPHN', 'DMPHN [Zhang19]', r'(en|de)coder(_s\d)?_lv\d\.layer\d', published.translate_dmphn,
+        published.infer_dmphn,
+    ),
 )  # fmt: skip

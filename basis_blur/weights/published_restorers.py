@@ -3,6 +3,8 @@
     MPRNet          [Zamir21], `model_deblurring.pth`
     MIMO-UNet(+)    [Cho21], `MIMO-UNet.pkl`, `MIMO-UNetPlus.pkl`
     DeblurGAN       [Kupyn18], `latest_net_G.pth`
+    DeblurGAN-v2    [Kupyn19], `fpn_inception.h5`, `fpn_mobilenet.h5`
+    DMPHN           [Zhang19], the folders `DMPHN_1_2_4_8`, `SDNet4` and others of `encoder_lv1.pkl`, ...
 
 A table has a pattern of their key and our key, both without the last part, such as `.weight`. In ours {1}, {2}, ... are
 what the groups of the pattern found, and {1-1}, ... these numbers less 1. Papers: see the heads of the architectures.
@@ -91,8 +93,54 @@ DEBLURGAN: Rules = (
     (r'model\.(\d+)',                                    'layers.{1}'),
     (r'model\.(\d+)\.conv_block\.(\d)',                  'layers.{1}.layers.{2}'),
 )  # fmt: skip
-# Their instance normalisation counts means that it does not use where photos are restored as its authors do.
-COUNTED = re.compile(r'model\..*\.(running_mean|running_var|num_batches_tracked)')
+MOBILENET_GROUPS = ((0, 1), (2, 3), (4, 5, 6), (7, 8, 9, 10), (11, 12, 13, 14, 15))
+DEBLURGAN_V2: Rules = (
+    (r'fpn\.lateral(\d)',                                'laterals.{1}'),
+    (r'fpn\.td1\.0',                                     'merges.2.0'),
+    (r'fpn\.td2\.0',                                     'merges.1.0'),
+    (r'fpn\.td3\.0',                                     'merges.0.0'),
+    (r'head([1-4])\.block0',                             'heads.{1-1}.0'),
+    (r'head([1-4])\.block1',                             'heads.{1-1}.2'),
+    (r'smooth\.0',                                       'smooth.0'),
+    (r'smooth2\.0',                                      'smooth_half.0'),
+    (r'final',                                           'ending'),
+    (r'fpn\.features\.0\.(\d)',                          'backbone.0.0.{1}'),
+    *(
+        (rf'fpn\.features\.{layer}\.conv\.(\d)',           f'backbone.{group}.{layer - layers[0]}.layers.{{1}}')
+        for group, layers in enumerate(MOBILENET_GROUPS) for layer in layers
+    ),
+    (r'fpn\.inception\.repeat\.(\d+)\.conv2d',           'backbone.3.1.{1}.join'),
+    (r'fpn\.inception\.repeat_1\.(\d+)\.conv2d',         'backbone.4.0.{1}.join'),
+    *(
+        (rf'fpn\.inception\.{theirs}\.{part}', f'backbone.{ours}.{number}')
+        for number, part in enumerate(('conv', 'bn'))
+        for theirs, ours in (
+            ('conv2d_1a', '0.0'), ('conv2d_2a', '1.0'), ('conv2d_2b', '1.1'), ('conv2d_3b', '2.0'),
+            ('conv2d_4a', '2.1'),
+            *(
+                (rf'{block}\.{branch}', f'{own}.branches.{own_branch}')
+                for block, own, first in (
+                    ('mixed_5b', '3.0', 1), (r'repeat\.(\d+)', '3.1.{1}.seen', 2), ('mixed_6a', '3.2', 1),
+                    (r'repeat_1\.(\d+)', '4.0.{1}.seen', 2), ('mixed_7a', '4.1', 1),
+                )
+                for branch, own_branch in (
+                    (r'branch(\d)', f'{{{first}}}.0'), (r'branch(\d)\.(\d)', f'{{{first}}}.{{{first + 1}}}'),
+                )
+            ),
+        )
+    ),
+)  # fmt: skip
+DMPHN: Rules = tuple(
+    (rf'{coder}{stack}_lv(\d)\.layer{layer}{part}', f'{coder}s.{own_stack}.{{{level}-1}}.{number}{own_part}')
+    for coder, layers in (('encoder', (1, 2, 3, 5, 6, 7, 9, 10, 11)), ('decoder', (13, 14, 16, 17, 18, 20, 21, 22, 24)))
+    for stack, own_stack, level in (('', '0', 1), (r'_s(\d)', '{1-1}', 2))
+    for number, layer in enumerate(layers)
+    for part, own_part in (('', ''), (r'\.(\d)', f'.convs.{{{level + 1}}}'))
+)
+# Means that normalisation has counted are not used where photos are restored as the authors do.
+COUNTED = r'(running_mean|running_var|num_batches_tracked)'
+# In DeblurGAN-v2 also what stands in the file a second time, and what is behind the last features.
+UNUSED = r'(fpn\.enc\d|fpn\.features\.(16|17|18)|fpn\.inception\.(repeat_2|block8|conv2d_7b|last_linear))'
 
 
 def translate_mprnet(state: dict[str, Tensor]) -> Translated:
@@ -107,7 +155,21 @@ def translate_mimo_unet(state: dict[str, Tensor]) -> Translated:
 
 def translate_deblurgan(state: dict[str, Tensor]) -> Translated:
     """Return the weights of a published generator of DeblurGAN by our names, and theirs by ours."""
-    return _translated({key: value for key, value in state.items() if not COUNTED.fullmatch(key)}, DEBLURGAN)
+    return _translated(_without(rf'model\..*\.{COUNTED}', state), DEBLURGAN)
+
+
+def translate_deblurgan_v2(state: dict[str, Tensor]) -> Translated:
+    """Return the weights of a published generator of DeblurGAN-v2 by our names, and theirs by ours."""
+    return _translated(_without(rf'{UNUSED}\..*|(fpn|smooth2?)\..*\.{COUNTED}', state), DEBLURGAN_V2)
+
+
+def translate_dmphn(state: dict[str, Tensor]) -> Translated:
+    """Return the weights of a published DMPHN, a folder of files, by our names, and theirs by ours."""
+    return _translated(state, DMPHN)
+
+
+def _without(pattern: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not re.fullmatch(pattern, key)}
 
 
 def _translated(state: Mapping[str, Tensor], rules: Rules) -> Translated:
@@ -166,6 +228,31 @@ def infer_deblurgan(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         'width': width,
         'num_blocks': _count(shapes, r'layers\.\d+\.layers\.1\.weight'),
         'dropout': 0.5,
+    }
+
+
+def infer_deblurgan_v2(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the hyper-parameters of a generator of DeblurGAN-v2 by the shapes of our keys."""
+    inception = any(key.startswith('backbone.3.0.branches') for key in shapes)
+    blocks = (
+        _count(shapes, r'backbone\.3\.1\.\d+\.join\.weight'),
+        _count(shapes, r'backbone\.4\.0\.\d+\.join\.weight'),
+    )
+    return {
+        'backbone': 'inception' if inception else 'mobilenet',
+        'width': (*shapes.get('smooth_half.0.weight', ()), 64)[0],
+        **({'blocks': blocks} if inception else {}),
+    }
+
+
+def infer_dmphn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the hyper-parameters of a DMPHN by the shapes of our keys."""
+    width, channels = (*shapes.get('encoders.0.0.0.weight', ()), 32, 3)[:2]
+    return {
+        'in_channels': channels,
+        'width': width,
+        'levels': _count(shapes, r'encoders\.0\.\d+\.0\.weight'),
+        'stacks': _count(shapes, r'encoders\.\d+\.0\.0\.weight'),
     }
 
 

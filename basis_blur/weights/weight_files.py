@@ -1,6 +1,7 @@
 """Weight files to state dicts: safetensors, and checkpoints of PyTorch, of which pickled code is never run.
 
-A file is told by its first bytes, not by its name. What it says about its network comes with the weights.
+A file is told by its first bytes, not by its name. What it says about its network comes with the weights. A folder is
+read as one state dict, in which the name of each file stands before its keys: 'encoder_lv1.layer1.weight'.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, parse_json
 from basis_blur.weights.fitting import listing
 
+PART, MOST_PARTS = '.pkl', 64  # ending and largest number of the files of a network that lies in a folder
 PARALLEL = 'module.'  # prefix that torch gives the keys of a network that was trained on several devices
 
 
@@ -35,13 +37,15 @@ class Content:
 
 
 def read_weights(path: Path) -> Content:
-    """Return what a file holds.
+    """Return what a file holds, or the .pkl files of a folder.
 
     Raises:
-        InputError: it is damaged, is no file of weights, or holds pickled code.
+        InputError: it is damaged, is no file of weights, or holds pickled code; a folder has none or too many.
         OSError: it cannot be read.
     """
     check_is_file(path)
+    if path.is_dir():
+        return _read_folder(path)
     with open(path, 'rb') as file:
         head = file.read(9)
     # A safetensors file starts with the length of its JSON header, 8 bytes.
@@ -54,6 +58,16 @@ def read_weights(path: Path) -> Content:
         f'{path} ({size} bytes, beginning with {head!r}) is neither a safetensors file nor a PyTorch checkpoint; '
         'the download may be incomplete.'
     )
+
+
+def _read_folder(path: Path) -> Content:
+    files = sorted(path.glob(f'*{PART}'))
+    if not 0 < len(files) <= MOST_PARTS:
+        raise InputError(
+            f'{path} is a folder with {len(files)} files that end with {PART}, expected a file of weights, or a folder '
+            f'of at most {MOST_PARTS} such files that make one network, as DMPHN has.'
+        )
+    return Content({f'{file.stem}.{key}': value for file in files for key, value in read_weights(file).state.items()})
 
 
 def _read_safetensors(path: Path) -> Content:

@@ -30,6 +30,8 @@ SMALL = {
     'MIMOUNet': {'width': 2, 'num_res': 1},
     'MPRNet': {},
     'DeblurGANGenerator': {'width': 2, 'num_blocks': 1},
+    'DeblurGANv2Generator': {'backbone': 'mobilenet', 'width': 2},
+    'DMPHN': {'width': 2, 'levels': 2},
     'IterateFusion': {'width': 4, 'deep_width': 4, 'blocks': 0, 'deep_blocks': 0},
 }  # fmt: skip
 

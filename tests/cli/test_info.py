@@ -64,6 +64,8 @@ SMALL = {
     'MIMOUNet': 'width=4 num_res=1',
     'MPRNet': 'width=8 unet_step=4 full_size_step=4 num_cab=1',
     'DeblurGANGenerator': 'width=4 num_blocks=1',
+    'DeblurGANv2Generator': 'backbone=mobilenet width=4',
+    'DMPHN': 'width=4 levels=2',
 }
 
 

@@ -1,4 +1,6 @@
-"""Published weights of MPRNet, MIMO-UNet and DeblurGAN load, strictly, and restore as their networks do."""
+"""Published weights of MPRNet, MIMO-UNet, DeblurGAN(-v2) and DMPHN load, strictly, and restore as their networks do."""
+
+import re
 
 import pytest
 import torch
@@ -99,11 +101,104 @@ def deblurgan_shapes(w=4, num_blocks=9):
     return shapes
 
 
-SHAPES = {'MPRNet': mprnet_shapes, 'MIMOUNet': mimo_unet_shapes, 'DeblurGANGenerator': deblurgan_shapes}
+def deblurgan_v2_shapes(w=2, backbone='mobilenet'):
+    fine, coarse = 2 * w, 4 * w
+    shapes, channels = {'mobilenet': mobilenet_shapes, 'inception': inception_shapes}[backbone]()
+    for level, before in enumerate(channels):
+        shapes[f'fpn.lateral{level}.weight'] = (fine if level == 0 else coarse, before, 1, 1)
+    for level in (1, 2, 3, 4):
+        shapes[f'head{level}.block0.weight'] = (fine, coarse, 3, 3)
+        shapes[f'head{level}.block1.weight'] = (fine, fine, 3, 3)
+    convs = {f'fpn.td{level}.0': (coarse, coarse) for level in (1, 2, 3)}
+    convs |= {'smooth.0': (fine, 4 * fine), 'smooth2.0': (w, fine), 'final': (3, w)}
+    for name, shape in convs.items():
+        shapes |= {f'{name}.weight': (*shape, 3, 3), f'{name}.bias': shape[:1]}
+    return shapes
+
+
+def mobilenet_shapes():
+    shapes, layer, before = {}, 0, 32
+
+    def normalised(name, number, *shape):
+        shapes[f'{name}.{number}.weight'] = shape
+        shapes.update({f'{name}.{number + 1}.{kind}': shape[:1] for kind in ('weight', 'bias')})
+
+    normalised('fpn.features.0', 0, 32, 3, 3, 3)
+    for growth, after, blocks in ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 2)):
+        for _ in range(blocks):
+            layer, inside = layer + 1, growth * before
+            name = f'fpn.features.{layer}.conv'
+            if growth > 1:
+                normalised(name, 0, inside, before, 1, 1)
+            normalised(name, 3 * (growth > 1), inside, 1, 3, 3)
+            normalised(name, 3 * (growth > 1) + 3, after, inside, 1, 1)
+            before = after
+    return shapes, (16, 24, 32, 64, 160)
+
+
+def inception_shapes():
+    shapes = {}
+
+    def conv(name, *shape):
+        shape = (*shape, 1, 1)[:4]
+        shapes[f'fpn.inception.{name}.conv.weight'] = shape
+        shapes.update({f'fpn.inception.{name}.bn.{kind}': shape[:1] for kind in ('weight', 'bias')})
+
+    def branches(name, before, *branches):
+        for number, convs in enumerate(branches):
+            channels = before
+            for index, shape in enumerate(convs):
+                conv(f'{name}.branch{number}' + (f'.{index}' if len(convs) > 1 else ''), shape[0], channels, *shape[1:])
+                channels = shape[0]
+
+    def joined(name, after, before):
+        shapes.update({f'{name}.conv2d.weight': (after, before, 1, 1), f'{name}.conv2d.bias': (after,)})
+
+    for name, *shape in (('1a', 32, 3, 3, 3), ('2a', 32, 32, 3, 3), ('2b', 64, 32, 3, 3), ('3b', 80, 64),
+                         ('4a', 192, 80, 3, 3)):  # fmt: skip
+        conv(f'conv2d_{name}', *shape)
+    branches('mixed_5b', 192, [(96,)], [(48,), (64, 5, 5)], [(64,), (96, 3, 3), (96, 3, 3)])
+    conv('mixed_5b.branch3.1', 64, 192)
+    branches('repeat.0', 320, [(32,)], [(32,), (32, 3, 3)], [(32,), (48, 3, 3), (64, 3, 3)])
+    joined('fpn.inception.repeat.0', 320, 128)
+    branches('mixed_6a', 320, [(384, 3, 3)], [(256,), (256, 3, 3), (384, 3, 3)])
+    branches('repeat_1.0', 1088, [(192,)], [(128,), (160, 1, 7), (192, 7, 1)])
+    joined('fpn.inception.repeat_1.0', 1088, 384)
+    branches('mixed_7a', 1088, [(256,), (384, 3, 3)], [(256,), (288, 3, 3)], [(256,), (288, 3, 3), (320, 3, 3)])
+    return shapes, (32, 64, 192, 1088, 2080)
+
+
+def dmphn_shapes(w=4, levels=3, stacks=2):
+    shapes = {}
+
+    def conv(name, *shape, bias):
+        shapes.update({f'{name}.weight': shape, f'{name}.bias': (bias,)})
+
+    names = [f'_s{s + 1}_lv{lv + 1}' if stacks > 1 else f'_lv{lv + 1}' for s in range(stacks) for lv in range(levels)]
+    for name in names:
+        for first, width, before in ((1, w, 3), (5, 2 * w, w), (9, 4 * w, 2 * w)):
+            conv(f'encoder{name}.layer{first}', width, before, 3, 3, bias=width)
+        conv(f'decoder{name}.layer16', 4 * w, 2 * w, 4, 4, bias=2 * w)
+        conv(f'decoder{name}.layer20', 2 * w, w, 4, 4, bias=w)
+        conv(f'decoder{name}.layer24', 3, w, 3, 3, bias=3)
+        for coder, blocks in (('encoder', ((2, 3), (6, 7), (10, 11))), ('decoder', ((21, 22), (17, 18), (13, 14)))):
+            for width, layers in zip((w, 2 * w, 4 * w), blocks, strict=True):
+                for layer in layers:
+                    for index in (0, 2):
+                        conv(f'{coder}{name}.layer{layer}.{index}', width, width, 3, 3, bias=width)
+    return shapes
+
+
+SHAPES = {
+    'MPRNet': mprnet_shapes, 'MIMOUNet': mimo_unet_shapes, 'DeblurGANGenerator': deblurgan_shapes,
+    'DeblurGANv2Generator': deblurgan_v2_shapes, 'DMPHN': dmphn_shapes,
+}  # fmt: skip
 SIZES = {
     'MPRNet': {'width': 8, 'unet_step': 4, 'full_size_step': 4, 'num_cab': 2},
     'MIMOUNet': {'width': 8, 'num_res': 2},
     'DeblurGANGenerator': {'width': 4, 'num_blocks': 9},
+    'DeblurGANv2Generator': {'width': 2, 'backbone': 'mobilenet'},
+    'DMPHN': {'width': 4, 'levels': 3, 'stacks': 2},
 }
 
 
@@ -112,8 +207,20 @@ def state_of(name):
 
 
 def loaded(tmp_path, checkpoint):
+    tmp_path.mkdir(exist_ok=True)
+    if any(re.match(r'(en|de)coder_.*lv\d', key) for key in checkpoint):
+        return load_network(folder_of(tmp_path / 'DMPHN', checkpoint))
     torch.save(checkpoint, tmp_path / 'theirs.pth')
     return load_network(tmp_path / 'theirs.pth')
+
+
+def folder_of(folder, state):
+    """Write the weights as the authors of DMPHN do, a file for each encoder and decoder, in torch's former format."""
+    folder.mkdir()
+    for name in {key.partition('.')[0] for key in state}:
+        part = {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f'{name}.')}
+        torch.save(part, folder / f'{name}.pkl', _use_new_zipfile_serialization=False)
+    return folder
 
 
 @pytest.mark.parametrize('name', SHAPES)
@@ -135,7 +242,7 @@ def test_the_defaults_have_the_published_number_of_weights(name, millions):
     assert sum(each.numel() for each in net.parameters()) / 1e6 == pytest.approx(millions, abs=6e-4)
 
 
-@pytest.mark.parametrize('name', SHAPES)
+@pytest.mark.parametrize('name', [name for name in SHAPES if name != 'DMPHN'])
 def test_the_wrappings_of_checkpoints_are_taken_off(tmp_path, name):
     state = state_of(name)
     for checkpoint in ({'model': state}, {'state_dict': {f'module.{key}': value for key, value in state.items()}}):
@@ -146,12 +253,12 @@ def test_the_wrappings_of_checkpoints_are_taken_off(tmp_path, name):
 def test_weights_are_loaded_strictly(tmp_path, name):
     state = state_of(name)
     lost = next(
-        key for key in state if key.endswith('.weight') and ('body.2' in key or 'main.0' in key or '.6.' in key)
+        key for key in state if re.search(r'(body\.2|main\.0|\.6|head3\.block1|layer6\.2)\.(.*\.)?weight$', key)
     )
     with pytest.raises(InputError, match='it lacks'):
         loaded(tmp_path, {key: value for key, value in state.items() if key != lost})
     with pytest.raises(InputError, match=r'unexpected stranger\.weight'):
-        loaded(tmp_path, {**state, 'stranger.weight': torch.zeros(1)})
+        loaded(tmp_path / 'again', {**state, 'stranger.weight': torch.zeros(1)})
 
 
 def mimo_unet_forward(state, photo):
@@ -228,3 +335,152 @@ def test_counted_means_of_deblurgan_are_left_out(tmp_path):
     ours, with_counted = loaded(tmp_path, state), loaded(tmp_path, {**state, **counted})
     photo = torch.rand(1, 3, 16, 16).float()
     assert torch.equal(ours(photo), with_counted(photo))
+
+
+def test_means_and_what_stands_twice_in_deblurgan_v2_is_left_out(tmp_path):
+    state = state_of('DeblurGANv2Generator')
+    more = {f'fpn.enc0.{key[len("fpn.features.") :]}': value for key, value in state.items() if '.features.0.' in key}
+    more |= {'fpn.features.16.conv.0.weight': torch.ones(1), 'smooth.1.running_mean': torch.ones(4)}
+    more |= {'fpn.features.1.conv.1.running_var': torch.ones(32), 'fpn.td1.1.num_batches_tracked': torch.tensor(3)}
+    ours, with_more = loaded(tmp_path, state), loaded(tmp_path, {**state, **more})
+    photo = torch.rand(1, 3, 40, 64).float()
+    assert torch.equal(ours(photo), with_more(photo))
+
+
+def deblurgan_v2_forward(state, photo, groups, paddings):
+    """The restored photo by the published weights [Kupyn19, Fig. 1], over features that `groups` find."""
+
+    def conv(name, x):
+        return F.conv2d(x, state[f'{name}.weight'], state.get(f'{name}.bias'), padding=1)
+
+    def normalised(name, x):
+        x = conv(name, x)
+        return ((x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()).relu()
+
+    def repeated(x, times):
+        return x.repeat_interleave(times, 2).repeat_interleave(times, 3)
+
+    height, width = photo.shape[-2:]
+    x = photo = F.pad(2 * photo - 1, (0, 32 - width % 32, 0, 32 - height % 32))
+    maps = []
+    for level, (group, padding) in enumerate(zip(groups, paddings, strict=True)):
+        x = group(x)
+        maps.append(F.pad(F.conv2d(x, state[f'fpn.lateral{level}.weight']), padding, mode='reflect'))
+    for level, name in ((3, 'td1'), (2, 'td2'), (1, 'td3')):
+        maps[level] = normalised(f'fpn.{name}.0', maps[level] + repeated(maps[level + 1], 2))
+    heads = [
+        repeated(conv(f'head{level}.block1', conv(f'head{level}.block0', maps[level]).relu()).relu(), 2 ** (level - 1))
+        for level in (4, 3, 2, 1)
+    ]
+    x = normalised('smooth2.0', maps[0] + repeated(normalised('smooth.0', torch.cat(heads, 1)), 2))
+    image = (photo + conv('final', repeated(x, 2)).tanh()) / 2 + 0.5
+    return image[..., :height, :width]
+
+
+def test_deblurgan_v2_with_mobilenet_restores_as_the_published_network(tmp_path):
+    torchvision_shim.install()
+    models = pytest.importorskip('torchvision.models')
+    state = {key: value.double() for key, value in state_of('DeblurGANv2Generator').items()}
+    features = models.mobilenet_v2().double().features[:16].train()  # its authors restore in the mode of training
+    backbone = [value for key, value in state.items() if key.startswith('fpn.features.')]
+    for own, value in zip(features.parameters(), backbone, strict=True):
+        assert own.shape == value.shape
+        own.data = value
+    groups = [features[start:end] for start, end in ((0, 2), (2, 4), (4, 7), (7, 11), (11, 16))]
+    photo = torch.rand(1, 3, 40, 64)
+    with torch.no_grad():
+        expected = deblurgan_v2_forward(state, photo, groups, [(0, 0, 0, 0)] * 5)
+        torch.testing.assert_close(loaded(tmp_path, state)(photo), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_deblurgan_v2_with_inception_is_told_by_its_keys(tmp_path):
+    state = {key: torch.randn(shape).float() for key, shape in deblurgan_v2_shapes(backbone='inception').items()}
+    net = loaded(tmp_path, {'model': {f'module.{key}': value for key, value in state.items()}})
+    assert net.hyper_parameters == {'backbone': 'inception', 'width': 2, 'blocks': (1, 1)}
+    assert sorted(map(tuple, (value.shape for value in net.state_dict().values()))) == sorted(
+        tuple(value.shape) for value in state.values()
+    )
+
+
+def test_deblurgan_v2_with_inception_restores_as_the_published_network(tmp_path):
+    torchvision_shim.install()
+    timm = pytest.importorskip('timm')
+    net = timm.create_model('inception_resnet_v2').double().train()
+    layers = (
+        [net.conv2d_1a], [net.conv2d_2a, net.conv2d_2b, net.maxpool_3a], [net.conv2d_3b, net.conv2d_4a, net.maxpool_5a],
+        [net.mixed_5b, net.repeat, net.mixed_6a], [net.repeat_1, net.mixed_7a],
+    )  # fmt: skip
+    shapes = deblurgan_v2_shapes(backbone='inception')
+    state = {key: 0.3 * torch.randn(shape) for key, shape in shapes.items() if '.inception.' not in key}
+    theirs = {f'fpn.inception.{key}': value for key, value in net.state_dict().items() if 'classif' not in key}
+    photo = torch.rand(1, 3, 100, 128)
+    paddings = [(0, 1, 0, 1), (1, 1, 1, 1), (1, 2, 1, 2), (1, 1, 1, 1), (1, 1, 1, 1)]
+    with torch.no_grad():
+        expected = deblurgan_v2_forward(state, photo, [torch.nn.Sequential(*each) for each in layers], paddings)
+        restored = loaded(tmp_path, {**state, **theirs})(photo)
+    torch.testing.assert_close(restored, expected, rtol=1e-6, atol=1e-6)
+
+
+def dmphn_forward(state, photo):
+    """The restored photo by the published weights [Zhang19, Fig. 2, 3]: two networks of a whole, halves, quarters."""
+
+    def block(name, x):
+        return x + conv(f'{name}.2', conv(f'{name}.0', x).relu())
+
+    def conv(name, x, stride=1):
+        return F.conv2d(x, state[f'{name}.weight'], state[f'{name}.bias'], stride, 1)
+
+    def encode(name, x):
+        for first, stride in ((1, 1), (5, 2), (9, 2)):
+            x = conv(f'encoder_{name}.layer{first}', x, stride)
+            x = block(f'encoder_{name}.layer{first + 2}', block(f'encoder_{name}.layer{first + 1}', x))
+        return x
+
+    def decode(name, x):
+        for first, up in ((13, 16), (17, 20), (21, None)):
+            x = block(f'decoder_{name}.layer{first + 1}', block(f'decoder_{name}.layer{first}', x))
+            if up is not None:
+                key = f'decoder_{name}.layer{up}'
+                x = F.conv_transpose2d(x, state[f'{key}.weight'], state[f'{key}.bias'], 2, 1)
+        return conv(f'decoder_{name}.layer24', x)
+
+    def rows(x):
+        return x[:, :, : x.shape[2] // 2], x[:, :, x.shape[2] // 2 :]
+
+    def columns(x):
+        return x[..., : x.shape[3] // 2], x[..., x.shape[3] // 2 :]
+
+    image, first, before = photo - 0.5, 0, {3: (0, 0), 2: (0, 0), 1: 0}
+    for stack in ('s1', 's2'):
+        third = [
+            torch.cat([encode(f'{stack}_lv3', part) for part in columns(half)], 3) + other
+            for half, other in zip(rows(image), before[3], strict=True)
+        ]
+        second = [
+            encode(f'{stack}_lv2', half + decode(f'{stack}_lv3', seen)) + seen + other
+            for half, seen, other in zip(rows(image), third, before[2], strict=True)
+        ]
+        whole = torch.cat(second, 2)
+        corrected = image + decode(f'{stack}_lv2', whole) + first
+        whole = encode(f'{stack}_lv1', corrected) + whole + before[1]
+        image = decode(f'{stack}_lv1', whole)
+        first, before = image, {3: third, 2: second, 1: whole}
+    return image + 0.5
+
+
+def test_dmphn_restores_as_the_published_network(tmp_path):
+    state = {key: value.double() for key, value in state_of('DMPHN').items()}
+    photo = torch.rand(1, 3, 16, 24)
+    torch.testing.assert_close(loaded(tmp_path, state)(photo), dmphn_forward(state, photo))
+
+
+def test_a_folder_of_four_levels_is_one_dmphn(tmp_path):
+    state = {key: torch.randn(shape).float() for key, shape in dmphn_shapes(2, levels=4, stacks=1).items()}
+    net = loaded(tmp_path, state)
+    assert net.hyper_parameters == {'in_channels': 3, 'width': 2, 'levels': 4, 'stacks': 1}
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path):
+    torch.save({}, tmp_path / 'net_g_latest.pth')
+    with pytest.raises(InputError, match=r'is a folder with 0 files that end with \.pkl'):
+        load_network(tmp_path)
