@@ -30,8 +30,8 @@ estimates (--method ufpnet).
 
 To compare with: --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, with 30 iterations and no
 second network; photos of the Koehler set are in linear light: give --gamma 1. --method network restores by any network
-of --weights, such as the published weights of NAFNet, MIMO-UNet, MPRNet and DeblurGAN, and with the package spandrel
-those of Restormer and others.
+of --weights, such as the published weights of NAFNet, MIMO-UNet, MPRNet, DeblurGAN(-v2) and DMPHN (a folder), and with
+the package spandrel those of Restormer and others.
 
 IMG is a photo (PNG, JPEG, TIFF, WebP, AVIF, HEIC, camera raw; 8 or 16 bits; gray, colour, with alpha) or a folder of
 photos, whose sub-folders are not looked into. OUT is a file, or a folder in which photos keep their names; WebP and
