@@ -24,34 +24,36 @@ if TYPE_CHECKING:
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
     from basis_blur.photos.photo import Photo
 
-DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by Richardson-Lucy iterations, of which a
-second network makes one photo (--method rl), or by a network that restores photos with the kernels it
+DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by iterations of Richardson-Lucy, from
+which a second network makes one photo (--method rl), or by a network that restores the photo with the kernels that it
 estimates (--method ufpnet).
 
-To compare with: --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, with 30 iterations and no
-second network; photos of the Koehler set are in linear light: give --gamma 1. --method network restores by any network
-of --weights, such as the published weights of NAFNet, MIMO-UNet, MPRNet, DeblurGAN(-v2) and DMPHN (a folder), and with
-the package spandrel those of Restormer and others.
+Two methods are for comparison. --method rl-c21 is Richardson-Lucy as the paper of Carbajal et al. prints it, with 30
+iterations and no second network; photos of the Koehler set are in linear light and need --gamma 1. --method network
+restores by the network of --weights, such as the published ones of NAFNet, MIMO-UNet, MPRNet, DeblurGAN(-v2) and DMPHN
+(a folder), and with the package spandrel those of Restormer and others.
 
 IMG is a photo (PNG, JPEG, TIFF, WebP, AVIF, HEIC, camera raw; 8 or 16 bits; gray, colour, with alpha) or a folder of
-photos, whose sub-folders are not looked into. OUT is a file, or a folder in which photos keep their names; WebP and
+photos, without those of its sub-folders. OUT is a file, or a folder in which photos keep their names; WebP and
 AVIF become PNG there, HEIC becomes JPEG, and camera raw becomes TIFF in linear light. Without OUT, results lie beside
 the photos and have "_deblurred" in their names. Bit depth, alpha, ICC profile, EXIF, XMP and IPTC are kept; a photo
 that its EXIF says to turn is written upright.
 
-A warning says where the result is not to be trusted: a flat photo, a blur larger than the kernels, or one that does
-not explain the photo.
+A warning says if the result is not to be trusted: if the photo is flat, or if the blur is larger than the kernels or
+does not explain the photo.
 
-In a folder, a photo that cannot be read or written is reported and the others are done; the exit code is then 2. What
-an interrupt left undone is done by the same command with --skip-done."""
+If a photo of a folder cannot be read or written, that is reported, the others are done, and the exit code is 2. After
+an interrupt, the same command with --skip-done does the rest."""
 
 COMMAND = 'deblur'
 METHODS = ('rl', 'rl-c21', 'ufpnet', 'network')
 BY_NETWORK = ('ufpnet', 'network')  # methods by which a network restores the photo
+# Options that mean something only where Richardson-Lucy removes the blur.
+OF_RICHARDSON_LUCY = ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'focal_length')
 # Shipped weights that each method takes by default.
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
 NO_FUSION = 'none'
-PREVIEW_SIDE = 448  # side of the part that is previewed, pixels
+PREVIEW_SIDE = 448  # side of the part of a photo that a preview shows, pixels
 LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted
 
 
@@ -74,23 +76,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tile',
         metavar='PIXELS',
         type=_count,
-        help='with ufpnet and network: restore in tiles of this side (default: as memory allows)',
+        help='side of the tiles in which ufpnet and network restore a photo (default: as memory allows)',
     )
     parser.add_argument(
         '--refine',
         metavar='STEPS',
         type=_count,
-        help='first fit the estimated blur to the photo by this many steps, such as 30',
+        help='number of steps, such as 30, by which the estimated blur is fitted to the photo first',
     )
     parser.add_argument(
-        '--kernels', metavar='FIELD.npz', type=Path, help='a known blur field, in place of a network and --weights'
+        '--kernels', metavar='FIELD.npz', type=Path, help='a known blur field, which is removed in place of an estimate'
     )
     parser.add_argument(
         '--iterations',
         metavar='N',
         type=_count,
-        help='Richardson-Lucy iterations at most, without the second network (default: 3 with an estimated blur, whose '
-        'errors more of them fit; 11 with a known one)',
+        help='largest number of iterations of Richardson-Lucy, without the second network (default: 3 with an '
+        'estimated blur, whose errors later iterations fit; 11 with a known one)',
     )
     parser.add_argument(
         '--strength',
@@ -120,29 +122,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--preview',
         action='store_true',
-        help='restore only the part of each photo with most detail, and write NAME_preview.jpg and NAME_preview.html, '
-        'that part before and after, in place of the result: to choose settings by in seconds. What is there of an '
-        'earlier preview is replaced; the blur is estimated from the part alone',
+        help='choose settings in seconds: restore only the part of each photo with most detail, whose blur is '
+        'estimated from it alone, and write that part before and after to NAME_preview.jpg and NAME_preview.html'
+        ' in place of the result; an earlier preview is replaced',
     )
     parser.add_argument(
         '--workers',
         metavar='N',
         type=_count,
         default=1,
-        help='photos to work on at a time, each in a process of its own with its share of the cores (default: 1)',
+        help='number of photos at a time, each in a process of its own with its share of the cores (default: 1)',
     )
     parser.add_argument(
         '--shard',
         metavar='I/N',
         type=_shard,
-        help='do the Ith of N parts of the photos, such as 3/16: for N computers, or the jobs of an array',
+        help='part of the photos that is done, the Ith of N, such as 3/16: for N computers, or the jobs of an array',
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that are already there')
     existing.add_argument(
         '--skip-done',
         action='store_true',
-        help='leave out photos whose results are all there, and go on with the others, as after an interrupt',
+        help='leave out photos whose results are all there, as after an interrupt',
     )
 
 
@@ -177,14 +179,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return 0, or 2 if some photos of a folder could not be read or written.
 
     Raises:
-        InputError: what was asked for makes no sense, or the only photo cannot be used.
+        InputError: options contradict each other or cannot be used, or the only photo cannot be used.
         OSError: a file does not exist or cannot be read, or the only photo cannot be written.
     """
     check_method(args)
     if args.weights is None:
         args.weights = WEIGHTS[args.method]
     tasks = plan(args.inputs, args.output)
-    # The result itself is written last. So where an interrupt left only files beside it, the photo is done again.
+    # The result itself is written last, so where an interrupt left only files beside it, the photo is done again.
     wanted = Wanted(args.save_kernels, args.compare or args.preview, args.method, args.preview)
     if args.shard is not None:
         check_outputs(tasks, wanted, True, files_of(args))
@@ -240,13 +242,13 @@ def _outcomes(
 def work_of(
     args: argparse.Namespace, wanted: Wanted, is_only: bool, in_worker: bool = False
 ) -> Callable[[Task], tuple[str, str]]:
-    """Return the function that does one task, and returns a line, or a sentence on why it could not be done.
+    """Return the function that does one task; see `_outcomes` for what it returns.
 
     Args:
         args: options of the command.
         wanted: files that are written.
-        is_only: whether there is but one photo, whose error is raised.
-        in_worker: whether this is a process of its own, whose warnings are to be shown as the command does.
+        is_only: whether there is only one photo, whose error is raised.
+        in_worker: whether this is another process than that of the command, so that warnings have to be set up here.
     """
     if args.method not in BY_NETWORK:
         deblurrer = estimation.deblurrer(args, args.kernels, method=args.method, **removal_of(args))
@@ -261,7 +263,7 @@ def work_of(
                 return (preview_photo if wanted.preview else deblur_photo)(task, method), ''
             except BrokenPipeError:  # nobody reads what is printed any more
                 raise
-            except (InputError, OSError) as error:  # the latter of writing it, such as a name that is too long
+            except (InputError, OSError) as error:  # OSError: it cannot be written, such as a name that is too long
                 if is_only:
                     raise
                 return '', sentence_of(error)
@@ -270,12 +272,12 @@ def work_of(
 
 
 def check_parts(args: argparse.Namespace) -> None:
-    """Raise what is wrong with the weights or the device before processes are started."""
+    """Raise the error of unusable weights or of a missing device, before processes are started."""
     work_of(args, Wanted(), False)
 
 
 def files_of(args: argparse.Namespace) -> list[Path]:
-    """Return the files beside the photos that options name, which no result may replace."""
+    """Return the files that options name, beside the photos; no result may replace them."""
     given = (args.kernels, args.weights, args.fusion, getattr(args, 'log', None))
     return [Path(each) for each in given if each is not None]
 
@@ -285,17 +287,8 @@ def check_method(args: argparse.Namespace) -> None:
     useless = {
         'rl': ('tile',),
         'rl-c21': ('tile', 'fusion'),
-        'ufpnet': ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'focal_length'),
-        'network': (
-            'kernels',
-            'iterations',
-            'strength',
-            'fusion',
-            'estimate_at',
-            'estimator',
-            'focal_length',
-            'refine',
-        ),
+        'ufpnet': OF_RICHARDSON_LUCY,
+        'network': (*OF_RICHARDSON_LUCY, 'refine'),
     }[args.method]
     for name in useless:
         if getattr(args, name) is not None:

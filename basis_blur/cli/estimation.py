@@ -1,4 +1,4 @@
-"""What `deblur` and `kernels` share: the options of the estimate, and the network or the saved field it comes from."""
+"""What `deblur` and `kernels` share: options of the estimate, their deblurrer, progress bar and warnings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
 
 DEFAULT_WEIGHTS = 'correlation_kpn'
-SECONDS_OF_BAR = 0.5  # time after which a progress bar is drawn again
+SECONDS_OF_BAR = 0.5  # time from one drawing of a progress bar to the next
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
-LEAST_FOCAL, MOST_FOCAL = 5, 2000  # mm
+LEAST_FOCAL, MOST_FOCAL = 5, 2000  # smallest and largest focal length of a lens, mm
 WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
 DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
 SIZES = ('auto', 'full', 'half')
@@ -40,7 +40,7 @@ def add_arguments(
     Args:
         parser: parser of the command.
         weights: default of --weights.
-        default: text on that default in the help.
+        default: words for that default in the help.
     """
     parser.add_argument(
         '--weights',
@@ -51,16 +51,16 @@ def add_arguments(
     parser.add_argument(
         '--estimate-at',
         choices=SIZES,
-        help='estimate the blur at full size, or at half size with kernels twice as large; auto: at half size where '
+        help='size of the photo that the network sees; at half size, its kernels reach twice as far; auto: half where '
         'the blur is larger than the kernels (default: auto)',
     )
     parser.add_argument(
         '--estimator',
         choices=ESTIMATORS,
-        help='how the blur is found: by a network; by a search over the whole photo for one shake of the camera, which '
-        'starts from the network; by the rotations of the camera about three axes, which start from the search; auto: '
-        'by network or shake, the better of them for each photo; none: not at all (default: auto with the network in '
-        'the package, network with another or with --estimate-at)',
+        help='how the blur is found. network: by a network; shake: by a search over the whole photo for one shake of '
+        'the camera, which starts from the network; rotations: as a camera that turned about three axes, which '
+        'starts from the search; auto: by network or shake, the better for each photo; none: not at all '
+        '(default: auto with the shipped network, network with another or with --estimate-at)',
     )
     parser.add_argument(
         '--focal-length',
@@ -85,7 +85,7 @@ def gamma(text: str) -> float:
 
 
 def focal_length(text: str) -> float:
-    """Read a focal length of the command line: a number of a size that lenses have."""
+    """Read a focal length of the command line, mm."""
     return _number(text, LEAST_FOCAL, MOST_FOCAL)
 
 
@@ -103,8 +103,8 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
     """Return the deblurrer that the options ask for, on the device of the arguments.
 
     Args:
-        args: the options that `add_arguments` adds.
-        kernels: file of a saved field, to be taken for every photo in place of an estimate.
+        args: values of the options that `add_arguments` adds.
+        kernels: file of a saved field, which is removed from every photo in place of an estimate.
         settings: further arguments of `Deblurrer.pretrained`.
 
     Raises:
@@ -112,7 +112,7 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings)
         OSError: a file does not exist or cannot be read.
     """
     if args.focal_length is not None and args.estimator != 'rotations':
-        raise InputError('--focal-length is of --estimator rotations; leave it out with another.')
+        raise InputError('--focal-length means nothing without --estimator rotations; leave it out.')
     device = _device(args.device)
     from basis_blur.deblurring.deblurrer import Deblurrer
 
@@ -178,11 +178,11 @@ def in_words(seconds: float) -> str:
 
 
 def tell_doubts(path: Path, doubts: Iterable[object]) -> None:
-    """Warn of every reason not to trust what was made of a photo; see `plain_warnings`.
+    """Warn of every reason not to trust the result for a photo; see `plain_warnings`.
 
     Args:
         path: name of the photo.
-        doubts: `doubts` of an `Estimate` or of what a `Deblurrer` returns.
+        doubts: `doubts` of an `Estimate` or a `Deblurred`.
     """
     for doubt in doubts:
         warnings.warn(f'{path}: {doubt}', stacklevel=2)
@@ -192,7 +192,7 @@ def network_deblurrer(args: argparse.Namespace, **settings) -> NetworkDeblurrer:
     """Return the restoring network that the options ask for, on the device of the arguments.
 
     Args:
-        args: the options that `add_arguments` adds.
+        args: values of the options that `add_arguments` adds.
         settings: further arguments of `NetworkDeblurrer.pretrained`.
 
     Raises:

@@ -171,7 +171,7 @@ def test_a_focal_length_is_asked_for_rotations_only(tmp_path, capsys):
     assert isinstance(estimator_for('rotations', network, 28.0), RotationsEstimator)
     write_photo(tmp_path / 'p.png', torch.rand(1, 3, 80, 80))
     assert main(['deblur', str(tmp_path / 'p.png'), '--focal-length', '50']) == 2
-    assert '--focal-length is of --estimator rotations' in capsys.readouterr().err
+    assert '--focal-length means nothing without --estimator rotations' in capsys.readouterr().err
 
 
 def test_on_the_path_each_pitch_and_yaw_has_one_roll():
