@@ -282,6 +282,14 @@ def test_its_commands_run(here, path):
             here.run(words)
 
 
+def test_commands_in_heads_of_configs_are_those_of_option_files():
+    known = {shlex.join(command) for path in FILES for command in commands_of(path)[0]}
+    heads = ''.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
+    commands = re.findall(r'basis-blur \S+ .*-o .*', heads)
+    assert commands
+    assert set(commands) <= known
+
+
 def outputs_before(path: Path) -> set[str]:
     """What the commands that come before a file write, those of the files that it begins with among them."""
     found = set()
