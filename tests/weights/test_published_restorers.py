@@ -329,6 +329,34 @@ def test_mprnet_restores_as_the_published_network(tmp_path):
     torch.testing.assert_close(loaded(tmp_path, state)(photo), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
 
 
+def deblurgan_forward(state, photo):
+    """The restored photo by the published weights [Kupyn18, Fig. 3], which see and make photos in [-1, 1]."""
+
+    def conv(name, x, stride=1, reflected=0):
+        x = F.pad(x, (reflected,) * 4, mode='reflect')
+        return F.conv2d(x, state[f'{name}.weight'], state[f'{name}.bias'], stride, padding=int(stride == 2))
+
+    def normalised(x):
+        return (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+
+    def enlarged(name, x):
+        return F.conv_transpose2d(x, state[f'{name}.weight'], state[f'{name}.bias'], 2, 1, output_padding=1)
+
+    x = normalised(conv('model.1', 2 * photo - 1, reflected=3)).relu()
+    x = normalised(conv('model.7', normalised(conv('model.4', x, 2)).relu(), 2)).relu()
+    for block in range(10, 19):
+        seen = normalised(conv(f'model.{block}.conv_block.1', x, reflected=1)).relu()
+        x = x + normalised(conv(f'model.{block}.conv_block.6', seen, reflected=1))
+    x = normalised(enlarged('model.22', normalised(enlarged('model.19', x)).relu())).relu()
+    return (2 * photo + conv('model.26', x, reflected=3).tanh()) / 2
+
+
+def test_deblurgan_restores_as_the_published_network(tmp_path):
+    state = {key: value.double() for key, value in state_of('DeblurGANGenerator').items()}
+    photo = torch.rand(1, 3, 16, 24)
+    torch.testing.assert_close(loaded(tmp_path, state)(photo), deblurgan_forward(state, photo))
+
+
 def test_counted_means_of_deblurgan_are_left_out(tmp_path):
     state = state_of('DeblurGANGenerator')
     counted = {'model.2.running_mean': torch.ones(4), 'model.10.conv_block.2.num_batches_tracked': torch.tensor(3)}
