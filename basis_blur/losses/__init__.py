@@ -1,4 +1,4 @@
-"""What training minimises. Each loss is weighted by pixel, summed over pixels and averaged over the batch."""
+"""Losses, which a training minimises: one formula a file. Each is one number, the mean over the batch."""
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.edge_loss import EdgeLoss

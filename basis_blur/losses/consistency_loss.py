@@ -1,9 +1,9 @@
-"""Blurring to deblur: what a network restored must, blurred again, give its input back  [C21, Sec. 7.3].
+"""Blurring to deblur: a restored photo, blurred again, has to equal the blurred photo  [C21, Sec. 7.3].
 
     L = mean_i | g(R((H u)_i)) - v_i |,     u = restored ** gamma
 
-H: the blur that was estimated from the input, as a field or as one kernel per pixel. It is applied to the inner part of
-the photo alone, whose blur the restored photo holds entirely: nothing is assumed of what lies beyond the border.
+H is the blur that was estimated from the blurred photo v, a field or a kernel for every pixel. Only pixels whose
+kernels lie within the restored photo count, so nothing is assumed of what lies beyond its border.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from basis_blur.ops.pixel_blur import PixelBlur
 
 
 class ConsistencyLoss(Reblurred):
-    """The error L above, times `loss_weight`.
+    """The error of the reblurred photo, L, times `loss_weight`.
 
     Args:
         loss_weight: factor of the result.
         gamma: exponent of the photos, >= 1; 1 blurs the values of the photo as they are, as [F23] does.
-        saturation: apply the camera response R, a knee at white.
+        saturation: whether R, the saturation of the camera, is applied.
 
     Raises:
         ValueError: `gamma` is smaller than 1.
@@ -37,7 +37,7 @@ class ConsistencyLoss(Reblurred):
 
         Args:
             blur: blur of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
-            restored: (N, C, H, W); what a network made of the photo, sRGB-like.
+            restored: (N, C, H, W); the restored photo, sRGB-like.
             blurred: (N, C, H, W); the photo, sRGB-like in [0, 1].
 
         Raises:

@@ -2,11 +2,11 @@
 
     L = mean c(x - y) + lambda mean c(D(x - y)),        c(d) = sqrt(d^2 + epsilon^2)        (Charbonnier)
 
-D: the Laplacian, the sum of the four neighbours minus four times the pixel, inside the photo. MPRNet adds this up over
-its three stages, with lambda = 0.05 and epsilon = 0.001.
+D is the Laplacian, the sum of the four neighbours minus four times the pixel, inside the photo. MPRNet takes the sum of
+L over its three stages, with lambda = 0.05 and epsilon = 0.001.
 
-[Zamir21] Zamir, Arora, Khan, Hayat, Khan, Yang, Shao, "Multi-Stage Progressive Image Restoration", CVPR 2021. The
-Laplacian of the weights that they published is another, a level of a Laplace pyramid.
+[Zamir21] Zamir, Arora, Khan, Hayat, Khan, Yang, Shao, "Multi-Stage Progressive Image Restoration", CVPR 2021. Their
+published weights were trained with another Laplacian, a level of a Laplace pyramid.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from basis_blur.foundation.numbers import check_number
 
 
 class EdgeLoss(nn.Module):
-    """The loss above, times `loss_weight`.
+    """The difference of pixels and edges, L, times `loss_weight`.
 
     Args:
         loss_weight: factor of the result.

@@ -1,12 +1,12 @@
-"""How badly a flow predicts kernels: the negative log-likelihood of their pixels, in steps [L21, F23].
+"""How badly a flow predicts kernels: the negative log-likelihood of their pixels, as whole steps [L21, F23].
 
     NLL = -log p(q),    log p(q) = log N(u) + log |det du/dx| + log |det dx/dq|
 
-q: the kernel's pixels in steps of `normalization` / 720, with uniform noise of one step (see `KernelFlow.preprocess`);
-x: their logits; u: the code. The logit's determinant is part of it, so the NLL bounds the nats, on average, that it
-takes to write the pixels down as whole steps: it is positive, 0 means that nothing is left unknown, and it compares
-between flows of any size, depth or alpha. `normalization` sets how fine a step is; to compare flows that differ in it
-compares descriptions of different precision.
+q are the kernel's pixels in steps of `normalization` / 720, with uniform noise of one step (see
+`KernelFlow.preprocess`); x are their logits, and u is the code. Since the logit's determinant is part of it, the NLL is
+an upper bound of the mean number of nats that the pixels take if they are written down as whole steps. So it is
+positive, 0 would mean that nothing is unknown, and flows of any size, depth or alpha can be compared by it if they have
+the same `normalization`, which sets how fine a step is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from basis_blur.foundation.numbers import check_number
 
 
 class FlowNLLLoss(nn.Module):
-    """The NLL above in nats per kernel, averaged over the batch, times `loss_weight`.
+    """The NLL in nats per kernel, averaged over the batch, times `loss_weight`.
 
     Args:
         loss_weight: factor of the result.
@@ -64,7 +64,7 @@ def bits_per_dimension(nll: float | Tensor, dims: int) -> float | Tensor:
 
     Args:
         nll: negative log-likelihood in nats per kernel, such as `kernel_nll` returns.
-        dims: pixels of a kernel, K*K.
+        dims: number of pixels of a kernel, K*K.
 
     Raises:
         ValueError: `dims` is not positive.

@@ -2,9 +2,9 @@
 
     L = mean_i sum_s q_i(s) log(q_i(s) / k_i(s)),        k_i = sum_b m_b^i k_b,   over a grid of pixels i
 
-q: the true kernels; the Kullback-Leibler divergence of k from q. Its slope with respect to the logits of k is k - q
-for a single kernel, so it teaches as much while shapes do not overlap as later. Squared differences [C21, Eq. 6] of
-kernels of a thousand pixels are almost flat there (docs/training_log.md).
+This is the Kullback-Leibler divergence of the estimated kernels k from the true ones q. For a single kernel, its slope
+with respect to the logits of k is k - q, which is as large while the two do not overlap as later. Squared differences
+[C21, Eq. 6] of kernels of a thousand pixels are almost flat there (docs/training_log.md).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LEAST_SHARE = 1e-8  # lower bound of the share of the light in a pixel of a kern
 
 
 class KernelDivergenceLoss(nn.Module):
-    """The divergence L above, averaged over the batch, times `loss_weight`.
+    """The divergence L of the kernels of two fields, averaged over the batch, times `loss_weight`.
 
     Every pixel of the grid counts alike, whatever the size of its object.
 
     Args:
         loss_weight: factor of the result.
-        spacing: distance of the pixels of the grid.
+        spacing: distance between the pixels of the grid, pixels.
 
     Raises:
         ValueError: `spacing` is smaller than 1.
@@ -56,7 +56,7 @@ class KernelDivergenceLoss(nn.Module):
             return self.loss_weight * divergence.sum(1).mean()
 
     def _at_grid(self, field: BlurField) -> Tensor:
-        """The kernels (N, K*K, n) of the pixels of the grid."""
+        """Return the kernels (N, K*K, n) of the pixels of the grid."""
         start = [min(self.spacing // 2, side - 1) for side in field.image_size]
         dtype = torch.promote_types(field.kernels.dtype, torch.float32)
         mixing = field.mixing[..., start[0] :: self.spacing, start[1] :: self.spacing].flatten(2)

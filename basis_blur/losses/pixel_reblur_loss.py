@@ -2,9 +2,9 @@
 
     L = mean_i | g((H u)_i) - v_i |,     u = x ** gamma,    g(light) = light ** (1 / gamma)
 
-x: the sharp photo, v: the blurred one, both sRGB-like; H: the operator of the pixel kernels, with replicate border
-where x shows no more of the scene than v. With gamma 1, as in the paper, the values of the photo are blurred as they
-are. With another, g is a straight line below the light of one 8-bit step, as in `basis_blur.losses.reblur_loss`.
+x is the sharp photo and v the blurred one, both sRGB-like. H is the operator of the pixel kernels; if x shows no more
+of the scene than v, its edge pixels are repeated. With gamma 1, as in the paper, the values of the photo are blurred as
+they are. With another gamma, g is a straight line below one 8-bit step, as in `basis_blur.losses.reblur_loss`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from basis_blur.ops.pixel_blur import PixelBlur
 
 
 class PixelReblurLoss(Reblurred):
-    """The error L above, times `loss_weight`.
+    """The error of the reblurred photo, L, times `loss_weight`.
 
     Args:
         loss_weight: factor of the result.
@@ -56,7 +56,7 @@ class PixelReblurLoss(Reblurred):
 
 
 def pixel_reblur(pixel_kernels: Tensor, sharp: Tensor, gamma: float = 1.0) -> Tensor:
-    """Return g(H u), the photo under this blur, (N, C, H, W).
+    """Return g(H u), the sharp photo blurred by its pixel kernels, (N, C, H, W).
 
     Args:
         pixel_kernels: (N, K*K, H, W); convolution kernels.
@@ -74,12 +74,12 @@ def pixel_reblur(pixel_kernels: Tensor, sharp: Tensor, gamma: float = 1.0) -> Te
 
 
 def with_border(sharp: Tensor, image_size: tuple[int, int], radius: int) -> Tensor:
-    """Cut the sharp photo to the blurred one with `radius` pixels around it, or without any if it has fewer.
+    """Return the part of the sharp photo that the blurred one shows, with a border of `radius` pixels if there is one.
 
     Args:
-        sharp: (N, C, H + 2 r, W + 2 r), with any r >= 0.
+        sharp: (N, C, H + 2 r, W + 2 r), with any r >= 0. The result has no border if r < `radius`.
         image_size: (H, W) of the blurred photo.
-        radius: pixels.
+        radius: width of the border, pixels.
 
     Raises:
         ValueError: the sharp photo is smaller than the blurred one, or larger by other borders.

@@ -1,4 +1,4 @@
-"""The weight of a pixel in a loss: w_i = 1 / pixels of i's object [C21, Eq. 5, 6], so that small objects count too."""
+"""The weight of a pixel in a loss: 1 / number of pixels of its object [C21, Eq. 5, 6], so small objects count too."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The loss that restoring networks of the NAFNet family are trained by: minus the PSNR, in dB.
+"""Minus the PSNR, in dB, by which restoring networks of the NAFNet family are trained.
 
-For one photo  L = 10 log10(mean (x - y)^2 + 1e-8);  the mean over the batch is taken of L.
+For one photo  L = 10 log10(mean (x - y)^2 + 1e-8);  of a batch, L is the mean.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from basis_blur.foundation.numbers import check_number
 
-SMALLEST = 1e-8  # added to the mean square, so that a perfect photo has a finite loss of -80 dB
+SMALLEST = 1e-8  # number that is added to the mean square, so that a perfect photo has a finite loss, -80 dB
 
 
 class PSNRLoss(nn.Module):
-    """The loss above, times `loss_weight`.
+    """Minus the PSNR of a restored photo, times `loss_weight`.
 
     Args:
         loss_weight: factor of the result.

@@ -5,9 +5,9 @@
 H: the field's operator; u: the scene in linear light; R: the camera response [C21, Eq. 4]; v: the blurred photo,
 sRGB-like; ||.||^2 sums over the colours.
 
-Differs from the paper in that g is a straight line below `DARKEST`, the light of one step of an 8-bit photo. There the
-slope of the power grows without bound, and one black pixel would outweigh the photo or make the gradient infinite.
-The line starts at g(0) = 0 and meets the power at `DARKEST`; in between it is lower by at most 0.0015.
+Differs from the paper in that g is a straight line below the light of one step of an 8-bit photo (`photo_of`). There
+the slope of the power grows without bound, and one black pixel would outweigh the photo or make the gradient infinite.
+The line starts at g(0) = 0 and meets the power at that step; in between it is lower by at most 0.0015.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from basis_blur.ops.basis_blur import BasisBlur
 
 
 class ReblurLoss(Reblurred):
-    """The error L above, averaged over the batch, times `loss_weight`.
+    """The error of the reblurred photo, L, averaged over the batch, times `loss_weight`.
 
     Args:
         loss_weight: factor of the result.
         gamma: exponent of the photo; 1 for photos in linear light.
-        saturation: apply R; without it light above 1 is expected above 1 in the photo.
+        saturation: whether R is applied; without it, light above 1 is expected to be above 1 in the photo too.
 
     Raises:
         ValueError: `gamma` is smaller than 1.
@@ -50,7 +50,7 @@ class ReblurLoss(Reblurred):
             field: the prediction for N photos of size H, W.
             scene_light: (N, C, H+K-1, W+K-1); the sharp scene with its border, linear light >= 0, may exceed 1.
             blurred_srgb: (N, C, H, W); the photo, sRGB-like in [0, 1].
-            weight: (N, 1, H, W); w_i >= 0, such as 1 / pixels of i's object.
+            weight: (N, 1, H, W); w_i >= 0, such as 1 / number of pixels of i's object.
 
         Raises:
             ValueError: a size does not fit the field.

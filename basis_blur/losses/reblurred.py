@@ -1,10 +1,11 @@
-"""What the losses that blur a sharp photo again have in common: how light becomes a photo through a blur.
+"""The common part of the losses that blur a sharp photo again: how light becomes a photo through a blur.
 
 v' = g(R(H u)),     g(x) = x ** (1 / gamma)        [C21, Eq. 3, 4]
 
-ReblurLoss          H of a field, u a scene in linear light; squares, weighted pixel by pixel     [C21, Eq. 5]
-PixelReblurLoss     H of a kernel for every pixel, without R; absolute values                     [F23]
-ConsistencyLoss     either, u a restored photo, where its blur lies within it; absolute values    [C21, Sec. 7.3]
+loss                the blur H, the scene u, and the difference from the photo
+ReblurLoss          a field, on a scene with its border; squares, weighted pixel by pixel         [C21, Eq. 5]
+PixelReblurLoss     a kernel for every pixel, on the sharp photo; absolute values, without R      [F23]
+ConsistencyLoss     either, on the restored photo, inside its border; absolute values             [C21, Sec. 7.3]
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Reblurred(nn.Module):
     Args:
         loss_weight: factor of the result.
         gamma: exponent of the photos, light = photo ** gamma, >= 1.
-        saturation: whether R is applied, a knee at white.
+        saturation: whether R, the saturation of the camera, is applied.
 
     Raises:
         ValueError: `gamma` is smaller than 1, or `loss_weight` is no number.
@@ -37,7 +38,7 @@ class Reblurred(nn.Module):
         self.saturation = saturation
 
     def again(self, operator: LinearOperator, light: Tensor) -> Tensor:
-        """Return v', the photo of a scene (N, C, h, w) in linear light."""
+        """Return v', the photo of a scene (N, C, h, w), linear light, through the blur `operator`."""
         return photo_through(operator, light, self.gamma, self.saturation)
 
     def extra_repr(self) -> str:

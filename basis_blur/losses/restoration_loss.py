@@ -3,10 +3,10 @@
     L = 10 log10(mean (x - u)^2),    x = v + strength (deblur(v, field) - v);    minus the PSNR in dB, mean of the batch
     with a fusion:                   x = v + strength (fusion(v, iterates of v with the field) - v)
 
-What is open about a blur shows in an estimate as a kernel that is too wide, and what the solver makes of it may be
-worse than the blurred photo. This loss asks for the kernels that restore best, its gradient flowing through the solver.
-Differs from `deblur` in that all photos of a batch have one weight of total variation, the mean of theirs: they are
-restored together, which takes a tenth of the time.
+v is the blurred photo and u the sharp one. An unsure estimate is a kernel that is too wide, with which the solver may
+make a photo worse. This loss asks for the kernels that restore best: its gradient flows through the solver. Unlike in
+`deblur`, all photos of a batch have one weight of total variation and one offset, the means of theirs, so that they are
+restored together, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from basis_blur.losses.psnr_loss import PSNRLoss
 from basis_blur.restoration.recording import keep_copies, recorded_deblur
 from basis_blur.restoration.settings import ESTIMATED_BLUR, solver_settings, step_towards, steps_for
 
-GREEN = slice(1, 2)
+GREEN = slice(1, 2)  # channel of a colour photo that is restored
 
 
 class RestorationLoss(nn.Module):
-    """The loss above, times `loss_weight`. Of a colour photo, green is restored: the same blur, at a third of the cost.
+    """Minus the PSNR of the restored photo, times `loss_weight`.
+
+    Of a colour photo only green is restored, which has the same blur and takes a third of the time.
 
     Args:
         loss_weight: factor of the result.
         gamma: exponent of the photos, light = photo ** gamma.
         iterations: number of iterations of Richardson-Lucy; by default `ESTIMATED_ITERATIONS`.
         strength: length of the step from the blurred to the restored photo, see `deblur`.
-        fusion: network that fuses iterates, see `deblur`; from here on it is frozen and in evaluation mode.
+        fusion: network that fuses iterates, see `deblur`; it is frozen and put into evaluation mode.
 
     Raises:
         ValueError: `iterations` is smaller than 1 or given beside a fusion, or `strength` not in [0, 1].
@@ -59,7 +61,7 @@ class RestorationLoss(nn.Module):
         self.psnr = PSNRLoss(loss_weight)
 
     def train(self, mode: bool = True) -> RestorationLoss:
-        """Set the mode of all but the fusion."""
+        """Set the mode of all parts but the fusion, which stays in evaluation mode."""
         super().train(mode)
         if self.fusion is not None:
             self.fusion.eval()
@@ -91,7 +93,12 @@ class RestorationLoss(nn.Module):
             return _Loss.apply(field.kernels, field.mixing, blurred, sharp, self, precision)
 
     def compute(self, field: BlurField, blurred: Tensor, sharp: Tensor, precision: dict[str, Any]) -> Tensor:
-        """Return the loss, to be differentiated under `keep_copies`; `precision` is the autocast of the fusion."""
+        """Return the loss, to be differentiated under `keep_copies`.
+
+        Args:
+            field, blurred, sharp: prediction, photos and truth, of one size.
+            precision: arguments of `torch.autocast` for the fusion.
+        """
         settings = [solver_settings(photo, self.gamma, self.kept[-1], None) for photo in blurred.split(1)]
         solver = replace(
             settings[0],
@@ -109,7 +116,7 @@ class RestorationLoss(nn.Module):
 
 
 class _Loss(Function):
-    """The loss is one number, so its gradient is found with it, and nothing is kept in between."""
+    """The loss with its gradient, which is computed in `forward`, so that nothing else is kept for `backward`."""
 
     @staticmethod
     def forward(ctx, kernels, mixing, blurred, sharp, loss, precision):

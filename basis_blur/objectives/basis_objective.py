@@ -1,11 +1,12 @@
-"""What a network that predicts blur fields is trained for [C21, Eq. 5, 6], independent of any training framework.
+"""The objective of networks that predict blur fields [C21, Eq. 5, 6], independent of any training framework.
 
     L = L_reblur(field, scene, lq) + L_kernel(field, true field) + L_divergence(field, true field)
         + L_restoration(field, lq, scene)
 
-L_kernel has p = 2 first and p = 1 from some iteration on, as [C21] does after 300 of 1200 epochs. L_reblur and L_kernel
-are weighted by w_i = 1 / pixels of i's object. [C21] does not have the last two: L_divergence is an alternative to
-L_kernel for short trainings, L_restoration asks for the kernels that restore best. Each carries its own loss weight.
+L_kernel has p = 2 at first and p = 1 from some iteration on, in [C21] after 300 of 1200 epochs. In L_reblur and
+L_kernel a pixel i has the weight 1 / number of pixels of i's object. The other two are not in [C21]: L_divergence is an
+alternative to L_kernel for short trainings, and L_restoration asks for the kernels that restore best. Each loss has its
+own `loss_weight`.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from basis_blur.ops.camera_response import GAMMA, to_linear
 
 
 class BasisObjective(nn.Module):
-    """The losses above, by name.
+    """The losses L_reblur, L_kernel, L_divergence and L_restoration, as far as they are given.
 
     Args:
         reblur: reblur loss; None for none.
         kernel: kernel loss; None for none.
         divergence: divergence loss; None for none.
         restoration: restoration loss; None for none.
-        kernel_p1_iter: the first iteration, counted from 1, with p = 1 whatever the p of `kernel`; None for never.
+        kernel_p1_iter: number of the first iteration, from 1, with p = 1 whatever the p of `kernel`; None for none.
         gamma: exponent of the photos; 1 for linear light.
 
     Raises:
-        ValueError: all losses are absent, the gamma of `reblur` or `restoration` is another, or `kernel_p1_iter` has
-            nothing to switch.
+        ValueError: no loss is given, the gamma of `reblur` or `restoration` is another, or `kernel_p1_iter` is given
+            without `kernel`.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""What an IterateFusion learns from: photos beside the iterates of their restoration, cut and turned in many ways.
+"""The training data of an IterateFusion: photos with iterates of their restoration, in several views.
 
-    lq --B--> field;    lq, field --Richardson-Lucy--> iterates;    stack = lq, iterates
+    lq --network--> field;    lq, field --Richardson-Lucy--> iterates;    stack = lq, iterates
     views: random windows of stack and sharp photo, mirrored, turned, their colours exchanged
 
-Iterates cost far more than a step of the network, so each scene is looked at in several views.
+Iterates take far more time than a step of the training, so each scene is used in several views.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRE
 
 @torch.no_grad()
 def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], gamma: float) -> Tensor:
-    """Return what an IterateFusion is shown of blurred photos, (N, 3 (1 + n), H, W).
+    """Return the input of an IterateFusion for blurred photos: each with its n iterates, (N, 3 (1 + n), H, W).
 
     Args:
         blur_net: a BasisKPN or CorrelationKPN, in evaluation mode, that estimates the blur.
@@ -38,7 +38,7 @@ def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], ga
 
 
 def fused_and_alone(net: IterateFusion, photo: Tensor, field: BlurField, gamma: float) -> tuple[Tensor, Tensor]:
-    """Return what `deblur` makes of photos with a fusion, and without, of one run of the solver.
+    """Return the photos that `deblur` makes with a fusion, and those that it makes without, from one run of the solver.
 
     Args:
         net: the fusion.
@@ -53,7 +53,7 @@ def fused_and_alone(net: IterateFusion, photo: Tensor, field: BlurField, gamma: 
 
 
 def random_views(stack: Tensor, gt: Tensor, side: int, number: int) -> tuple[Tensor, Tensor]:
-    """Return random views of stacks and of their sharp photos, alike in both, drawn from torch's global generator.
+    """Return random views of stacks, and the same views of their sharp photos; torch's global generator draws them.
 
     Args:
         stack: (N, 3 m, H, W).

@@ -1,9 +1,9 @@
-"""What a network that restores photos is trained for, independent of any training framework [F23; C21, Sec. 7.3].
+"""The objective of networks that restore photos, independent of any training framework [F23; C21, Sec. 7.3].
 
     L = sum_s pixel(image_s, sharp_s) + reblur(K, image, blurred) + consistency(B, image, blurred)
 
-s: the scales of the result, of which the first is the restored photo; K: the network's own kernels; B: the blur of a
-second, frozen network.
+s are the scales of the result, of which the first is the restored photo. K are the network's own kernels, and B is the
+blur that a second, frozen network estimates.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from basis_blur.objectives.sample import needed
 from basis_blur.ops.camera_response import to_linear
 
 FIELD_NETWORKS = names_of(ESTIMATOR, returns=FIELD)  # networks that return a blur field
-BLUR_NETWORKS = names_of(ESTIMATOR)  # networks that `estimated_blur` asks
+BLUR_NETWORKS = names_of(ESTIMATOR)  # networks that `estimated_blur` takes
 
 
 def restoration_losses(
     result: Any, lq: Tensor, gt: Tensor | None, pixel: nn.Module | None = None, reblur: ConsistencyLoss | None = None
 ) -> dict[str, Tensor]:
-    """Return the losses of what a network made of blurred photos, each one number.
+    """Return the losses of the result of a network for blurred photos, each one number.
 
     Args:
         result: result of the network: a photo (N, C, H, W), several, or a result with `.image` and `.pixel_kernels`.
         lq: (N, C, H, W); the blurred photos.
         gt: (N, C, H, W); the sharp ones; only `pixel` reads them.
-        pixel: a loss of a restored and a sharp photo.
-        reblur: a loss of the restored photo with the network's own kernels.
+        pixel: loss of a restored and a sharp photo.
+        reblur: loss of the restored photo, blurred by the network's own kernels, and the blurred one.
 
     Returns:
         'l_pixel' and 'l_reblur', as far as they are wanted.
@@ -59,7 +59,7 @@ def restoration_losses(
 
 
 def images_of(result: Any) -> list[Tensor]:
-    """Return the photos among what a network returned: the restored one, and any smaller or earlier ones."""
+    """Return the photos in the result of a network: the restored one, and any of smaller scales or earlier stages."""
     if isinstance(result, Tensor):
         return [result]
     if hasattr(result, 'image'):

@@ -1,4 +1,4 @@
-"""What a training and a validation are given of blurred photos: the photos, and what is known of their blur."""
+"""A sample: blurred photos, with their sharp photos and their true blur as far as a data set has them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Sample:
 
     Args:
         lq: (N, C, H, W); the blurred photos, sRGB-like.
-        gt: (N, C, H, W), or larger by a border of the same width on all sides; the sharp ones.
+        gt: (N, C, H, W), or larger by a border of the same width on all sides; the sharp photos.
         kernels: (N, B, K, K); the true kernels.
         mixing: (N, B, H, W); their true mixing.
-        weight: (N, 1, H, W); of each pixel in a loss.
+        weight: (N, 1, H, W); weights of the pixels in a loss.
     """
 
     lq: Tensor
@@ -33,7 +33,7 @@ class Sample:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], gamma: float = GAMMA) -> Sample:
-        """Return the sample of a batch; scenes that the data set has left to be blurred are blurred here.
+        """Return the sample of a batch; scenes that the data set did not blur itself are blurred here.
 
         Args:
             tensors: tensors by name: those of the arguments above, or the ingredients of `blur_scene`. Others are

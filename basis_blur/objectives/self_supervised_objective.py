@@ -1,4 +1,4 @@
-"""What a kernel estimator is trained for without true kernels: blur the sharp photo again [F23, stage II; C21, Eq. 5].
+"""The objective of kernel estimators without true kernels: blur the sharp photo again [F23, stage II; C21, Eq. 5].
 
 L = | blur(gt, estimate) - lq |
 
@@ -23,13 +23,13 @@ Estimate = LatentKernels | BlurField
 
 
 def has_pixel_kernels(net: nn.Module) -> bool:
-    """Return whether a network estimates a kernel for every pixel, for a PixelReblurLoss; else it is a field's."""
+    """Tell whether a network estimates a kernel for every pixel, for a PixelReblurLoss, and not a field."""
     facts = facts_of(net)
     return facts.returns == PIXEL_KERNELS and not facts.by_cells
 
 
 def estimate_of(net: nn.Module, photo: Tensor, gamma: float, bare: nn.Module | None = None) -> Estimate:
-    """Return the estimate that a network is trained by.
+    """Return the estimate of a network, in the form in which it is trained.
 
     Args:
         net: the network.
@@ -60,7 +60,7 @@ def self_supervised_loss(estimate: Estimate, lq: Tensor, gt: Tensor, loss: nn.Mo
 
 
 def scene_of(gt: Tensor, field: BlurField) -> Tensor:
-    """Return the sharp photo with the border that the field reaches into, from its edge if there is not enough.
+    """Return the sharp photo with the border that the field reaches into; without one, its edge pixels are repeated.
 
     Args:
         gt: (N, C, H, W), or larger by a border of the same width on all sides.
