@@ -1,4 +1,4 @@
-"""Networks by name. Each takes hyper-parameters by keyword and tells them in `net.hyper_parameters`."""
+"""Networks by name. Each takes hyper-parameters by keyword and returns them as `net.hyper_parameters`."""
 
 from basis_blur.archs.basis_kpn_arch import BasisKPN
 from basis_blur.archs.correlation_kpn_arch import CorrelationKPN
@@ -31,7 +31,7 @@ ARCHS: dict[str, type[DescribedNetwork]] = {
 
 
 def names_of(kind: str | None = None, takes: str | None = None, returns: str | None = None) -> tuple[str, ...]:
-    """Return the names of the networks whose facts are these; None: whatever it is."""
+    """Return the names of the networks with these facts; None leaves a fact open."""
     return tuple(
         name
         for name, arch in ARCHS.items()

@@ -8,11 +8,12 @@
 With n = `num_feat` the encoder has n-2n-4n-8n-16n channels; n = 64 is the network of the paper.
 LeakyReLU 0.01 follows every convolution but the last of each head and the transposed ones.
 
-Differs from the paper: features are enlarged by transposed convolutions, as in the published weights, and a fresh
-network begins otherwise, as follows.
+Differs from the paper in:
 
-A fresh network passes signals on at their size (He initialisation) and starts with nearly uniform kernels and mixing.
-With torch's own initialisation every layer shrinks the signal, and the first hundreds of steps go into undoing that.
+1. Features are enlarged by transposed convolutions, as in the published weights.
+2. The weights of a fresh network are such that layers keep the size of signals (He initialisation) and kernels and
+   mixing are nearly uniform. With torch's own initialisation every layer shrinks the signal, and it takes hundreds of
+   steps of a training to undo that.
 
 Convention: the kernels are convolution kernels, as everywhere here. The published weights predict correlation
     kernels; `load_network` turns them over when it reads them, see `basis_blur.weights.checkpoints`.
@@ -30,25 +31,25 @@ from torch import Tensor, nn
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField
 
-SIZE_MULTIPLE = 32  # sides are halved by five poolings
-GROUPS = 8
+SIZE_MULTIPLE = 32  # multiple of pixels that sides are padded to, since five poolings halve them
+GROUPS = 8  # largest number of groups of a group normalisation
 SLOPE = 0.01  # slope of the activation for negative values
-LAST_GAIN = 0.1  # gain of the last convolutions when fresh
+LAST_GAIN = 0.1  # factor on the weights of the last convolutions of a fresh network
 
 
 class BasisKPN(DescribedNetwork):
     """Predict basis kernels and mixing coefficients from a blurred photo in linear light.
 
     Args:
-        in_channels: channels of the photo, 3 or 1.
+        in_channels: number of channels of the photo, 3 or 1.
         num_feat: n, the width; 64 makes 79.8 M parameters, 16 makes 5 M.
-        num_kernels: B.
-        kernel_size: K; the kernel head doubles 1x1 pixels five times to 32 and its tail adds one, which makes 33;
-            one more doubling makes 65. No other size is possible.
-        norm: 'group' puts a group normalisation after every convolution that an activation follows; 'none' is the
+        num_kernels: B, the number of basis kernels.
+        kernel_size: K, the side of a kernel in pixels: 33, since the kernel head doubles one pixel five times and adds
+            one, or 65 with one more doubling.
+        norm: 'group' for a group normalisation after every convolution that an activation follows; 'none' for the
             network of the paper.
-        gray_stem: whether there is also a first convolution for one-channel light, as the published weights do; such a
-            network takes both (N, 3, H, W) and (N, 1, H, W). Needs `in_channels` 3.
+        gray_stem: whether there is also a first convolution for gray light, as in the published weights, so that the
+            network takes both (N, 3, H, W) and (N, 1, H, W). It needs `in_channels` 3.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
@@ -123,7 +124,7 @@ class BasisKPN(DescribedNetwork):
         return BlurField.unchecked(*self.predict(light))
 
     def predict(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (kernels, mixing) as plain tensors, for `torch.export` and the like; otherwise as `forward`."""
+        """Return what `forward` does as plain tensors, (kernels, mixing), for `torch.export` and the like."""
         stem = self.stem_for(light)
         height, width = light.shape[-2:]
         x = stem(reflect_to_multiple(light - 0.5, SIZE_MULTIPLE))
@@ -139,10 +140,10 @@ class BasisKPN(DescribedNetwork):
         kernels = self.kernel_head(_spatial_mean(features), [_spatial_mean(skip) for skip in skips])
         return _softmax(kernels.flatten(2), 2).view(kernels.shape), _softmax(mixing, 1)
 
-    plain = predict  # what is exported
+    plain = predict  # the function that an export contains
 
     def stem_for(self, light: Tensor) -> nn.Module:
-        """Return the first convolution for light of so many channels; errors as `forward`."""
+        """Return the first convolution for the channels of `light`; errors are those of `forward`."""
         if light.ndim == 4 and light.shape[1] == self._hyper_parameters['in_channels']:
             return self.stem
         if light.ndim == 4 and light.shape[1] == 1 and self.gray_stem is not None:
@@ -155,12 +156,12 @@ class BasisKPN(DescribedNetwork):
 
 
 class _Head(nn.Module):
-    """Upsampling blocks and three last convolutions: features and skips to the logits of B maps.
+    """A head, from features and skips to the logits of B maps: upsampling blocks and three last convolutions.
 
     Args:
         channels: number of channels of the features.
-        widths: channels after each block.
-        skips: channels of the skip that each block takes, deepest first; 0 for none.
+        widths: numbers of channels after each block.
+        skips: numbers of channels of the skip that each block takes, deepest first; 0 for none.
         num_kernels: B, the number of maps.
         tail_size: side of the tail's first convolution; 3 keeps the map's size, 2 adds one pixel.
         norm: kind of normalisation, see `BasisKPN`.
@@ -193,7 +194,7 @@ class _Head(nn.Module):
 
 
 class _Up(nn.Module):
-    """Double the size: transposed conv, two convs, then a conv over [skip, x].
+    """A block that doubles the size: transposed conv, two convs, then a conv over [skip, x].
 
     A skip of one pixel, a spatial mean, is repeated to the size of x.
     """

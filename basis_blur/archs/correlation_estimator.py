@@ -1,10 +1,10 @@
-"""An estimator of latent codes that sees the correlations of a photo's gradients instead of the photo.
+"""An estimator of latent codes whose input is the correlations of a photo's gradients, and not the photo.
 
     photo -> light -> correlations of each window (as CorrelationKPN) -> decoder -> logits of a kernel
-          -> two layers over all K*K of them -> softmax = shares, of which the code is made; sigma
+          -> two layers over all K*K of them -> softmax = shares, from which the code follows; sigma
 
-What the U-Net of [F23] must find in the pixels, the shape of a blur, is here in the input (docs/training_log.md). There
-is one code for each window, and the decoder is that of a CorrelationKPN, whose weights it can begin with.
+The U-Net of [F23] has to find the shape of a blur in the pixels; here the input contains it (docs/training_log.md).
+There is one code for each window. The decoder is that of a CorrelationKPN, and can begin with its weights.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from basis_blur.archs.correlation_kpn_arch import WINDOW, WINDOWS, CorrelationDecoder, check_decoder, grid_of
 from basis_blur.ops.camera_response import GAMMA, to_linear
 
-HIDDEN = 512
-LOGIT_SCALE = 0.25  # factor that brings logits, which go down to -20, to the size that a linear layer wants
-FIRST_GAIN = 0.1  # gain of the last layers when fresh; there the softmax is nearly linear
+HIDDEN = 512  # width of the two layers over all logits
+LOGIT_SCALE = 0.25  # factor that brings logits, which go down to -20, to the usual size of a layer's input
+FIRST_GAIN = 0.1  # gain of the last layer of a fresh network, for which the softmax is nearly linear
 
 
 class CorrelationEstimator(nn.Module):
@@ -32,7 +32,7 @@ class CorrelationEstimator(nn.Module):
         ValueError: an argument is outside its range.
     """
 
-    stride = None  # cells are windows
+    stride = None  # side of a cell of one code in pixels; None, since its cells are windows
 
     def __init__(self, in_channels: int = 3, kernel_size: int = 19, width: int = 64, uncertainty: bool = True):
         super().__init__()

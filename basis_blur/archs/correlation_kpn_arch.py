@@ -4,12 +4,12 @@
           -> correlations of each window, and their mean over the photo -> decoder, softmax over K*K -> kernels
     mixing: each pixel takes the kernels of the four windows nearest to it, bilinearly   (efficient filter flow [H10])
 
-A sharp photo's gradients are nearly white and far from Gaussian. Blurred by k, their autocorrelation is that of k, and
-their fourth-order correlation is sum_s k(s)^3 k(s + d), which tells a kernel from its mirror image [GM89]. Kernels are
-so seen in the input of the decoder, where they lie at the pixels of its output; a network that sees the photo has to
-find all that out first (docs/training_log.md). That blur shows in autocorrelations is used by [GF12], without learning.
+The gradients of a sharp photo are nearly white and far from Gaussian. If they are blurred by k, their autocorrelation
+is that of k, and their fourth-order correlation is sum_s k(s)^3 k(s + d), which tells a kernel from its mirror image
+[GM89]. So the input of the decoder shows the kernel at the pixels of its output, while a network that sees the photo
+has to learn all that first (docs/training_log.md). [GF12] finds blur in autocorrelations without learning.
 
-What it cannot see: a boundary between two motions within a window.
+The network cannot see a boundary between two motions within a window.
 
 [H10] Hirsch et al., "Efficient filter flow for space-variant multiframe blind deconvolution", CVPR 2010.
 [GM89] Giannakis, Mendel, "Identification of nonminimum phase systems using higher order statistics", 1989.
@@ -32,18 +32,18 @@ from basis_blur.ops.basis_blur import fast_fft_size
 from basis_blur.ops.windows import WHOLE_PIXELS
 
 CHANNELS = 5  # number of correlations of a window, see `correlations`
-GROUPS = 8
-SLOPE = 0.01
+GROUPS = 8  # largest number of groups of a group normalisation
+SLOPE = 0.01  # slope of the activation for negative values
 WINDOWS = 25  # largest number of windows
-WINDOW = 128  # least side, pixels
-OVERLAP = 4 / 3  # side of a window over the distance of two
-CLIPPED = 0.95  # light from which on a pixel may be clipped, and is not looked at
+WINDOW = 128  # least side of a window, pixels
+OVERLAP = 4 / 3  # side of a window over the distance between neighbours
+CLIPPED = 0.95  # light above which a pixel may be clipped and is left out
 FLAT = 0.1  # share of the mean contrast below which a place counts as flat
-CONTRAST_PIXELS = 16
+CONTRAST_PIXELS = 16  # side of the squares whose contrast is measured, pixels
 LARGEST_GRADIENT = 5.0  # largest gradient in the fourth-order correlation, standard deviations
 LEAST_POWER = 1e-4  # lower bound of the power in its logarithm, as a share of the mean power
-CEPSTRUM_SCALE = 0.3
-NUMBERS_AT_ONCE = 1 << 22  # count of gradients whose correlations are taken together; it bounds the memory
+CEPSTRUM_SCALE = 0.3  # standard deviation to which the cepstrum is scaled
+NUMBERS_AT_ONCE = 1 << 22  # number of gradients whose correlations are taken at once, which bounds the memory
 
 
 class CorrelationKPN(DescribedNetwork):
@@ -51,7 +51,7 @@ class CorrelationKPN(DescribedNetwork):
 
     Args:
         num_kernels: B, the largest number of windows, each with a kernel; a small photo has fewer.
-        kernel_size: K, odd, 9 to 65.
+        kernel_size: K, the side of a kernel in pixels, odd, 9 to 65.
         num_feat: width of the decoder; 64 makes 1.3 M parameters.
         window: least side of a window in pixels, >= K; a photo smaller than that is one window.
 
@@ -112,13 +112,13 @@ class CorrelationKPN(DescribedNetwork):
         return BlurField.unchecked(kernels, mixing.expand(number, -1, -1, -1).to(kernels.dtype))
 
     def plain(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (kernels, mixing) as plain tensors, for an export; otherwise as `forward`."""
+        """Return what `forward` does as plain tensors, (kernels, mixing), for an export."""
         field = self(light)
         return field.kernels, field.mixing
 
 
 class CorrelationDecoder(nn.Module):
-    """Correlations (n, 10, 2R+1, 2R+1) to logits (n, 1, 2R, 2R): a U-Net of sizes R, R/2 and R/4.
+    """A U-Net from correlations (n, 10, 2R+1, 2R+1) to logits (n, 1, 2R, 2R), at the sizes R, R/2 and R/4.
 
     The correlations are those of a window, and their mean over all windows of its photo.
 
@@ -172,7 +172,13 @@ class CorrelationDecoder(nn.Module):
 
 
 def check_decoder(kernel_size: int, name: str, width: int) -> None:
-    """Raise ValueError unless a CorrelationDecoder of that width, an argument of that name, makes such kernels."""
+    """Raise ValueError unless a CorrelationDecoder of a width can make kernels of a size.
+
+    Args:
+        kernel_size: K.
+        name: name of the argument for the width, for the message.
+        width: number of channels of the decoder.
+    """
     if kernel_size % 2 == 0 or not 9 <= kernel_size <= 65:
         raise ValueError(f'kernel_size is {kernel_size}, expected an odd number from 9 to 65.')
     if width < 2 or width % 2:
@@ -180,7 +186,7 @@ def check_decoder(kernel_size: int, name: str, width: int) -> None:
 
 
 def reach_of(kernel_size: int) -> int:
-    """Return R, the shifts that are looked at for a kernel: the decoder halves its map three times."""
+    """Return R, the largest shift of the correlations for a kernel; the decoder halves 2 R three times."""
     return -(-(kernel_size - 1) // 8) * 8
 
 
@@ -203,7 +209,7 @@ def bilinear_mixing(height: int, width: int, rows: int, columns: int, device: to
 
 
 def packed_bilinear_mixing(height: int, width: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    """Return the same as a `CompactField` holds it, made window by window in a fifth of the memory."""
+    """Return the same mixing packed, as a `CompactField` holds it, in a fifth of the memory."""
     down, across = (_hats(size, parts, device) for size, parts in ((height, rows), (width, columns)))
     packed = torch.empty(1, rows * columns, height, width, dtype=torch.int16, device=device)
     for place, (of_rows, of_columns) in zip(packed[0], product(down, across), strict=True):
@@ -250,7 +256,7 @@ def _windows(gradients: Tensor, rows: int, columns: int, least: int) -> Tensor:
 
 
 def _extent(size: int, parts: int, least: int) -> tuple[list[int], int]:
-    """Return where the windows start, and their length: those at the edges stay within the photo."""
+    """Return where the windows start, and their length; those at the edges are moved into the photo."""
     length = min(size, max(least, round(OVERLAP * size / parts)))
     return [min(max(0, round((i + 0.5) * size / parts - length / 2)), size - length) for i in range(parts)], length
 
@@ -261,7 +267,7 @@ def _fade(length: int, like: Tensor) -> Tensor:
 
 
 def correlations(gradients: Tensor, reach: int) -> Tensor:
-    """Return what the gradients of a window tell about the kernel, for every shift d of up to `reach` pixels.
+    """Return the correlations of the gradients of a window, for every shift d of up to `reach` pixels.
 
     Args:
         gradients: (n, 2, h, w); zero mean, across and down.
@@ -295,9 +301,9 @@ def correlations(gradients: Tensor, reach: int) -> Tensor:
 
 
 def _near(spectrum: Tensor, size: list[int], reach: int) -> Tensor:
-    """Return what a spectrum (..., h, w // 2 + 1) of a real map (h, w) is the transform of, at shifts of up to `reach`.
+    """Return the real map (h, w) of a spectrum (..., h, w // 2 + 1), at shifts of up to `reach`.
 
-    Only the rows that are wanted are transformed along the columns.
+    Only the rows of these shifts are transformed along the columns.
     """
     rows = torch.fft.ifft(spectrum, dim=-2)
     rows = torch.cat([rows[..., -reach:, :], rows[..., : reach + 1, :]], -2)
@@ -306,7 +312,7 @@ def _near(spectrum: Tensor, size: list[int], reach: int) -> Tensor:
 
 
 def _root(x: Tensor) -> Tensor:
-    """The signed square root, as steep as a line below 0.01 so that its gradient stays finite."""
+    """Return the signed square root; near 0 it is a line, so that its gradient stays finite."""
     return x / (x.abs() + 1e-4).sqrt()
 
 

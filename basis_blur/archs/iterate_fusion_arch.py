@@ -1,12 +1,12 @@
-"""IterateFusion: a network that looks at what Richardson-Lucy makes of a photo, and says what of it to believe.
+"""IterateFusion: a network that makes one photo of a blurred photo and iterates of its restoration.
 
     photo v, iterates u_1 ... u_n of the solver with an estimated blur
         -> pixels of 4 x 4 as channels -> residual blocks, the middle ones at half of that size -> weights w_i, image r
-    restored = v + sum_i w_i (u_i - v) + r,        w_i >= 0 not required, one for each pixel
+    restored = v + sum_i w_i (u_i - v) + r,        one w_i for each pixel, of either sign
 
-Early iterates are safe and soft, late ones crisp where the blur was estimated well, and full of rings where it was not.
-A network that is shown them tells by looking: that deconvolution leaves artifacts which can be learned away is due to
-[S13]. A fresh one returns a step of 0.6 from the photo to the mean of its iterates.
+Early iterates are safe and soft. Late ones are crisp where the blur was estimated well, and full of rings where it was
+not, and the network sees which. That artifacts of deconvolution can be removed by learning is due to [S13]. A fresh
+network returns a step of 0.6 from the photo to the mean of its iterates.
 
 [S13] Schuler et al., "A machine learning approach for non-blind image deconvolution", CVPR 2013.
 """
@@ -25,25 +25,25 @@ from torch import Tensor, nn
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
 from basis_blur.archs.network_facts import FUSION, PHOTO, STACK, DescribedNetwork, NetworkFacts
 
-COLOURS = 3
+COLOURS = 3  # number of colours of a photo
 SLACK = 0.02  # largest distance of a fused photo from the range of the photo and its iterates, sRGB-like
 CELL = 4  # side of the cells of pixels that become channels
-SIZE_MULTIPLE = 2 * CELL
-SLOPE = 0.01
+SIZE_MULTIPLE = 2 * CELL  # multiple of pixels that the sides of a photo are padded to
+SLOPE = 0.01  # slope of the activation for negative values
 FIRST_STEP = 0.6  # step that a fresh network takes from the photo to the mean of its iterates
-DIFFERENCES = 4.0  # factor by which the differences of the inputs are about 1
-IMAGE_SCALE = 0.1  # size of the image that the network adds where its own numbers are about 1
+DIFFERENCES = 4.0  # factor that brings the differences of iterates and photo to a size of about 1
+IMAGE_SCALE = 0.1  # factor of the image r, whose numbers in the network are about 1
 
 
 class IterateFusion(DescribedNetwork):
     """Fuse a photo and the iterates of its restoration to one photo.
 
     Args:
-        iterations: numbers of the iterates that it is shown, counted from 1 and ascending.
-        width: channels at a quarter of the photo's size.
-        deep_width: channels at an eighth.
-        blocks: residual blocks at a quarter of the size, half of them before and half after the deep ones.
-        deep_blocks: residual blocks at an eighth.
+        iterations: numbers of the iterates that it takes, from 1 and ascending.
+        width: number of channels at a quarter of the photo's size.
+        deep_width: number of channels at an eighth.
+        blocks: number of residual blocks at a quarter of the size, half of them before and half after the deep ones.
+        deep_blocks: number of residual blocks at an eighth.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
@@ -129,14 +129,15 @@ class IterateFusion(DescribedNetwork):
     plain = forward  # what is exported
 
     def fused(self, photo: Tensor, iterates: Tensor) -> Tensor:
-        """Return the restored photo of a photo in colour or gray, as `photo` is.
+        """Return the restored photo of a photo in colour or gray, in its shape and dtype.
 
-        A network may err anywhere; so each number is clipped to the range of the photo's and the iterates' at that
-        pixel, widened by `SLACK`. A hole in a bright place, which neither of them has, cannot come of it.
+        Each number is clipped to the range of the photo and the iterates at that pixel, widened by `SLACK`. So errors
+        of the network cannot make what none of them has, such as a hole in a bright place.
 
         Args:
-            photo: (N, C, H, W), C = 3 or 1; sRGB-like in [0, 1]. Gray is repeated, and the colours made are averaged.
-            iterates: (N, C n, H, W), one after the other.
+            photo: (N, C, H, W), C = 3 or 1; sRGB-like in [0, 1]. Gray is repeated, and the colours of the result are
+                averaged.
+            iterates: (N, C n, H, W); the iterates, one after the other.
         """
         images = (photo, *iterates.split(photo.shape[1], 1))
         found = self(torch.cat([image.to(self.intro.weight).expand(-1, COLOURS, -1, -1) for image in images], 1))
@@ -156,7 +157,7 @@ def clipped_to_range(fused: Tensor, images: Sequence[Tensor]) -> Tensor:
 
 
 class _Block(nn.Module):
-    """x + conv(leaky(conv(x))), of which a fresh one returns x."""
+    """The residual block x + conv(leaky(conv(x))); a fresh one returns x."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,11 +1,11 @@
 """KernelAttention: weigh the features of a restoring network by the kernels of their pixels [F23].
 
-    x1 = gelu(conv(x))                             what could be added
-    k1 = gelu(conv(gelu(conv(kernels))))           what the kernels say
-    out = x + x1 * sigmoid(conv([x1, k1]))         all convolutions 3x3
+    x1 = gelu(conv(x))                             features that may be added
+    k1 = gelu(conv(gelu(conv(kernels))))           features of the kernels
+    out = x + x1 * sigmoid(conv([x1, k1]))         all convolutions are 3x3
 
-Only the first residual branch behind an attention looks at `out`; its skip connection comes from x, in the published
-NAFNet as in the other restorers of this package: y = x + branch(out).
+Only the first residual branch after an attention sees `out`; its skip connection comes from x, in the published NAFNet
+as in the other restorers of this package: y = x + branch(out).
 
 Convention: the kernels come as the flow gives them, (N, K*K, H, W), see `LatentKernels.raw`: correlation kernels, not
     clamped and not renormalised, as the published weights want them.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 class KernelAttention(nn.Module):
-    """Features and the kernels of their pixels to features.
+    """A layer from features, and the kernels of their pixels, to features.
 
     Args:
         channels: number of channels of the features.
@@ -53,7 +53,7 @@ def halving(taps: int) -> nn.Conv2d:
 
 
 def check_inputs(photo: Tensor, kernels: Tensor | None, in_channels: int, kernel_size: int | None) -> None:
-    """Check what a restoring network is called with.
+    """Check the inputs of a restoring network.
 
     Args:
         photo: expected (N, in_channels, H, W).

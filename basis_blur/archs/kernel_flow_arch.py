@@ -1,17 +1,17 @@
-"""KernelFlow: a normalizing flow over blur kernels, which knows how likely a kernel is [L21, F23].
+"""KernelFlow: a normalizing flow over blur kernels, which tells the likelihood of a kernel [L21, F23].
 
     kernel k --preprocess--> x --(masked coupling, batch norm) x num_blocks--> code u,    u ~ N(0, 1) in each of K*K
     y = min(max(k, 0) / normalization, 1),  y += noise / 720,  x = logit(alpha + (1 - 2 alpha) y)
     k = (sigmoid(x) - alpha) / (1 - 2 alpha) * normalization
 
-A RealNVP over flattened kernels. Each direction returns the logarithm of its Jacobian's determinant, so
+It is a RealNVP over flattened kernels. Each direction returns the logarithm of its Jacobian's determinant, so
 
     log p(x) = log N(u; base mean and variance) + log |det du / dx|
 
 Parameters and buffers are named as in the published weights of [L21], which therefore load as they are.
 
-Convention: kernels are flattened row by row. Whether they are convolution or correlation kernels is a matter of what
-    the flow was trained on; those of this package are convolution kernels.
+Convention: kernels are flattened row by row. A flow has the kind of kernels that it was trained on, convolution or
+    correlation kernels; those of this package are convolution kernels.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from basis_blur.archs.network_facts import CODE, FLOW, KERNELS, DescribedNetwork, NetworkFacts
 
-LEVELS = 720  # steps that a normalised pixel is thought to have; uniform noise of one step makes it continuous [L21]
+LEVELS = 720  # number of steps of a normalised pixel; uniform noise of one step makes it continuous [L21]
 ALPHA = 1e-6  # margin that keeps the logit finite at 0 and 1
 MOMENTUM = 0.9  # share of the old value in the running statistics
 EPSILON = 1e-5  # number that is added to variances
-LAST_GAIN = 0.1  # gain of the last layers when fresh, so that a fresh flow is nearly the identity
+LAST_GAIN = 0.1  # factor on the weights of the last layers of a fresh flow, which is so nearly the identity
 
 
 class KernelFlow(DescribedNetwork):
@@ -40,8 +40,8 @@ class KernelFlow(DescribedNetwork):
     mode use the running ones, with which the two are each other's inverse.
 
     Args:
-        kernel_size: K, odd.
-        num_blocks: pairs of a coupling and a batch normalisation; 5 in [L21, F23].
+        kernel_size: K, the side of a kernel in pixels, odd.
+        num_blocks: number of pairs of a coupling and a batch normalisation; 5 in [L21, F23].
         hidden: width of the networks in a coupling; published are 15 for K = 11 and 25 for K = 19.
 
     Raises:
@@ -146,8 +146,8 @@ class KernelFlow(DescribedNetwork):
 
         Args:
             kernels: (M, K, K); >= 0, sum 1. Negative pixels count as 0.
-            noise: noise of the same shape, uniform in [0, 1), in steps of `normalization` / 720; a density is only
-                meant with it. By default none, which makes `decode(encode(kernels))` exact.
+            noise: noise of the same shape, uniform in [0, 1), in steps of `normalization` / 720, which a density needs.
+                By default there is none, which makes `decode(encode(kernels))` exact.
 
         Raises:
             ValueError: a shape does not fit.
@@ -187,7 +187,7 @@ class KernelFlow(DescribedNetwork):
 
         Args:
             code: (M, K*K).
-            chunk: rows computed at once, which bounds the memory; by default all.
+            chunk: number of rows that are computed at once, which bounds the memory; by default all.
 
         Returns:
             (M, K*K), in [-alpha, 1 + alpha] * normalization or hardly beyond.
@@ -244,7 +244,7 @@ class KernelFlow(DescribedNetwork):
 
 
 class _Coupling(nn.Module):
-    """Scale and shift one half of the pixels by functions of the other half, which stays [L21].
+    """A layer that scales and shifts one half of the pixels by functions of the other half, which stays [L21].
 
     u = m x + (1 - m) (x - t(m x)) exp(-s(m x)),    log |det du/dx| = -sum (1 - m) s
 
@@ -283,7 +283,7 @@ class _Coupling(nn.Module):
 
 
 class _BatchNorm(nn.Module):
-    """Normalise each pixel over the batch, by the batch's statistics in training and by running ones else.
+    """A layer that normalises each pixel: by the statistics of the batch in training, by running ones otherwise.
 
     u = exp(log_gamma) (x - mean) / sqrt(var + 1e-5) + beta,    log |det du/dx| = sum (log_gamma - log(var + 1e-5) / 2)
 
@@ -323,7 +323,7 @@ class _BatchNorm(nn.Module):
 
 
 def _between_halves(net: nn.Sequential, kept: Tensor, first: int, second: int) -> Tensor:
-    """Return `net` of the pixels that a coupling keeps, at the pixels that it changes."""
+    """Return the output of `net` at the pixels that a coupling changes, from those that it keeps."""
     enter, *middle, leave = net
     x = F.linear(kept, enter.weight[:, first::2], enter.bias)
     for layer in middle:

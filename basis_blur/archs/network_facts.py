@@ -1,4 +1,4 @@
-"""What a network says of itself, so that nobody has to ask for its class.
+"""The facts of a network, what it takes and returns, so that nobody has to ask for its class.
 
     kind         takes      returns
     estimator    light      field               BasisKPN, CorrelationKPN
@@ -7,9 +7,10 @@
     fusion       stack      photo               IterateFusion: a photo and the iterates of its restoration
     flow         code       kernels             KernelFlow
 
-How a network is added: write its file with a `DescribedNetwork` that has `FACTS`, and enter it in `ARCHS`. Loading,
-estimation, restoration, export and the commands read no more than that. An estimator's `facts.removal` says how its
-blurs are best removed; it is stored with the weights (`save_network`), since it depends on how good they are.
+To add a network, write its file with a `DescribedNetwork` that has `FACTS`, and enter it in `ARCHS`. Loading,
+estimation, restoration, export and the commands need no more than that. An estimator's `facts.removal` are the settings
+by which its blurs are best removed; they are stored with the weights (`save_network`), since they depend on how good
+these are.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from torch import nn
 
 from basis_blur.field.removal import Removal
 
-ESTIMATOR, RESTORER, FUSION, FLOW = 'estimator', 'restorer', 'fusion', 'flow'
-LIGHT, PHOTO, STACK, CODE = 'light', 'photo', 'stack', 'code'
-FIELD, PIXEL_KERNELS, KERNELS = 'field', 'pixel kernels', 'kernels'
+ESTIMATOR, RESTORER, FUSION, FLOW = 'estimator', 'restorer', 'fusion', 'flow'  # kinds of networks
+LIGHT, PHOTO, STACK, CODE = 'light', 'photo', 'stack', 'code'  # what they take
+FIELD, PIXEL_KERNELS, KERNELS = 'field', 'pixel kernels', 'kernels'  # what they return, or PHOTO
 
-# Tensors of a network for blur fields, for other programs.
+# Names and meanings of the tensors of a network for blur fields, for an export.
 FIELD_TENSORS = MappingProxyType(
     {
         'light': '(N, C, H, W), linear light in [0, 1]: photo ** gamma',
@@ -45,14 +46,15 @@ class NetworkFacts:
         kind: purpose: 'estimator', 'restorer', 'fusion' or 'flow'.
         takes: its input: 'light' (linear), 'photo' (sRGB-like), 'stack' or 'code'.
         returns: its result: 'field', 'pixel kernels', 'photo' or 'kernels'.
-        channels: numbers of channels of the input that it takes, the usual one first; of a code, its length.
+        channels: numbers of channels that its input can have, the usual one first; for a code, its length.
         kernel_size: K, the side of its kernels in pixels; None where it has none.
         in_tiles: whether `basis_blur.estimation.tiles` can run it on a large photo tile by tile.
-        by_cells: whether it can return the field of its windows too, `net(photo, as_field=True)`, and is trained so.
-        tensors: names and meanings for an export: of the input, then of each tensor that `net.plain(input)` returns;
-            empty where it cannot be exported.
-        one_size: reason why it can be exported for one size only, as the rest of a sentence; empty where any size will
-            do.
+        by_cells: whether it can return the blur field of its windows, `net(photo, as_field=True)`, by which it is then
+            trained.
+        tensors: names and meanings of tensors, for an export: of the input, and of those that `net.plain(input)`
+            returns; empty if it cannot be exported.
+        one_size: reason why it can be exported for one size only, as the rest of a sentence; empty if it can be
+            exported for any size.
         removal: settings by which the blurs that it estimates are best removed; None where they are not known.
     """
 
@@ -69,13 +71,13 @@ class NetworkFacts:
 
 
 class DescribedNetwork(nn.Module):
-    """A network that says what it is, and how it is built again.
+    """A network that tells its facts, and the hyper-parameters to build it again.
 
-    A subclass has `FACTS`, and its constructor sets `_hyper_parameters`, the keyword arguments that it was given.
+    A subclass has `FACTS`, and its constructor sets `_hyper_parameters` to its keyword arguments.
     """
 
     FACTS: ClassVar[NetworkFacts]
-    removal: Removal | None = None  # how its blurs are best removed, as its weights say
+    removal: Removal | None = None  # settings by which its blurs are best removed, stored with its weights
     _hyper_parameters: dict[str, Any]
 
     @property
@@ -94,8 +96,8 @@ class DescribedNetwork(nn.Module):
 def facts_of(net: nn.Module) -> NetworkFacts:
     """Return the facts of a network.
 
-    One of another project that has none is taken for an estimator of blur fields from light; it tells its
-    `hyper_parameters`, of which 'kernel_size' and 'in_channels' count.
+    A network of another project that has none counts as an estimator of blur fields from light, with the 'kernel_size'
+    and 'in_channels' of its `hyper_parameters`.
     """
     if hasattr(net, 'facts'):
         return net.facts

@@ -8,16 +8,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def distributed(net: nn.Module, find_unused: bool = False) -> DistributedDataParallel:
-    """Wrap a network for the processes that have met; it stays on its device.
+    """Wrap a network for the process group of torch.distributed; it stays on its device.
 
     Args:
-        net: the network.
-        find_unused: whether each step looks for weights that it does not use.
+        net: network whose gradients are averaged.
+        find_unused: whether each step looks for weights that it did not use, which have no gradients.
     """
     return DistributedDataParallel(net, device_ids=device_ids_of(net), find_unused_parameters=find_unused)
 
 
 def device_ids_of(net: nn.Module) -> list[int] | None:
-    """Return the GPU of this process, as torch wants to be told it; None where a network is on the CPU."""
+    """Return the GPU of this process as `device_ids` of torch's wrapper; None if the network is on the CPU."""
     on_gpu = next(net.parameters()).device.type == 'cuda'
     return [torch.cuda.current_device()] if on_gpu else None

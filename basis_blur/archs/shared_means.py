@@ -1,7 +1,7 @@
 """Means over the whole photo, for networks that see it tile by tile.
 
-Group normalisation and channel attention take means of the photo. In tiles they are taken once, from windows of all the
-photo, and hold for every tile.
+Group normalisation and channel attention take means over the photo. In tiles they are taken once, over windows spread
+over the photo, and used for every tile.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from basis_blur.archs.nafnet_arch import SpatialMean
 
 
 def takes_means(net: nn.Module) -> bool:
-    """Tell whether a network normalises or weighs its features by means over the whole photo."""
+    """Tell whether a network takes means over the whole photo, to normalise or weigh its features."""
     return any(_takes_means(module) for module in net.modules())
 
 
 @contextmanager
 def shared_means(modules: list[nn.Module]) -> Iterator[None]:
-    """Let every group normalisation and channel attention take its means once, from what it is first given.
+    """Let every group normalisation and channel attention use the means of its first input for all later inputs.
 
-    That is a batch of windows of the photo, which count together. For all that follows these means hold.
+    The first input has to be a batch of windows of the photo; the means are over all of them.
     """
     changed = [module for root in modules for module in root.modules() if _takes_means(module)]
     for module in changed:

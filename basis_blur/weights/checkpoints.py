@@ -1,20 +1,20 @@
-"""Networks to and from files: safetensors with their hyper-parameters, and the layouts other programs write.
+"""Networks to and from files: safetensors with their hyper-parameters, and checkpoints that other programs write.
 
 What `load_network` reads:
 
-    .safetensors    written by `save_network`; metadata: 'arch', 'hyper_parameters' as JSON, and perhaps 'removal', how
-                    the blurs that the network estimates are best removed, as `Removal.to_json` writes it
+    .safetensors    written by `save_network`, with metadata: 'arch', 'hyper_parameters' as JSON, and perhaps 'removal',
+                    the settings by which the network's blurs are best removed, as `Removal.to_json` writes them
     .pth, .pt       - a checkpoint of BasicSR: 'params_ema' (preferred) or 'params', and 'hyper_parameters' if it was
-                      trained with a model of this package; otherwise they are read off the shapes
+                      trained with a model of this package; otherwise they follow from the shapes
                     - the published weights of [C21], a plain state dict, by the table `layouts.TWO_HEADS`
                     - the published weights of [F23], under 'params', and of NAFNet; their keys are ours
                     - the published kernel flow of [L21], under 'model_state'; its names are ours
                     - the published weights of MPRNet, MIMO-UNet, DeblurGAN, DeblurGAN-v2 and DMPHN, which is a folder
                       of files, by the tables of `published_restorers`
 
-A file is told by its first bytes, not by its name. Loading is strict: every key of the file is used exactly once and
-has the shape the network expects; what the authors of published weights do not use either is left out. Pickled Python
-objects are never run.
+The first bytes of a file tell its format, not its name. Loading is strict: every key of the file is used exactly once
+and has the shape that the network expects; only keys that the authors of published weights do not use are left out.
+Pickled Python objects are never run.
 
 Convention: the weights of [C21] predict correlation kernels, see `basis_blur.weights.layouts`; once loaded, the network
     returns convolution kernels as every other.
@@ -42,7 +42,8 @@ from basis_blur.weights.fitting import give, listing, misfits
 from basis_blur.weights.layouts import layout_of
 from basis_blur.weights.weight_files import first_line, read_weights
 
-# A network that is larger than these is taken for a mistake or a trap: 16 GB of weights, minutes of building.
+# Largest number of weights of a network (16 GB), and of equal blocks in a row (minutes of building). More of them are
+# taken for a mistake or a trap.
 MOST_PARAMETERS = 4 * 10**9
 MOST_BLOCKS = 1000
 
@@ -55,7 +56,7 @@ NAMES: dict[str, Path] = {
     'latent_kernel_net': TRAINED / 'latent_kernel_net.safetensors',
     'ufpnet': TRAINED / 'ufpnet.safetensors',
 }
-OLD_NAMES = {'basis_kpn': 'correlation_kpn'}  # names of before, which are taken with a warning -> what they mean
+OLD_NAMES = {'basis_kpn': 'correlation_kpn'}  # earlier name, which works with a warning -> name
 
 Network = TypeVar('Network', bound=nn.Module)
 
@@ -70,12 +71,12 @@ def save_network(
     """Write a network, weights and hyper-parameters, to a safetensors file, whole or not at all.
 
     Args:
-        net: a network of this package; its class is in `ARCHS` and it tells its `hyper_parameters`.
+        net: network of this package, whose class is in `ARCHS` and which has `hyper_parameters`.
         path: file name that ends with .safetensors; the folder is made if it is missing.
         metadata: further texts to keep beside the weights, such as {'trained_on': '...'}.
         dtype: type of the floating-point weights in the file, such as torch.float16 for half the size; by default
             theirs.
-        removal: settings by which the blurs of an estimator are best removed; by default as the network says itself.
+        removal: settings by which the blurs of an estimator are best removed; by default `net.facts.removal`.
 
     Raises:
         ValueError: `net` is not of this package (a wrapper such as DataParallel holds it in `.module`), `metadata`
@@ -136,10 +137,10 @@ def load_network(
     Half-precision weights are returned in float32.
 
     Args:
-        path_or_name: a name in `NAMES`, or a file or a folder of files of one network (see the table at the top of
-            this module). One that is called like a name is given as a `Path` or with its folder: './ufpnet'.
+        path_or_name: name in `NAMES`, or a file or a folder of files of one network (see the head of this module). A
+            file that is called like a name has to be given as a `Path` or with its folder: './ufpnet'.
         device: device to which the network goes.
-        expect: the only architecture that is of use to the caller, such as 'BasisKPN', or several; by default any.
+        expect: name of the architecture that the caller can use, such as 'BasisKPN', or several; by default any.
 
     Raises:
         InputError: there are no weights of that name; the file is damaged, holds pickled code, another architecture
@@ -172,12 +173,12 @@ def load_network(
 
 
 def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> Any:
-    """Return the IterateFusion of a file or name, None for None; errors are those of `load_network`."""
+    """Return the IterateFusion of a file or name, and None for None; errors are those of `load_network`."""
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 
 
 def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[Any]) -> None:
-    """Give the decoders of CorrelationEstimators of one size the weights of that of a trained CorrelationKPN.
+    """Load the decoder of a trained CorrelationKPN into CorrelationEstimators of one size.
 
     Raises:
         InputError: the decoders differ in size; and see `load_network`.
@@ -199,7 +200,7 @@ def _find(path_or_name: str | os.PathLike) -> Path:
             stacklevel=3,
         )
         return _in_the_package(name)
-    # A name goes first, so that no file or folder that lies in the current folder can stand in for our weights.
+    # Names come first, so that no file or folder of the current folder can take the place of shipped weights.
     if isinstance(path_or_name, str) and path_or_name in NAMES:
         return _in_the_package(path_or_name)
     path = Path(path_or_name)
@@ -229,15 +230,15 @@ def _build(arch: str, hyper_parameters: Mapping[str, Any], path: Path) -> Descri
 
 
 def build_without_memory(kind: type[Network], hyper_parameters: Mapping[str, Any], complaint: str) -> Network:
-    """Build a network whose weights take neither memory nor time (torch's device 'meta'), to fill it or to judge it.
+    """Build a network whose weights take neither memory nor time, on torch's device 'meta', to fill or to check it.
 
     Args:
-        kind: its class.
+        kind: class of the network.
         hyper_parameters: hyper-parameters of the right types.
-        complaint: how the message begins if it cannot be built.
+        complaint: beginning of the message of an error.
 
     Raises:
-        InputError: a hyper-parameter is outside its range, or the network is larger than any machine is for.
+        InputError: a hyper-parameter is outside its range, or the network is larger than the limits of this module.
     """
     blocks = _most_blocks(hyper_parameters)
     if blocks > MOST_BLOCKS:

@@ -11,9 +11,9 @@
                                                 image (N, 3, H, W)
     KernelFlow   code (M, K*K)                  kernels (M, K, K): `decode`, from codes to kernels
 
-All tensors are float32. Without `size` the number of photos, H and W (for a flow: the number of codes) are left open;
-with it they are fixed, with one photo, for runtimes that want that. A program refuses another size than its own with
-an error; so does onnxruntime for a file of one size.
+All tensors are float32. Without `size`, the number of photos, H and W, or the number of codes of a flow, are left open;
+with `size` they are fixed, with one photo, for runtimes that need that. A program of one size raises an error for
+another, and so does onnxruntime for a file of one size.
 
 Limits. A UFPNet with the estimator "correlation" is exported with a size only, as a CorrelationKPN; so is one whose
 restorer is MIMO-UNet or MPRNet: their resampling by factors makes torch.export ask whether 2 * ((H + 3) // 4) ==
@@ -57,7 +57,7 @@ EXAMPLE = (2, 50, 70)  # N, H, W of the example that is traced where the size is
 def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> ExportedProgram:
     """Return the network, in evaluation mode, as a program of `torch.export`.
 
-    The network itself is afterwards in its mode of before. The program shares its weights.
+    The network itself is afterwards in the mode it was in before. The program shares its weights.
 
     Args:
         net: a BasisKPN, CorrelationKPN, UFPNet, IterateFusion or KernelFlow, in float32.
@@ -83,9 +83,9 @@ def export_onnx(
 ) -> None:
     """Write the network, in evaluation mode, to an ONNX file, whole or not at all.
 
-    The file's `metadata_props` tell 'arch', 'hyper_parameters' (JSON), 'tensors' (JSON: the meaning of inputs and
-    outputs by name) and, for a network that sees photos, 'colour_space' of its input and 'gamma': the input is
-    photo ** gamma, of a photo that is sRGB-like in [0, 1].
+    The file's `metadata_props` are 'arch', 'hyper_parameters' (JSON), 'tensors' (JSON: the meaning of inputs and
+    outputs by name) and, for a network that sees photos, 'colour_space' and 'gamma' of its input, which is photo **
+    gamma of a photo that is sRGB-like in [0, 1].
 
     Args:
         net: network, see `export_program`.
@@ -113,7 +113,7 @@ def export_onnx(
     source, *results = facts.tensors
     program = export_program(net, size)
     with warnings.catch_warnings():
-        # Of torch about itself: deprecated names that its own exporter uses.
+        # Warnings of torch about itself, for deprecated names that its own exporter uses.
         warnings.simplefilter('ignore', FutureWarning)
         warnings.simplefilter('ignore', DeprecationWarning)
         exported = torch.onnx.export(

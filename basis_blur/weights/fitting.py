@@ -1,8 +1,8 @@
-"""Whether a state dict fits a network, in one way for every place that loads weights.
+"""Checks whether a state dict fits a network, for every place that loads weights.
 
-misfits(own, found)          what is wrong, as phrases: 'it lacks a, b', 'it has c of shape (3,) instead of (4,)'
-give(nets, found, where)     load it into equal networks, or say what is wrong; also into a part of their weights
-those_that_fit(own, found)   the part of it that a network can take
+misfits(own, found)          its faults, as phrases: 'it lacks a, b', 'it has c of shape (3,) instead of (4,)'
+give(nets, found, where)     load it into equal networks, or raise an error that names its faults
+those_that_fit(own, found)   the part of it that a network can load
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def misfits(
     whole: bool = True,
     name: Callable[[str], str] = str,
 ) -> list[str]:
-    """Return what keeps a state dict from being loaded, as phrases about 'it'; none if it fits.
+    """Return the faults of a state dict for a network, as phrases about 'it'; none if it fits.
 
     Args:
-        own: the state dict of the network.
-        found: the state dict to be loaded.
+        own: state dict of the network.
+        found: state dict that is to be loaded.
         whole: whether every weight of the network must be there; if not, those that are there must fit.
         name: function from a key to its name in the file, if the keys have been translated.
     """
@@ -53,7 +53,7 @@ def misfits(
 
 
 def those_that_fit(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a state dict that a network has too, of the same shape and kind of number."""
+    """Return the weights of a state dict that the network has too, in the same shape and kind of number."""
     return {key: value for key, value in found.items() if key in own and not misfits({key: own[key]}, {key: value})}
 
 
@@ -68,11 +68,11 @@ def give(
     """Load a state dict into equal networks.
 
     Args:
-        nets: the networks, such as one and its moving average.
-        found: the weights.
-        where: beginning of a message: the file of the weights, and what they are for.
+        nets: equal networks, such as one and its moving average.
+        found: weights for them.
+        where: beginning of a message, which names the file and the purpose of the weights.
         whole: whether every weight of the networks must be there, see `misfits`.
-        error: type of the error.
+        error: type of the error that is raised.
         remedy: end of a message, which says what to do.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Layouts of weights: how the architectures' keys are named in files, ours and those that others published.
+"""Layouts of weights: how the keys of an architecture are named in files, those of this package and published ones.
 
-    layout_of(content, path, expect)     which layout a file has; it translates keys, and infers hyper-parameters
+    layout_of(content, path, expect)     the layout of a file, which translates keys and infers hyper-parameters
 
 Convention: the weights of [C21] predict correlation kernels, see `_turn_kernel_head`; translated, they predict
-    convolution kernels as every other.
+    convolution kernels as all networks here.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ class Layout:
     """One way of naming the weights of an architecture.
 
     Args:
-        arch: the architecture.
-        title: name in messages.
-        mark: pattern of the beginning of one of its keys, and of no other layout's before it in `LAYOUTS`.
-        translate: function from their state dict to ours, and the names of ours in theirs; None where they are the
-            same.
-        infer: hyper-parameters from our keys' shapes.
-        removal: how the blurs of the published weights are best removed, if that is known.
+        arch: name of the architecture.
+        title: name of the layout in messages.
+        mark: pattern that matches the beginning of one of its keys, and of no key of the layouts before it in
+            `LAYOUTS`.
+        translate: function from their state dict to ours, and to a mapping of our keys to theirs; None if the keys are
+            the same.
+        infer: function from the shapes of our keys to hyper-parameters.
+        removal: settings by which the blurs of the published weights are best removed, if they are known.
     """
 
     arch: str
@@ -76,7 +77,17 @@ class Layout:
 
 
 def layout_of(content: Content, path: Path, expect: tuple[str, ...]) -> Layout:
-    """Return the layout of a file's keys; of one of the architectures `expect`, if any are named."""
+    """Return the layout of a file.
+
+    Args:
+        content: contents of the file.
+        path: path of the file, for messages.
+        expect: names of the architectures that it may have; any if there are none.
+
+    Raises:
+        UnknownNetwork: its keys are in no layout of `LAYOUTS`.
+        InputError: it is another architecture, or one of another version.
+    """
     layouts = [layout for layout in LAYOUTS if content.arch in (None, layout.arch)]
     found = next((each for each in layouts if any(re.match(each.mark, key) for key in content.state)), None)
     if found is None and content.arch is not None:
@@ -110,7 +121,7 @@ def _translate_two_heads(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
 
 
 def _turn_kernel_head(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make a kernel head that predicts correlation kernels predict convolution kernels, exactly.
+    """Turn the weights of a kernel head that predicts correlation kernels, so that it predicts convolution kernels.
 
     A kernel is turned by 180 degrees if every convolution of the head is: the head starts from one pixel, its skips are
     spatial means and so the same at every pixel, and every padding is the same on opposite sides. So each layer's map

@@ -1,4 +1,4 @@
-"""Published weights of other restoring networks: how their keys are named, and the sizes that their shapes tell.
+"""Published weights of other restoring networks: their keys in ours, and hyper-parameters from their shapes.
 
     MPRNet          [Zamir21], `model_deblurring.pth`
     MIMO-UNet(+)    [Cho21], `MIMO-UNet.pkl`, `MIMO-UNetPlus.pkl`
@@ -6,8 +6,9 @@
     DeblurGAN-v2    [Kupyn19], `fpn_inception.h5`, `fpn_mobilenet.h5`
     DMPHN           [Zhang19], the folders `DMPHN_1_2_4_8`, `SDNet4` and others of `encoder_lv1.pkl`, ...
 
-A table has a pattern of their key and our key, both without the last part, such as `.weight`. In ours {1}, {2}, ... are
-what the groups of the pattern found, and {1-1}, ... these numbers less 1. Papers: see the heads of the architectures.
+A row of a table is a pattern of their key, and our key, both without the last part, such as `.weight`. In our key, {1},
+{2}, ... stand for what the groups of the pattern matched, and {1-1}, ... for these numbers less 1. The heads of the
+architectures name the papers.
 """
 
 from __future__ import annotations
