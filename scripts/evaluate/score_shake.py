@@ -9,6 +9,8 @@ Sets; photos are sharp ones of at least 420 pixels a side, of which windows of u
     roll2     the same with 512 pixels and noise 0.003, and a roll with a standard deviation of 2 pixels at the corners
     roll5     of 5 pixels
     turns3    the same by rotations about three axes, of a lens of 28 mm, with 3 pixels
+    gyro      800 pixels, linear light, noise 0.002, kernels of 25 to 129 pixels: a hand that turned a lens of 28 mm
+              about three axes, as in the recordings of `--recordings`
     near      nearly sharp: blurred photos of 33 to 46 dB
     levin     DIR/{blurred,sharp,kernels} of Levin et al. 2009, "Understanding and evaluating blind deconvolution
               algorithms", gamma 1
@@ -25,6 +27,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,12 +46,13 @@ from basis_blur.metrics.psnr import psnr
 from basis_blur.photos.formats import SUFFIXES
 from basis_blur.photos.reading import read_photo
 
-SETS = ('uniform', 'roll2', 'roll5', 'turns3', 'near', 'levin')
+SETS = ('uniform', 'roll2', 'roll5', 'turns3', 'gyro', 'near', 'levin')
 ESTIMATORS = ('auto', 'network', 'shake', 'rotations')
 CROP, REACH = 20, 6  # pixels that are not scored at the sides; largest shift
 TRUE_NOISE = 0.002  # least noise of which the true blur is removed
 PLACES = 9  # a side, at which a rolling camera has a kernel of its own
 LEAST_PHOTO = 420  # pixels a side
+GYRO_SIDE = 800  # pixels a side of the photos of recorded shakes
 
 
 class Scene(NamedTuple):
@@ -68,6 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('photos', type=Path, nargs='+', metavar='PHOTOS', help='sharp photos or folders; DIR of levin')
     parser.add_argument('--number', type=int, metavar='N', help='scenes (default: 60 uniform, 8 rolling, 30 near)')
     parser.add_argument('--estimators', nargs='+', choices=ESTIMATORS, default=['auto'], help='(default: auto)')
+    parser.add_argument(
+        '--recordings',
+        type=Path,
+        metavar='DIR',
+        help='for the set gyro: folders with a gyro.txt each, whose columns 4 to 7 are the rates (rad/s) about the '
+        'axes to the right, down and ahead, and the time (s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: 0)')
     add_record_arguments(parser)
     return parser
@@ -78,7 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     check_output(args.json, ['.json'], args.overwrite)
     number = args.number or {'uniform': 60, 'near': 30, 'levin': 32}.get(args.set, 8)
-    scenes = levin(args.photos[0]) if args.set == 'levin' else synthetic(args.set, args.photos, args.seed)
+    if args.set == 'levin':
+        scenes = levin(args.photos[0])
+    elif args.set == 'gyro':
+        scenes = recorded(args.photos, args.recordings, args.seed)
+    else:
+        scenes = synthetic(args.set, args.photos, args.seed)
     deblurrers: dict[tuple[str, float], bb.Deblurrer] = {}
     rows = []
     for _, scene in zip(tqdm(range(number), unit='scene', disable=None), scenes, strict=False):
@@ -189,12 +205,68 @@ def levin(folder: Path) -> Iterator[Scene]:
         yield Scene(blurred_file.stem, blurred, sharp, fields[errors.index(min(errors))], 1.0)
 
 
-def synthetic(kind: str, places: Sequence[Path], seed: int) -> Iterator[Scene]:
-    """Yield simulated scenes without end, photo by photo."""
+def recorded(places: Sequence[Path], recordings: Path | None, seed: int) -> Iterator[Scene]:
+    """Yield scenes of recorded rotations: each photo that is large enough is taken with each recording."""
+    rates = [np.loadtxt(file)[:, 3:7] for file in sorted(recordings.rglob('gyro.txt'))] if recordings else []
+    if not rates:
+        raise InputError('the set gyro needs --recordings DIR, folders with a gyro.txt each.')
+    for index, (file, recording) in enumerate(product(photo_files(places), rates)):
+        photo = read_photo(file).pixels
+        generator = np.random.default_rng((seed, index, 4))
+        size = int(generator.choice([25, 33, 49, 65, 97, 129]))
+        side = GYRO_SIDE + size - 1
+        if photo.shape[1] == 3 and min(photo.shape[-2:]) >= side:
+            field = hand(recording, size, generator)
+            top, left = (int(generator.integers(0, have - side + 1)) for have in photo.shape[-2:])
+            sharp = photo[..., top : top + side, left : left + side]
+            yield exposed(f'gyro_{index}_{size}', sharp, field, 0.002, 1.0, generator)
+
+
+def hand(recording: np.ndarray, size: int, generator: np.random.Generator) -> bb.BlurField:
+    """Return the field of a part of a recording, which lasts until a kernel has about `size` pixels.
+
+    Args:
+        recording: (n, 4); rates about the axes to the right, down and ahead, rad/s, and time, s.
+        size: K of the field.
+        generator: draws where the part begins.
+    """
+    step = 0.001  # s
+    times = np.arange(recording[0, 3], recording[-1, 3], step)
+    rates = np.stack([np.interp(times, recording[:, 3], recording[:, axis]) for axis in range(3)], 1)
+    angles = np.cumsum(rates, 0) * step * (1, -1, 1)  # pitch, yaw and roll of the picture
+    begin = int(generator.integers(0, len(angles) * 2 // 3))
+    path = angles[begin:] - angles[begin]
+    focal = focal_in_pixels((GYRO_SIDE, GYRO_SIDE))
+    corner = np.hypot(path[:, 0], path[:, 1]) * focal + np.abs(path[:, 2]) * GYRO_SIDE / 2**0.5
+    reach = np.maximum.accumulate(corner)
+    path = path[: max(10, int(np.searchsorted(reach, 0.9 * size)))]
+    path = path - (path.max(0) + path.min(0)) / 2
+    poses = Poses(torch.from_numpy(path), torch.full((len(path),), 1 / len(path)), focal)
+    return field_of_poses(poses, (GYRO_SIDE, GYRO_SIDE), size).to(torch.float32)
+
+
+def photo_files(places: Sequence[Path]) -> list[Path]:
+    """Return the photos among files and in folders, in the order of their names."""
     files = sorted(file for place in places for file in ([place] if place.is_file() else place.rglob('*')))
     files = [file for file in files if file.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f'{places[0]} holds no photos, expected sharp photos of at least {LEAST_PHOTO} pixels a side.')
+    return files
+
+
+def exposed(
+    name: str, sharp: Tensor, field: bb.BlurField, noise: float, gamma: float, generator: np.random.Generator
+) -> Scene:
+    """Return the scene of a sharp photo (with its border), blurred in linear light, with noise, in 8 bits."""
+    light = bb.BasisBlur(field)(bb.to_linear(sharp, gamma)).clamp(0, 1)
+    noise_map = torch.from_numpy(generator.standard_normal(light.shape, np.float32))
+    blurred = ((bb.to_srgb(light, gamma) + noise * noise_map).clamp(0, 1) * 255).round() / 255
+    return Scene(name, blurred, field.inside(sharp).contiguous(), field, gamma)
+
+
+def synthetic(kind: str, places: Sequence[Path], seed: int) -> Iterator[Scene]:
+    """Yield simulated scenes without end, photo by photo."""
+    files = photo_files(places)
     index, misses = 0, 0
     while misses <= 4 * len(files):
         generator = np.random.default_rng((seed, index))
@@ -235,13 +307,10 @@ def make(kind: str, photo: Tensor, generator: np.random.Generator, seed: int, in
         field = turning(seed + 7, index, float(kind[5:]), (high, wide), size)
     else:
         field = uniform(kernel, (high, wide))
-    light = bb.BasisBlur(field)(bb.to_linear(sharp)).clamp(0, 1)
-    noise_map = torch.from_numpy(generator.standard_normal(light.shape, np.float32))
-    blurred = ((bb.to_srgb(light) + noise * noise_map).clamp(0, 1) * 255).round() / 255
-    sharp = field.inside(sharp)
-    if kind == 'near' and not 33 <= psnr(blurred, sharp).item() <= 46:
+    scene = exposed(f'{kind}_{index}', sharp, field, noise, 2.2, generator)
+    if kind == 'near' and not 33 <= psnr(scene.blurred, scene.sharp).item() <= 46:
         return None
-    return Scene(f'{kind}_{index}', blurred, sharp.contiguous(), field, 2.2)
+    return scene
 
 
 def uniform(kernel: Tensor, size: tuple[int, int]) -> bb.BlurField:
