@@ -2,13 +2,13 @@
 
     photo -> estimator (U-Net) -> code, sigma            code: K*K numbers a pixel, standardised; sigma: one, in (0, 1)
     code' = code sqrt(1 - sigma^2) + noise sigma         noise standard normal; 0 in eval(), where code' is the mean
-    raw = flow^-1(code')                                 kernels as the flow knows them; the flow is frozen
+    raw = flow^-1(code')                                 kernels as the flow returns them; the flow is frozen
     pixel_kernels = turn(max(raw, 0) / sum)              point spread functions, for `PixelBlur`
 
-The estimator's names of weights are those of the published checkpoints, where it is called `kernel_extra`.
+The weights of the estimator have the names of the published checkpoints, where it is called `kernel_extra`.
 
 Convention: `raw` are correlation kernels, as published; `pixel_kernels` are convolution kernels, as everywhere here.
-    A flow that was trained on either kind will do: camera shakes and the same turned are equally likely.
+    A flow that was trained on either kind can be used, since a camera shake and the same turned are equally likely.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from basis_blur.archs.network_facts import ESTIMATOR, PHOTO, PIXEL_KERNELS, Desc
 from basis_blur.field.blur_field import BlurField
 
 CHUNK_PIXELS = 1 << 12  # number of kernels that the flow inverts at once
-ESTIMATORS = ('unet', 'correlation')
+ESTIMATORS = ('unet', 'correlation')  # names of estimators, see LatentKernelNet
 
 
 class LatentKernels(NamedTuple):
@@ -38,8 +38,8 @@ class LatentKernels(NamedTuple):
 
     Args:
         code: (N, K*K, h, w); code of every cell before noise, with mean 0 and variance 1 over its K*K values.
-        cell_sigma: (N, 1, h, w); how unsure the code of every cell is, in [0, 1].
-        sigma: (N, 1, H, W); the same for every pixel.
+        cell_sigma: (N, 1, h, w); uncertainty of the code of every cell, in [0, 1].
+        sigma: (N, 1, H, W); uncertainty of the kernel of every pixel, in [0, 1].
         raw: (N, K*K, H, W); correlation kernels, as the flow returns them: nearly >= 0, nearly of sum 1.
         pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1.
     """
@@ -54,12 +54,12 @@ class LatentKernels(NamedTuple):
 class LatentKernelNet(DescribedNetwork):
     """Estimate the kernel of every pixel from a blurred photo.
 
-    Codes are those of cells of `stride` x `stride` pixels, from the mean of their features, h = ceil(H / stride), or of
-    the windows of a CorrelationEstimator; kernels between them are interpolated. One code for every pixel, as
-    published, costs most of the time: a flow is inverted for each.
+    There is one code for each cell of `stride` x `stride` pixels, from the mean of their features, or for each window
+    of a CorrelationEstimator; kernels between them are interpolated. With one code for every pixel, as published, most
+    of the time goes into inverting the flow for each.
 
-    The flow's weights come from its own training, or from a checkpoint of this network, which holds them too. They
-    are frozen, and the flow stays in evaluation mode whatever the mode of the network.
+    The flow's weights come from its own training, or from a checkpoint of this network, which has them too. They are
+    frozen, and the flow stays in evaluation mode whatever the mode of the network.
 
     Args:
         in_channels: number of channels of the photo.

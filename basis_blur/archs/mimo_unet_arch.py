@@ -6,7 +6,8 @@
     full, half, quarter photo -> three encoder levels of w, 2 w, 4 w channels; the smaller photos enter their levels by
     _PhotoStem and _Attend -> every decoder level gets all encoder levels by _Fuse -> an image at each size
 
-Parameters: 16.11 M with the default sizes, MIMO-UNet+ of the paper; `num_res` 8 makes 6.81 M, the plain MIMO-UNet.
+The default sizes are those of MIMO-UNet+ in the paper, with 16.11 M parameters; with `num_res` 8 it is MIMO-UNet, with
+6.81 M.
 Photos and features are halved by taking every second pixel, and features enlarged by repeating each, as in the
 published network.
 With `kernel_size`, the first residual block of every encoder level looks at its features through a kernel attention;
@@ -25,8 +26,8 @@ from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
-SIZE_MULTIPLE = 4  # sides are halved twice
-LEVELS = 3
+SIZE_MULTIPLE = 4  # multiple of pixels that sides are padded to, since they are halved twice
+LEVELS = 3  # number of sizes
 
 
 class ImagesBySize(NamedTuple):

@@ -7,13 +7,13 @@
     stage 2   top and bottom half, features of stage 1 -> encoder, joined -> decoder -> SAM -> image of the stage
     stage 3   whole photo, features of stage 2 -> full-size blocks that also take all levels of stage 2's U-Net -> image
 
-CAB: residual block with channel attention. SAM: makes an image from features, and weighs the features by that image
-for the next stage. Every U-Net has three levels of n, n + s, n + 2 s channels. The convolutions have no biases.
+A CAB is a residual block with channel attention. A SAM makes an image from features, and weighs the features by that
+image for the next stage. Every U-Net has three levels of n, n + s, n + 2 s channels. The convolutions have no biases.
 
-Parameters: 20.13 M with the default sizes, the network of the paper for deblurring.
-Differs from the paper: every CAB has a slope of its PReLU of its own, instead of one for all.
-With `kernel_size`, the first full-size block of stage 3 looks at its features through a kernel attention; its skip
-connection comes from before the attention, as in the NAFNet of [F23].
+The default sizes are those of the paper's network for deblurring, with 20.13 M parameters. Differs from the paper in
+that every CAB has its own slope of the PReLU, instead of one slope for all. With `kernel_size`, the first full-size
+block of stage 3 looks at its features through a kernel attention; its skip connection comes from before the attention,
+as in the NAFNet of [F23].
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
 from basis_blur.archs.kernel_attention import KernelAttention, check_inputs
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
-SIZE_MULTIPLE = 8  # sides are halved for the quarters, and twice in the U-Nets
-LEVELS = 3
+SIZE_MULTIPLE = 8  # multiple of pixels that sides are padded to: they are halved for the quarters and twice in U-Nets
+LEVELS = 3  # number of levels of a U-Net
 REDUCTION = 4  # factor by which a channel attention reduces its channels
 
 

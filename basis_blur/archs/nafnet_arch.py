@@ -14,16 +14,16 @@ One block, with LN the normalisation of each pixel over its channels and gate([a
     x <- x + beta conv1x1(u * conv1x1(mean(u)))
     x <- x + gamma conv1x1(gate(conv1x1(LN(x))))
 
-The first branch alone looks at a; its skip connection comes from before the attention. beta and gamma begin at 0, so a
-fresh block returns what it is given.
+Only the first branch looks at a; its skip connection comes from before the attention. beta and gamma begin at 0, so a
+fresh block returns its input.
 
-Parameters: 67.89 M with the default sizes, the network of the papers; 80.34 M of UFPNet are this one with attention,
-estimator and flow.
+The default sizes are those of the papers, with 67.89 M parameters; with attention, estimator and flow, a UFPNet has
+80.34 M.
 
-Local pooling: mean(u) is over the whole photo. Weights trained on small crops know the means of small crops only; with
-`local_size` the mean of each pixel in evaluation is over a window of that many pixels around it, shifted into the
-image where it would reach beyond. Chu et al., "Improving Image Restoration by Revisiting Global Information
-Aggregation", ECCV 2022, recommend 1.5 times the side of the training crops.
+Local pooling: mean(u) is over the whole photo, while weights were trained on means of small crops. With `local_size`,
+the mean of each pixel in evaluation is over a window of that many pixels around it, moved into the image where it would
+reach beyond. Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022,
+recommend 1.5 times the side of the training crops.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class NAFNet(DescribedNetwork):
     """Restore a blurred photo.
 
     Args:
-        in_channels: channels of the photo and of the image, 3 or 1.
-        width: channels of the first level; each further one has twice as many.
+        in_channels: number of channels of the photo and of the image, 3 or 1.
+        width: number of channels of the first level; each further level has twice as many.
         enc_blocks: number of blocks of each encoder level, full size first.
         middle_blocks: number of blocks at the smallest size.
         dec_blocks: number of blocks of each decoder level, smallest first; as many levels as `enc_blocks`.

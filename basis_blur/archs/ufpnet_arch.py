@@ -3,12 +3,12 @@
     photo -> LatentKernelNet -> raw kernels, pixel kernels, sigma
     photo, raw kernels -> restorer with kernel attention -> image
 
-The published network's restorer is a NAFNet with attention in encoder levels 0 to 2. Parameters: 80.34 M with the
-default sizes, those of the flow included.
+The published network's restorer is a NAFNet with attention in encoder levels 0 to 2. With the default sizes there are
+80.34 M parameters, those of the flow included.
 
-The names of weights in a state dict are the published ones: `kernel_extra` and `flow` as in a LatentKernelNet, and the
-restorer's beside them, as in the restorer alone. So published checkpoints load as they are, and those of a
-LatentKernelNet or of a restorer are a part of them.
+The names of weights in a state dict are the published ones: `kernel_extra` and `flow` as in a LatentKernelNet, and
+beside them those of the restorer, as in the restorer alone. So published checkpoints load as they are, and a state dict
+contains those of a LatentKernelNet and of a restorer.
 
 Convention: `pixel_kernels` are convolution kernels, for `PixelBlur`; the attention sees the raw correlation kernels.
 """
@@ -28,9 +28,9 @@ from basis_blur.archs.mprnet_arch import MPRNet
 from basis_blur.archs.nafnet_arch import NAFNet
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
-RESTORERS = {'nafnet': NAFNet, 'mimo_unet': MIMOUNet, 'mprnet': MPRNet}
-PARTS = ('latent_kernels.', 'restorer.')  # left out of the names in a state dict
-ESTIMATOR_KEYS = ('kernel_extra.', 'flow.')
+RESTORERS = {'nafnet': NAFNet, 'mimo_unet': MIMOUNet, 'mprnet': MPRNet}  # name of a restorer -> its class
+PARTS = ('latent_kernels.', 'restorer.')  # beginnings of names that are left out in a state dict
+ESTIMATOR_KEYS = ('kernel_extra.', 'flow.')  # beginnings of the names of the estimator's weights in a state dict
 
 
 class Restored(NamedTuple):
@@ -40,7 +40,7 @@ class Restored(NamedTuple):
         image: (N, C, H, W); sRGB, clamped to [0, 1] in evaluation. In training it is what the restorer returns, not
             clamped, so that every pixel has a gradient: with MIMO-UNet and MPRNet a tuple whose first is the image.
         pixel_kernels: (N, K*K, H, W); convolution kernels, >= 0, each sums to 1; None without estimator.
-        sigma: (N, 1, H, W); in [0, 1], how unsure the kernels are; None without estimator.
+        sigma: (N, 1, H, W); uncertainty of the kernels, in [0, 1]; None without estimator.
     """
 
     image: Tensor
@@ -49,23 +49,22 @@ class Restored(NamedTuple):
 
 
 class UFPNet(DescribedNetwork):
-    """Estimate kernels and restore.
+    """Restore a blurred photo with the kernels that a part of the network estimates.
 
     Args:
-        width: channels of the NAFNet at full size.
-        kernel_size: K, odd.
-        estimator_width: channels of the estimator at full size.
+        width: number of channels of the NAFNet at full size.
+        kernel_size: K, the side of a kernel in pixels, odd.
+        estimator_width: number of channels of the estimator at full size.
         enc_blocks: number of blocks of each encoder level, full size first, see NAFNet.
         middle_blocks: number of blocks at the smallest size.
         dec_blocks: number of blocks of each decoder level, smallest first.
         attention_levels: encoder levels whose blocks look at kernels; 0 is the full size.
-        kernel_attention: whether the restorer looks at kernels; without it there is no estimator, and the restorer is
-            alone.
+        kernel_attention: whether the restorer looks at kernels; if not, there is no estimator.
         local_size: side of the window of the channel attention in evaluation, see NAFNet.
         restorer: name of the network that restores.
         restorer_options: hyper-parameters of another restorer than NAFNet, such as {'width': 32}; those of the NAFNet
             are given above.
-        in_channels: channels of the photo, 3 or 1.
+        in_channels: number of channels of the photo, 3 or 1.
         flow_prior: whether kernels are codes of a flow, see LatentKernelNet.
         uncertainty: whether an uncertainty is estimated, see LatentKernelNet.
         flow_blocks: number of blocks of the flow.

@@ -1,4 +1,4 @@
-"""Write files so that a final name never holds half a file, and meet files from elsewhere with care."""
+"""Write files whole or not at all, lock them, and check files from elsewhere before they are read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ try:
 except ImportError:  # not on Windows, where two processes that use one folder go unnoticed
     fcntl = None  # type: ignore[assignment]
 
-TIFF_SUFFIXES = ('.tif', '.tiff')
-LONGEST_NAME = 255  # bytes, of a file in its folder
+TIFF_SUFFIXES = ('.tif', '.tiff')  # suffixes of TIFF files
+LONGEST_NAME = 255  # largest length of a file's name without its folder, bytes
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
     The yielded path keeps the suffix of `final`, by which image writers choose their format.
 
     Args:
-        final: where the file shall be. Its folder is made if it is missing.
+        final: path of the file. Its folder is made if it is missing.
 
     Raises:
         OSError: from the writing block or the rename, such as a full disk; `final` is then as it was.
@@ -66,7 +66,7 @@ def make_folder(folder: str | os.PathLike) -> None:
 
 
 def real_path(path: str | os.PathLike) -> Path:
-    """Return where a path leads when its links are followed; a loop of links leads to itself.
+    """Return a path with its links followed; a loop of links leads to itself.
 
     `Path.resolve` raises a RuntimeError for a loop, up to Python 3.12.
 
@@ -84,7 +84,7 @@ def _no_name(path: str | os.PathLike, error: ValueError) -> InputError:
 
 
 def _partial_name(final: Path) -> str:
-    """Return a name beside the final one; its stem is cut where the whole would be too long for the file system."""
+    """Return a name beside the final one, with its stem cut if the whole would be too long for the file system."""
     mark = f'.{uuid.uuid4().hex[:8]}.partial{final.suffix}'
     stem, most = f'.{final.stem}', LONGEST_NAME - len(os.fsencode(mark))
     while len(os.fsencode(stem)) > most > 0:
@@ -93,10 +93,10 @@ def _partial_name(final: Path) -> str:
 
 
 def remove_partials(folder: str | os.PathLike) -> None:
-    """Delete what `atomic_path` left unfinished in a folder in processes that were killed.
+    """Delete the unfinished files of `atomic_path` in a folder, which killed processes have left.
 
     Args:
-        folder: nothing else may be writing there.
+        folder: folder in which nothing else may be writing.
     """
     for path in Path(folder).glob('.*.partial*'):
         if re.fullmatch(r'\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?', path.name) and path.is_file():
@@ -104,16 +104,16 @@ def remove_partials(folder: str | os.PathLike) -> None:
 
 
 def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
-    """Lock a file for as long as this process lives or what is returned is open.
+    """Lock a file for as long as this process lives and the returned file is open.
 
-    Forked workers do not inherit the lock, so that it ends with the process that asked for it.
+    Forked workers do not inherit the lock, so it ends with the process that asked for it.
 
     Args:
-        file: is made if it is missing; `release_lock` removes it.
-        occupied: message where another process holds the lock.
+        file: path of the file, which is made if it is missing; `release_lock` removes it.
+        occupied: message of the error if another process holds the lock.
 
     Returns:
-        The open file; None where the file system knows no locks.
+        The open file; None if the file system has no locks.
 
     Raises:
         InputError: another process holds it.
@@ -139,21 +139,21 @@ def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
 
 
 def release_lock(handle: IO[bytes]) -> None:
-    """Give up what `hold_lock` returned, and remove the file."""
+    """Release the lock that `hold_lock` returned, and remove its file."""
     with suppress(OSError):
         os.unlink(handle.name)
     handle.close()
 
 
 def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> None:
-    """Refuse what would be waited for or read for ever: a pipe, a device, a socket, or a file too large to be meant.
+    """Refuse paths whose reading might never end: a pipe, a device, a socket, or a file that is too large.
 
     Args:
-        path: file that is to be read; that it does not exist, or is a folder, is left to the reader to say.
-        most_bytes: the largest size that makes sense.
+        path: path of a file that is to be read. If there is none, or a folder, the reader has to say so.
+        most_bytes: largest size that makes sense.
 
     Raises:
-        InputError: it exists and is none of file and folder, or is larger.
+        InputError: it is neither a file nor a folder, or it is larger.
     """
     path = Path(path)
     try:
@@ -171,10 +171,10 @@ def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> Non
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text says.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, no text, or nested so deeply that it must be meant to do harm.
+        ValueError: it is no JSON, no text, or nested so deeply that it can only be meant to do harm.
     """
     try:
         return json.loads(text)

@@ -6,8 +6,8 @@
                 step()
                 interrupts.stop_if_asked()   # raises SafeStop: all is consistent here
 
-SIGHUP is what a terminal sends that is closed. Signals that the parent of this process chose to ignore, as `nohup` and
-background jobs of a script do, stay ignored.
+A terminal that is closed sends SIGHUP. Signals that the parent of this process ignores, as `nohup` and background jobs
+of a script do, stay ignored.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import Any
 
 HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP is not None else []))
-# A worker that is asked to end stays this long for the process that it serves, which ends it before.
-GRACE_SECONDS = 20
+GRACE_SECONDS = 20  # time that a worker which is asked to end goes on for the process that it serves
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,7 +32,7 @@ class Interrupted(KeyboardInterrupt):
         number: number of the signal.
 
     Attributes:
-        remark: words for the user on what is kept of the work, where it is known.
+        remark: words for the user on what is kept of the work, if that is known.
     """
 
     def __init__(self, number: int = signal.SIGINT):
@@ -43,16 +42,16 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP, as shells have it."""
+        """The exit code by the convention of shells: 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP."""
         return 128 + self.number
 
 
 class SafeStop(Interrupted):
-    """The same, raised at a point that was chosen for it, and nowhere else."""
+    """An `Interrupted` that is raised at a safe point only, by `stop_if_asked`."""
 
 
 class _Wish:
-    """The state of signals in this process: whether they are put off, and the number of the one that was."""
+    """The state of signals in this process: whether they are put off, and the number of a signal that waits."""
 
     deferring = False
     number: int | None = None
@@ -60,7 +59,7 @@ class _Wish:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Let the signals raise `Interrupted` in the block; does nothing outside the main thread."""
+    """Let the signals raise `Interrupted` in the block; outside the main thread, do nothing."""
     previous = _handle()
     try:
         yield
@@ -79,7 +78,7 @@ def _handle() -> dict[int, Any]:
 
 
 def defer_from_now_on() -> None:
-    """Handle the signals and put them off until this process ends; for a script that leaves room for no block."""
+    """Handle the signals and put them off until this process ends, for scripts that cannot use a `with` block."""
     if not _Wish.deferring and threading.current_thread() is threading.main_thread():
         _handle()
         _Wish.deferring = True
@@ -89,7 +88,7 @@ def defer_from_now_on() -> None:
 def deferred() -> Iterator[None]:
     """Put the first signal off until `stop_if_asked` is called in the block.
 
-    It ends with the block, and a signal that was put off until then ends there too: what it would stop is done.
+    A signal that still waits at the end of the block is dropped, since the work that it would stop is done.
     """
     _Wish.deferring = True
     try:
@@ -99,12 +98,12 @@ def deferred() -> Iterator[None]:
 
 
 def deferring() -> bool:
-    """Return whether signals are put off now."""
+    """Tell whether signals are put off now."""
     return _Wish.deferring
 
 
 def asked_to_stop() -> int | None:
-    """The number of the signal that waits for a safe point, or None."""
+    """Return the number of the signal that waits for a safe point, or None."""
     return _Wish.number
 
 
@@ -118,7 +117,8 @@ def _take(number: int, frame: object) -> None:
     if number == HANG_UP:
         _do_without_terminal()
     if number == HANG_UP and _Wish.number is not None:
-        return  # a closed terminal may tell it twice, by the kernel and by the shell; nobody asks for haste
+        # the kernel and the shell may both send it when a terminal is closed; the second is no request for haste
+        return
     if not _Wish.deferring or _Wish.number is not None:
         raise Interrupted(number)
     _Wish.number = number
@@ -128,7 +128,7 @@ def _take(number: int, frame: object) -> None:
 
 
 def _do_without_terminal() -> None:
-    """Let what is written to a terminal that was closed go nowhere; each such line would be an error."""
+    """Discard what is written to a terminal that was closed, since each such line would be an error."""
     for stream in (1, 2):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
@@ -138,11 +138,11 @@ def _do_without_terminal() -> None:
 
 
 def leave_to_parent(parent_ends: Any = None) -> None:
-    """Let a loader's worker process outlive the signals, which a terminal and `kill` send to all of a job at once.
+    """Let a loader's worker process survive signals that a terminal or `kill` sends to all processes of a job.
 
     Args:
-        parent_ends: has a `value`, shared with the process that is served, which is true when that process ends: a
-            worker that is asked to end then does so at once.
+        parent_ends: object with a `value`, shared with the process that is served, which is true when that process
+            ends; a worker that is asked to end then ends at once.
     """
 
     def end(number: int, frame: object) -> None:

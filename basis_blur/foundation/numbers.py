@@ -1,4 +1,4 @@
-"""Check a number that a person has chosen: neither NaN nor infinite, within its range, whole where that is meant."""
+"""A check of numbers that a person has chosen: finite, within their range, and whole where that is meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from basis_blur.foundation.errors import kind_of
 
-GAMMA = 2.2  # exponent of photos, light = photo ** gamma, where nothing tells another
+GAMMA = 2.2  # exponent of photos, light = photo ** gamma, unless another is given
 LONGEST = 60  # largest number of characters of a value that is written out
 
 
@@ -22,14 +22,14 @@ def check_number(
     whole: bool = False,
     remedy: str = '',
 ) -> None:
-    """Raise ValueError unless a value is a finite number of a range.
+    """Raise ValueError unless a value is a finite number within a range.
 
     Args:
         name: name of the value, for the message.
-        value: a number of Python or numpy, or a tensor with one element; True, False and texts are none.
+        value: number of Python or numpy, or a tensor with one element; True, False and texts are refused.
         least, most: bounds that belong to the range.
-        above, below: bounds that do not.
-        whole: whether only whole numbers make sense, of a whole type: 3, and neither 2.5 nor 3.0.
+        above, below: bounds that do not belong to it.
+        whole: whether only whole numbers of a whole type are accepted: 3, and neither 2.5 nor 3.0.
         remedy: advice for the message, such as 'the default is 30.'
     """
     number = _number_of(value, whole)

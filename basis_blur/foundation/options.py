@@ -1,7 +1,7 @@
 """Describe the options of an option file, and check a section against the descriptions before anything is built.
 
-BasicSR hands options around as plain dictionaries and reads them with `.get`, so a misspelt key silently
-means the default. Here every component describes each of its options once, as an `Option`: a network or a loss by its
+BasicSR reads options with `.get` from plain dictionaries, so a misspelt key silently means the default. Here every
+component describes each of its options once, as an `Option`: a network or a loss by its
 annotated arguments and their lines in its docstring, a data set by its attribute `OPTIONS`, a model by `OPTIONS`, a
 dict from the name of a section to its options. The check, the models, the reference page and the JSON schema for
 editors are made from these descriptions.
@@ -21,9 +21,8 @@ from typing import Any
 
 from basis_blur.foundation.errors import InputError, did_you_mean
 
-REQUIRED = object()
-# What a registry's name of a component ends with where it can only mean the one of this package.
-OUR_SUFFIX = '_basis_blur'
+REQUIRED = object()  # default of an option that has to be given
+OUR_SUFFIX = '_basis_blur'  # end of a component's name that can only mean the one of this package
 NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
 
@@ -36,21 +35,21 @@ class Option:
     """The description of one key of an option file.
 
     Args:
-        kinds: accepted types; `float` also takes whole numbers and texts such as '1e-4', which YAML 1.1
-            does not recognise as numbers. `None` as a value is accepted where `NoneType` is among them.
-        default: the value of an absent key; `REQUIRED` makes absence an error.
-        choices: the accepted values, if only these are.
-        is_path: the value names a file or folder that must exist.
-        names: names that it may be instead, such as that of a shipped network.
-        least, most: the range of a number, if it has one; with `is_range`, of both numbers.
-        above: the number that the value must exceed, if there is one.
-        odd: whether the number must be odd.
-        whole: whether a `float` must be a whole number, such as 1e5.
-        is_range: the value is a list [low, high] of two numbers, which is returned as a tuple.
-        holds: the kind of component that a group of lines describes by its `type`: 'arch', 'loss', 'optimiser',
+        kinds: accepted types; `float` also takes whole numbers and texts such as '1e-4', which YAML 1.1 does not
+            recognise as numbers, and `NoneType` accepts `None`.
+        default: value of an absent key; `REQUIRED` makes absence an error.
+        choices: accepted values, if there are only some.
+        is_path: whether the value is the path of a file or folder that has to exist.
+        names: names that may stand in place of such a path, such as that of a shipped network.
+        least, most: bounds of a number, if it has any; with `is_range`, of both numbers.
+        above: number that the value has to exceed, if there is one.
+        odd: whether the number has to be odd.
+        whole: whether a `float` has to be a whole number, such as 1e5.
+        is_range: whether the value is a list [low, high] of two numbers, which is returned as a tuple.
+        holds: kind of the component that a group of lines describes by its `type`: 'arch', 'loss', 'optimiser',
             'scheduler', or 'metrics' for a group of such groups.
-        group: the options of a group of lines, if they are known.
-        meaning: one sentence or two for the reference page and for editors.
+        group: options of a group of lines, if they are known.
+        meaning: one or two sentences for the reference page and for editors.
     """
 
     kinds: tuple[type, ...]
@@ -70,11 +69,11 @@ class Option:
 
 
 class CheckedOptions(dict):
-    """The options of a run as BasicSR hands them around, which have been checked.
+    """Options of a run that have been checked: the dictionary that BasicSR takes, with the values of each section.
 
     Args:
-        options: all of them.
-        sections: the values of each section, by its name ('' is the top level), with the defaults filled in.
+        options: all options, as in the file.
+        sections: values of each section, by its name ('' is the top level), with the defaults filled in.
     """
 
     def __init__(self, options: Mapping[str, Any], sections: Mapping[str, Mapping[str, Any]]):
@@ -86,7 +85,7 @@ class CheckedOptions(dict):
 
 
 def component_name(section: Mapping[str, Any]) -> str | None:
-    """Return the name of the component that `type` of a section asks for, without the suffix that makes it ours."""
+    """Return the name of the component that `type` of a section asks for, without `OUR_SUFFIX`."""
     name = section.get('type')
     return name.removesuffix(OUR_SUFFIX) if isinstance(name, str) else None
 
@@ -94,12 +93,12 @@ def component_name(section: Mapping[str, Any]) -> str | None:
 def read_options(
     section: Mapping[str, Any], known: Mapping[str, Option], where: str, others: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the values of `section`, defaults filled in, after checking every key and type.
+    """Return the values of `section`, with defaults filled in, after checking every key and type.
 
     Args:
-        section: the mapping as it stands in the option file; not modified.
-        known: the options that have a meaning here.
-        where: words by which a person finds the section, such as 'datasets: train'; for messages.
+        section: section of the option file; not modified.
+        known: options that the section may have.
+        where: words for messages by which a person finds the section, such as 'datasets: train'.
         others: further keys that are allowed and not returned, such as those that BasicSR itself reads.
 
     Raises:
@@ -176,7 +175,7 @@ def _read_range(value: Any, option: Option, what: str) -> tuple[float, float]:
 
 
 def range_text(option: Option) -> str:
-    """Return in words which numbers an option takes; nothing where it takes all."""
+    """Return the numbers that an option takes, in words; an empty text if it takes all."""
     least = f'{option.least:,}' if option.least is not None else ''
     most = f'{option.most:,}' if option.most is not None else ''
     if option.is_range:
@@ -191,7 +190,7 @@ def range_text(option: Option) -> str:
 
 
 def is_number_text(value: str) -> bool:
-    """Tell whether a text is a number with an exponent, such as '1e-4', which YAML 1.1 takes for a text."""
+    """Tell whether a text is a number with an exponent, such as '1e-4', which YAML 1.1 does not recognise as one."""
     return bool(NUMBER.fullmatch(value)) and 'e' in value.lower()
 
 
@@ -217,7 +216,7 @@ def _as_kind(value: Any, kinds: tuple[type, ...]) -> Any:
 
 
 def kinds_text(option: Option) -> str:
-    """Return in words which types of values an option takes, and its choices."""
+    """Return the types of values that an option takes, and its choices, in words."""
     words = {
         int: 'a whole number', float: 'a whole number' if option.whole else 'a number', str: 'a text',
         bool: 'true or false', list: 'a list', tuple: 'a list', dict: 'a group of lines', types.NoneType: '~ (none)',
@@ -245,7 +244,7 @@ def options_of(build: Callable[..., Any]) -> dict[str, Option]:
 
 
 def meanings_of(build: Callable[..., Any]) -> dict[str, str]:
-    """Return what a docstring says of each argument, from its section "Args"."""
+    """Return the lines on each argument in the section "Args" of a docstring, joined."""
     _, found, rest = (inspect.getdoc(build) or '').partition('\nArgs:\n')
     if not found:
         return {}

@@ -12,11 +12,11 @@ from pathlib import Path
 from basis_blur.foundation.errors import InputError, did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
-ENDINGS = {'options': '.yml', 'configs': '.py'}
+ENDINGS = {'options': '.yml', 'configs': '.py'}  # kind of file -> its suffix
 
 
 def files(kind: str) -> dict[str, Path]:
-    """Return the shipped files of a kind, 'options' or 'configs', by their names; none where they were left out."""
+    """Return the shipped files of a kind, 'options' or 'configs', by their names; none if they are not installed."""
     for folder in (PACKAGE / 'shipped' / kind, PACKAGE.parent / kind):
         found = {path.stem: path for path in sorted(folder.glob(f'*{ENDINGS[kind]}'))}
         if found:
@@ -25,13 +25,13 @@ def files(kind: str) -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """Return the one line that a shipped file says about itself: its first comment."""
+    """Return the first comment of a shipped file, which says in one line what the file is for."""
     lines = path.read_text(encoding='utf-8').split('\n')
     return next(line.removeprefix('#').strip() for line in lines if line.startswith('#'))
 
 
 def find(path_or_name: str | os.PathLike, kind: str) -> Path:
-    """Return the file that a person means; a name goes before a file of the current folder that is called the same.
+    """Return the file that a person means; a shipped file takes precedence over one of that name in the current folder.
 
     Raises:
         InputError: there is neither a shipped file of that name nor a file.

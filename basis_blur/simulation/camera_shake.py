@@ -1,4 +1,4 @@
-"""Point spread functions of a hand that shakes, and of an object that moves: seeded, as many as wanted.
+"""Point spread functions of a shaking hand and of a moving object, drawn from a seed.
 
 A hand-held camera turns with the angular rate  w(t) = drift + tremor  about two axes [G11]:
 
@@ -6,16 +6,16 @@ A hand-held camera turns with the angular rate  w(t) = drift + tremor  about two
     tremor  a narrow band centred at 8 to 12 Hz, with 0.2 to 6 % of the power of the drift
 
 The angle is the integral of the rate over the exposure of at most 1 s, and the picture moves by focal length times
-angle. A trajectory is drawn as light per time: where the hand is slow, the kernel is bright. Roll is left out: within
-a kernel it only adds to the two axes.
+angle. A trajectory is drawn as light per time, so where the hand is slow, the kernel is bright. Roll is left out, since
+within a kernel it only adds to the two axes.
 
 The numbers come from four gyro recordings of hand-held phones (93 to 100 Hz): above 1 Hz their rates have a median of
 0.15 rad/s per axis (0.07 to 0.3); three peak at 1 to 2 Hz; they fall like f^-4 to f^-6 between 6 and 20 Hz and have 1
 to 17 %, median 2 %, of their power from 8 to 12 Hz. The fourth swings at 6 to 7 Hz, faster than [G11] has drift and
 slower than tremor, and is not imitated. A test compares the spectra where the recordings are at hand.
 
-Kernel number i of a seed depends on nothing but (seed, i), bit by bit: a million kernels can be drawn in any order,
-in any number of processes, and be continued after an interruption.
+Kernel number i of a seed depends on (seed, i) alone, bit by bit. So a million kernels can be drawn in any order, in any
+number of processes, and be continued after an interruption.
 
 Convention: kernels are point spread functions (see `basis_blur.field.blur_field`). Their centre of mass is the middle
     pixel, so that a blurred picture is not shifted. The outermost ring of pixels is empty: the support is smaller than
@@ -31,31 +31,28 @@ import numpy as np
 from basis_blur.field.rasterise import rasterise
 from basis_blur.foundation.numbers import check_number
 
-# Rates are a sum of sinusoids at multiples of 1 / PERIOD up to HIGHEST_FREQUENCY; an exposure is a part of that.
-PERIOD = 4.0
-HIGHEST_FREQUENCY = 24.0
-SAMPLE_RATE = 256
-FREQUENCIES = np.arange(1, round(HIGHEST_FREQUENCY * PERIOD) + 1) / PERIOD
+# Rates are a sum of sinusoids at multiples of 1 / PERIOD up to HIGHEST_FREQUENCY; an exposure is a part of a period.
+PERIOD = 4.0  # seconds
+HIGHEST_FREQUENCY = 24.0  # Hz
+SAMPLE_RATE = 256  # samples a second
+FREQUENCIES = np.arange(1, round(HIGHEST_FREQUENCY * PERIOD) + 1) / PERIOD  # Hz
 
-# Root mean square of the angular rate about one axis, in rad/s; a hand has 0.5 to 2 times as much.
-RATE = 0.2
-LONGEST_EXPOSURE = 1.0
-SHORTEST_EXPOSURE = 0.05
-# The focal length in pixels, in units of K: the size of the kernel is chosen in proportion to that of the photo.
+RATE = 0.2  # root mean square of the angular rate about one axis, rad/s; a hand has 0.5 to 2 times as much
+LONGEST_EXPOSURE, SHORTEST_EXPOSURE = 1.0, 0.05  # seconds
+# Range of the focal length in pixels, over K: the size of the kernel is chosen in proportion to that of the photo.
 FOCAL_SCALE = (4.0, 40.0)
-SHORTEST_EXTENT = 0.1
-# Points of light on a trajectory; the longest, some 200 pixels at K = 33, then has about seven a pixel.
-POINTS = 1536
-BATCH = 64
+SHORTEST_EXTENT = 0.1  # least reach of a path that did not fit, as a share of the largest one
+POINTS = 1536  # number of points of light on a trajectory; the longest, about 200 pixels at K = 33, has seven a pixel
+BATCH = 64  # number of kernels that are drawn together
 
 
 class ShakeDraw(NamedTuple):
     """The random numbers of one kernel, or of several along a first dimension.
 
     Args:
-        uniform: (..., 8) in [0, 1); what is constant during an exposure.
-        normal: (..., 2, F, 2); cosine and sine of each axis and frequency.
-        constant: (..., 2); the rate that does not change.
+        uniform: (..., 8) in [0, 1); numbers for quantities that are constant during an exposure.
+        normal: (..., 2, F, 2); amplitudes of the cosine and sine of each axis and frequency, standard normal.
+        constant: (..., 2); the constant part of the rate about each axis, standard normal.
     """
 
     uniform: np.ndarray
