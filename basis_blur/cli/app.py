@@ -1,4 +1,4 @@
-"""basis-blur app: a page in the browser to remove the blur of photos with, on this computer alone."""
+"""basis-blur app: a page in the browser that removes the blur of photos, on this computer alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ alone; nothing is sent anywhere, and no network is needed. Ctrl-C ends it and de
 
 It needs Gradio: pip install 'basis_blur[app]'."""
 
-PORT = 7860
+PORT = 7860  # port of this computer at which the page is served
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         type=_port,
         default=PORT,
-        help=f'port of this computer (default: {PORT}); 0: any',
+        help=f'port of this computer, 0 for any (default: {PORT})',
     )
-    parser.add_argument('--no-browser', action='store_true', help='tell the address and open no browser')
+    parser.add_argument('--no-browser', action='store_true', help='print the address and open no browser')
     weights = estimation.DEFAULT_WEIGHTS
     words = estimation.WEIGHTS_HELP.format(f'{weights}, which is in the package')
     parser.add_argument('--weights', metavar='W', default=weights, help=words)

@@ -1,4 +1,4 @@
-"""basis-blur completion: write what lets a shell complete commands, options and file names."""
+"""basis-blur completion: write a script by which a shell completes commands, options and file names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DESCRIPTION = """Write a script by which a shell completes commands, options and
     zsh     basis-blur completion zsh > ~/.zsh/completions/_basis-blur       (a folder of your fpath)
     tcsh    basis-blur completion tcsh > ~/.basis-blur.tcsh; echo 'source ~/.basis-blur.tcsh' >> ~/.tcshrc
 
-The script needs nothing of basis_blur when it completes, so it answers at once. Write it again after an update."""
+The script does not run basis_blur to complete, so it answers at once. Write it again after an update."""
 
 SHELLS = ('bash', 'zsh', 'tcsh')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('shell', choices=SHELLS, help='the shell')
+    parser.add_argument('shell', choices=SHELLS, help='name of the shell')
 
 
 def run(args: argparse.Namespace) -> int:

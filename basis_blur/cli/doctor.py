@@ -1,4 +1,4 @@
-"""basis-blur doctor: tell what is installed, what is registered in BasicSR, and what had to be mended.
+"""basis-blur doctor: print what is installed, what is registered in BasicSR, and what had to be mended.
 
 The last lines say whether training will work; the exit code is 2 if BasicSR is there and it will not, else 0.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from basis_blur import __version__
 from basis_blur.bridges.basicsr import presence
 
-DESCRIPTION = 'Tell what is installed, what is registered in BasicSR, and what had to be mended.'
+DESCRIPTION = 'Print what is installed, what is registered in BasicSR, and what had to be mended.'
 
 DISTRIBUTIONS = {
     'torchvision': ('torchvision',),
@@ -78,7 +78,7 @@ def _version(distributions: tuple[str, ...]) -> str | None:
 
 
 def _print_basicsr() -> tuple[str, str]:
-    """Print the state of BasicSR; return what is wrong with it, and what is not but keeps one from training."""
+    """Print the state of BasicSR; return its faults, and what is no fault but prevents trainings."""
     spec = presence.find()
     try:
         presence.check()
@@ -89,7 +89,7 @@ def _print_basicsr() -> tuple[str, str]:
         plugin = importlib.import_module('basis_blur.plugin')
         registry = importlib.import_module('basicsr.utils.registry')
         version = importlib.import_module('basicsr.version').__version__
-    except Exception as error:  # whatever it is, telling it is what this command is for
+    except Exception as error:  # whatever it is, this command is there to report it
         _line('basicsr', f'cannot be used  {spec.origin}')
         return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}', ''
     from basis_blur.bridges import torchvision_shim

@@ -1,4 +1,4 @@
-"""basis-blur evaluate: score folders of restored photos, against their ground truth or without one; and of blurs."""
+"""basis-blur evaluate: score restored photos, with or without ground truth, and estimated blurs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ COMMAND = 'evaluate'
 PROTOCOLS = ('realblur', 'koehler', 'plain')
 CSV_COLUMNS = ('name', 'status', 'psnr', 'ssim', 'correlation', 'frame', 'frames', 'failed_frames', 'reason')
 SHEET_CASES = 4  # number of the worst photos on the sheet, and of the best
-SHEET_SIDE = 420  # longer side of a photo on the sheet, in pixels
+SHEET_SIDE = 420  # longer side of a photo on the sheet, pixels
 
 
 class Pair(NamedTuple):
@@ -67,7 +67,7 @@ class Pair(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a pair: scores, or the reason why there are none; and the ground-truth frame to show."""
+    """The outcome for a pair: its scores, or the reason why there are none, and the ground-truth frame to show."""
 
     pair: Pair
     score: Score | None
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=estimation.gamma,
         help='with --blurred: light = photo ** G, 1 or more (default: 2.2)',
     )
-    parser.add_argument('--protocol', choices=PROTOCOLS, help='how to compare with it; see above')
+    parser.add_argument('--protocol', choices=PROTOCOLS, help='protocol of the comparison with it, see above')
     parser.add_argument('--csv', metavar='OUT.csv', type=Path, help='also write a line for each photo')
     parser.add_argument(
         '--sheet', metavar='OUT.png', type=Path, help='also draw the worst and best cases beside their ground truth'
@@ -177,7 +177,7 @@ def _tell_failures(failures: int, number: int) -> int:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raise InputError if what was asked for makes no sense."""
+    """Raise InputError if options contradict each other or need others."""
     for name in ('true_kernels', 'blurred', 'gamma'):
         if getattr(args, name) is not None:
             raise InputError(f'--{name.replace("_", "-")} goes with --kernels; leave it out beside --restored.')
@@ -192,7 +192,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 def compare(
     pairs: Sequence[Pair], protocol: str, metrics: Sequence[PerceptualMetric], method: str = ''
 ) -> tuple[list[Result], KeyboardInterrupt | None]:
-    """Score pairs one after the other; return what was found, and the interrupt that ended it, if one did."""
+    """Score pairs one after the other; return the results, and the interrupt that ended the work, if there was one."""
     from tqdm import tqdm
 
     results: list[Result] = []
@@ -366,7 +366,7 @@ def check_sizes(pairs: Iterable[Pair]) -> None:
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height of the upright photo; None where it cannot be told, which reading it will tell with a reason."""
+    """Return width and height of the upright photo; None if its head cannot be read; reading it will then say why."""
     from PIL import Image, UnidentifiedImageError
 
     from basis_blur.photos.photo import no_warnings
@@ -433,7 +433,7 @@ def _pixels(path: Path) -> Tensor:
 
 
 def table(results: Sequence[Result], protocol: str) -> str:
-    """Return the lines that the command prints: the mean, the worst and the best score, and what does not count."""
+    """Return the lines that the command prints: the mean, the worst and the best score, and photos without a score."""
     scored = _by_psnr(results)
     lines = [f'{protocol} protocol: {len(scored)} of {len(results)} photos scored']
     if len(scored) < len(results):
@@ -492,7 +492,7 @@ def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] =
 
 
 def contact_sheet(results: Sequence[Result]) -> np.ndarray:
-    """Return a picture of the worst cases, failures before all, and of the best, each beside its ground truth."""
+    """Return a picture of the worst cases, failures first, and of the best, each beside its ground truth."""
     from basis_blur.photos.pictures import put_side_by_side
 
     ordered = [*(result for result in results if result.score is None), *_by_psnr(results)]

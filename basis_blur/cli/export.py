@@ -1,4 +1,4 @@
-"""basis-blur export: a network as a file for other programs."""
+"""basis-blur export: write a network as a file for other programs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--gamma',
         metavar='G',
         type=float,
-        help='to be told in the file of a network that sees light = photo ** G; 1 for photos in light (default: 2.2)',
+        help='gamma that the file of a network for light = photo ** G states; 1 for photos in light (default: 2.2)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace a file that is already there')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and say what came out.
+    """Run the command and print what was written.
 
     Raises:
         InputError: the weights cannot be used or exported, or the output has a wrong suffix or exists.

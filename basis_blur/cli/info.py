@@ -1,4 +1,4 @@
-"""basis-blur info: tell the hyper-parameters of a network, its parameters, and the multiply-adds for a photo."""
+"""basis-blur info: print the hyper-parameters of a network, its parameters, and the multiply-adds for a photo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from basis_blur.foundation.errors import InputError, did_you_mean
 
-DESCRIPTION = """Tell the hyper-parameters, the parameters and the FLOPs of a network.
+DESCRIPTION = """Print the hyper-parameters, the parameters and the FLOPs of a network.
 
 NETWORK is a name, such as UFPNet, or a file of weights. FLOPs are multiply-adds of convolutions, matrices and
 normalisations for one photo, counted by mmengine (pip install basis_blur[mmengine]) while the network computes one,
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         action='append',
         default=[],
-        help='a hyper-parameter, such as width=32; repeatable',
+        help='a hyper-parameter, such as width=32; may be given several times',
     )
 
 

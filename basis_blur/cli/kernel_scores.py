@@ -1,4 +1,4 @@
-"""Scores of blurs, for `basis-blur evaluate --kernels`: against true ones, and by what they make of the sharp photo.
+"""Scores of blurs, for `basis-blur evaluate --kernels`: against true ones, and by blurring the sharp photo with them.
 
 kernel_l1, kernel_l2, kernel_correlation     against --true-kernels, means over a grid of pixels (`metrics.kernel`)
 reblur_psnr, reblur_ssim                     the sharp photo of --gt, blurred with the field, against that of --blurred
@@ -60,7 +60,7 @@ def judge(args: argparse.Namespace) -> dict[str, dict[str, Judged]]:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raise InputError if what was asked for makes no sense."""
+    """Raise InputError if options contradict each other or need others."""
     if (args.blurred is None) != (args.gt is None):
         raise InputError(f'{BLURRED} and {SHARP} belong together: the sharp photo is blurred and compared; give both.')
     if args.blurred is None and args.true_kernels is None:
@@ -73,7 +73,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def _files(name: str, path: Path, of_photos: bool, is_alone: bool) -> dict[str, Path]:
-    """Return the files by the names that pair them: a single one has none."""
+    """Return files by the names that pair them; a single file has an empty name."""
     if is_alone:
         return {'': path}
     if not path.is_dir():

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and say what came out.
+    """Run the command and print what was written.
 
     Raises:
         InputError: the photo or the weights cannot be used, or an output has a wrong suffix or exists.

@@ -1,4 +1,4 @@
-"""Keep what a command tells in a file too: its lines on standard output and standard error, each with the time.
+"""A log file of a command: its lines on standard output and standard error, each with the time.
 
 A progress bar draws one line again and again; the file gets its state once a minute, with the time left, and its last
 state.
@@ -18,12 +18,12 @@ from basis_blur.foundation.files import check_is_file, real_path
 from basis_blur.photos.formats import READ_SUFFIXES, VIDEO_SUFFIXES
 
 OTHER_SUFFIXES = {*READ_SUFFIXES, *VIDEO_SUFFIXES, '.npz', '.safetensors', '.pth', '.pt', '.onnx', '.zip', '.csv'}
-SECONDS_BETWEEN_BARS = 60.0
+SECONDS_BETWEEN_BARS = 60.0  # time between two lines of a progress bar in the file
 
 
 @contextmanager
 def kept_in(path: Path, given: Iterable[Path] = ()) -> Iterator[None]:
-    """Append what is told in the block to a file.
+    """Append the messages of the block to a file.
 
     Args:
         path: name of the file, which is made if it is missing.
@@ -57,7 +57,7 @@ def _check_is_for_text(path: Path, given: Iterable[Path]) -> None:
 
 
 class _Tee:
-    """A text stream that also writes its finished lines to a file; in all else it behaves as the stream."""
+    """A text stream that also writes its finished lines to a file, and otherwise behaves as the stream."""
 
     def __init__(self, stream: TextIO, file: TextIO):
         self._stream = stream
@@ -81,7 +81,7 @@ class _Tee:
         return self._stream.write(text)
 
     def finish(self) -> None:
-        """Keep the line that has no end."""
+        """Write the last line to the file, if it has no end."""
         self._keep(self._line)
         self._line = ''
 

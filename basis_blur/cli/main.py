@@ -36,13 +36,13 @@ COMMANDS = {
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
     'completion': 'write what lets a shell complete commands and options',
 }
-# What is kept when Ctrl-C stops one of the long commands. A training tells it itself.
+# What is kept when Ctrl-C stops one of the long commands; a training says so itself.
 KEPT = {
     'deblur': 'the photos that are done are kept',
     'prep-kernels': 'what is done is kept; the same command goes on with it',
     'prep-lmdb': 'what is done is kept; the same command goes on with it',
 }
-# Commands whose messages can be kept in a file; BasicSR keeps those of train and test.
+# Commands that have --log; BasicSR writes the log of train and test.
 LOGGED = ('deblur', 'evaluate', 'prep-dataset', 'prep-kernels', 'prep-lmdb')
 
 
@@ -58,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch is loaded. Threads that wait by spinning take the cores from a loader's workers: with one worker
     # on two cores, a training step was ten times slower.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-    # Arrays of a large photo in pages of 2 MB, where Linux has them: new ones cost half the time and are read faster.
+    # Arrays of a large photo are in pages of 2 MB, where Linux has them: new ones take half the time, and reading less.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     for name in ('stdout', 'stderr'):
-        if getattr(sys, name) is None:  # it was closed, as by ">&-"; what is told is not wanted then
+        if getattr(sys, name) is None:  # it was closed, as by ">&-", so that messages are not wanted
             setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115, for as long as the process lasts
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, 'reconfigure'):

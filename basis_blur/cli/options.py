@@ -28,7 +28,7 @@ TITLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('name', metavar='NAME', nargs='?', help='the file to print (default: list all)')
+    parser.add_argument('name', metavar='NAME', nargs='?', help='name of the file to print (default: list all)')
     parser.add_argument('--schema', action='store_true', help='print the JSON schema of option files')
 
 

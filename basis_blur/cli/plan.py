@@ -1,4 +1,4 @@
-"""Which photo becomes which file: what `deblur` is given, the names of its results, and what is in their way.
+"""The plan of `deblur`: its photos, the names of their results, and what prevents these from being written.
 
 deblur a.jpg                    a_deblurred.jpg beside it
 deblur a.jpg -o b.png           b.png
@@ -25,13 +25,13 @@ MARK = '_deblurred'  # end of the names of results that lie beside their photos
 
 
 class Wanted(NamedTuple):
-    """What is written for each photo.
+    """The files that are written for each photo.
 
     Args:
         kernels: whether the blur field and its picture are written too.
         comparisons: whether a picture and a page of the photo before and after are written too.
         method: method by which the blur is removed.
-        preview: whether a part of the photo is compared, and nothing else written.
+        preview: whether only a part of the photo before and after is written.
     """
 
     kernels: bool = False
@@ -41,34 +41,34 @@ class Wanted(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One photo: where it is, where the result goes, and where its kernels go if they are wanted."""
+    """One photo, by its path, and the paths of its result and of the files beside it."""
 
     photo: Path
     result: Path
 
     @property
     def kernels(self) -> Path:
-        """The blur field."""
+        """The file of the blur field."""
         return self.result.with_name(f'{self.result.stem}_kernels.npz')
 
     @property
     def kernel_picture(self) -> Path:
-        """The kernels drawn over the photo."""
+        """The picture of the kernels over the photo."""
         return self.result.with_name(f'{self.result.stem}_kernels.png')
 
     @property
     def sigma_picture(self) -> Path:
-        """The uncertainty of each pixel."""
+        """The picture of the uncertainty of each pixel."""
         return self.result.with_name(f'{self.result.stem}_sigma.png')
 
     @property
     def comparisons(self) -> list[Path]:
-        """The photo before and after: as a picture, and as a page with a slider."""
+        """The picture of the photo before and after, and the page with a slider."""
         return [self.result.with_name(f'{self.result.stem}_compare{suffix}') for suffix in ('.jpg', '.html')]
 
     @property
     def previews(self) -> list[Path]:
-        """A part of the photo before and after, as the comparisons."""
+        """The picture and the page of a part of the photo before and after."""
         return [self.result.with_name(f'{self.result.stem}_preview{suffix}') for suffix in ('.jpg', '.html')]
 
     def outputs(self, wanted: Wanted) -> list[Path]:
@@ -85,7 +85,7 @@ class Task(NamedTuple):
 
 
 def plan(sources: Sequence[Path], output: Path | None) -> list[Task]:
-    """Return what is to be done, in the order in which it was given; a photo that is given twice is done once.
+    """Return the tasks, in the order in which photos were given; a photo that is given twice is done once.
 
     What a folder holds beside photos is named on the standard error.
 
@@ -157,13 +157,13 @@ def _place(source: Path, output: Path | None) -> Path:
 
 
 def _named(photo: Path, place: Path, mark: str) -> Path:
-    if photo.suffix.lower() not in READ_SUFFIXES:  # what it holds is told when it is read
+    if photo.suffix.lower() not in READ_SUFFIXES:  # reading it will say what it holds
         return place / f'{photo.name}{mark}.png'
     return place / f'{photo.stem}{mark}{result_suffix(photo.suffix)}'
 
 
 def check_outputs(tasks: Iterable[Task], wanted: Wanted, overwrite: bool = False, needed: Iterable[Path] = ()) -> None:
-    """Find out before hours of work what would prevent its results from being written.
+    """Raise an error, before hours of work, if something prevents its results from being written.
 
     Args:
         tasks: photos that are to be done.

@@ -31,15 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--link', action='store_true', help='hard links to unpacked files instead of copies, where that is possible'
     )
     parser.add_argument(
-        '--allow-incomplete', action='store_true', help='take the pairs that are good and tell what is missing'
+        '--allow-incomplete', action='store_true', help='take the pairs that are good and print what is missing'
     )
     parser.add_argument(
-        '--where', action='store_true', help='tell where the download of NAME comes from, or of all of them, and end'
+        '--where',
+        action='store_true',
+        help='print where the download of NAME, or of all benchmarks, comes from, and end',
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and say what came out.
+    """Run the command and print what was written.
 
     Raises:
         InputError, OSError: see `benchmark_sets.prepare_benchmark`.

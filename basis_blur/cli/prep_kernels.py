@@ -27,12 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seed', metavar='S', type=int, default=0, help='seed of the random numbers (default: 0)')
     parser.add_argument(
-        '--workers', metavar='W', type=int, default=os.cpu_count() or 1, help='processes (default: one per core)'
+        '--workers',
+        metavar='W',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='number of processes (default: one per core)',
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and say what came out.
+    """Run the command and print what was written.
 
     Raises:
         InputError, OSError: see `kernel_lmdb.prepare_kernels`.

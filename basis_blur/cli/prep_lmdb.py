@@ -29,26 +29,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--mask-format', metavar='FORMAT', default='none', help=MASK_HELP)
     parser.add_argument(
-        '--min-size', metavar='PIXELS', type=int, default=1, help='leave out photos whose shorter side is less'
+        '--min-size',
+        metavar='PIXELS',
+        type=int,
+        default=1,
+        help='least shorter side of a photo; smaller photos are left out',
     )
     parser.add_argument(
         '--classes',
         metavar='NAMES',
         type=lambda text: tuple(name.strip() for name in text.split(',') if name.strip()),
         default=(),
-        help='the only objects that count, such as person,car; names or numbers in the annotations (default: all)',
+        help='objects that count, such as person,car; names or numbers in the annotations (default: all)',
     )
     parser.add_argument(
-        '--min-object', metavar='PIXELS', type=int, default=0, help='leave out photos whose largest object is smaller'
+        '--min-object',
+        metavar='PIXELS',
+        type=int,
+        default=0,
+        help='least size of the largest object; other photos are left out',
     )
     parser.add_argument('--skip-bad', action='store_true', help='leave out and list photos that cannot be used')
     parser.add_argument(
-        '--workers', metavar='N', type=int, default=os.cpu_count() or 1, help='processes (default: one per core)'
+        '--workers',
+        metavar='N',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='number of processes (default: one per core)',
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and say what came out.
+    """Run the command and print what was written.
 
     Raises:
         InputError, OSError: see `photo_lmdb.prepare_photos`.

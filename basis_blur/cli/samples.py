@@ -1,4 +1,4 @@
-"""basis-blur samples: draw what a data set of an option file hands to a training."""
+"""basis-blur samples: draw samples of a data set of an option file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DESCRIPTION = """Draw samples of the SyntheticBlurDataset of an option file, one
 blurred one, the true kernels over it, the masks (a colour for each kernel, mixed as it is), and the weight of each
 pixel in a loss, bright where it is large. The same seed draws the same samples."""
 COLOURS = ((0.45, 0.45, 0.45), (0.9, 0.3, 0.2), (0.2, 0.6, 0.9), (0.95, 0.75, 0.2))  # RGB of each kernel's mask
-MOST_SAMPLES = 100
+MOST_SAMPLES = 100  # largest number of samples in a picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and say what was drawn.
+    """Run the command and print what was drawn.
 
     Raises:
         InputError: the file or its data set cannot be used, or the picture cannot be written.

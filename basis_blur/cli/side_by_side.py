@@ -21,11 +21,11 @@ SHEET_SIDE = 420  # longer side of a photo on the sheet, in pixels
 
 
 class Judged(NamedTuple):
-    """What a method made of a photo.
+    """The outcome of a method for a photo.
 
     Args:
         photo: file of the photo.
-        scores: scores by their names; None where there are none, for the reason that follows.
+        scores: scores by their names; None if there are none, for the reason that follows.
         reason: reason why there are no scores.
     """
 
@@ -112,7 +112,7 @@ def write_csv(path: Path, judged: Judgement) -> None:
 
 
 def sheet(judged: Judgement, truth: Mapping[str, Path]) -> np.ndarray:
-    """Return a picture with a row for each of some photos: what each method made of it, and the ground truth.
+    """Return a picture with a row for each of some photos: the results of all methods, and the ground truth.
 
     Args:
         judged: results, in the order in which they were found.

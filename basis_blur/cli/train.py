@@ -35,7 +35,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=('none', 'pytorch', 'slurm'),
         default='none',
-        help='who started the processes; pytorch: torchrun (default: none, a single process)',
+        help='program that started the processes; pytorch for torchrun (default: none, a single process)',
     )
     parser.add_argument('--debug', action='store_true', help='log every iteration; save and validate every 8')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -94,7 +94,7 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> CheckedOption
     opt = read_option_file(args.opt)
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)
-    import basis_blur.plugin  # noqa: F401  Here, because a broken file is told sooner without BasicSR's seconds.
+    import basis_blur.plugin  # noqa: F401  Here, since a broken file is reported sooner without BasicSR's seconds.
     from basis_blur.bridges.basicsr.option_check import check_options
 
     convert_number_texts(opt)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What came of one task.
+    """The outcome of one task.
 
     Args:
         told: text that was printed on the standard output.
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     result: Any
 
 
-_work: Callable[[Any], Any]  # the work of a worker, made when it starts
+_work: Callable[[Any], Any]  # the function of a worker process, made when it starts
 
 
 def in_workers(
