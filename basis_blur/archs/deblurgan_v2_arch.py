@@ -27,7 +27,7 @@ from basis_blur.archs import pyramid_backbones as backbones
 from basis_blur.archs.kernel_attention import check_inputs
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
-SIZE_MULTIPLE = 32
+SIZE_MULTIPLE = 32  # multiple of pixels that sides are padded to
 # Backbone -> least side, of which the smallest features have more than one pixel, so that they have a spread.
 LEAST_SIDE = {'inception': 128, 'mobilenet': 64}
 # What unpadded convolutions of Inception-ResNet-v2 took off each size, left and above, right and below.

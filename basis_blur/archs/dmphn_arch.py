@@ -26,7 +26,7 @@ from basis_blur.archs.kernel_attention import check_inputs
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 4  # sides of a part are halved twice
-MOST_LEVELS, MOST_STACKS = 6, 16
+MOST_LEVELS, MOST_STACKS = 6, 16  # largest numbers of levels and of stacked networks
 
 
 class DMPHN(DescribedNetwork):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 # MobileNetV2, behind the first convolution: growth within a block, channels, blocks, stride of the first of them.
 MOBILENET = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 2, 2))
 MOBILENET_GROUPS = (0, 2, 4, 7, 11, 16)  # layers at which the groups begin, and the end
-MOBILENET_CHANNELS = (16, 24, 32, 64, 160)
-INCEPTION_CHANNELS = (32, 64, 192, 1088, 2080)
-INCEPTION_EPS = 1e-3
+MOBILENET_CHANNELS = (16, 24, 32, 64, 160)  # numbers of channels after each group
+INCEPTION_CHANNELS = (32, 64, 192, 1088, 2080)  # numbers of channels after each part of Inception-ResNet-v2
+INCEPTION_EPS = 1e-3  # number that is added to the variances of its batch normalisations
 
 
 def mobilenet() -> nn.ModuleList:

@@ -32,7 +32,7 @@ from basis_blur.foundation.errors import InputError
 if TYPE_CHECKING:
     from deepinv.physics import SpaceVaryingBlur
 
-BORDERS = ('valid', 'reflect', 'replicate', 'constant', 'zeros')
+BORDERS = ('valid', 'reflect', 'replicate', 'constant', 'zeros')  # names of border rules
 OLDEST = (0, 5)  # first version of deepinv with `mask_first`
 
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from basis_blur.bridges import torchvision_shim
 from basis_blur.foundation.errors import InputError, did_you_mean
 
-HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'
-NIQE_OF_BASICSR = 'niqe_basicsr'
+HOW_TO_INSTALL = 'install it by  pip install "basis_blur[perceptual]"'  # advice where pyiqa is missing
+NIQE_OF_BASICSR = 'niqe_basicsr'  # name of BasicSR's NIQE among the metrics
 LEAST_SIDE = 192  # smallest side of a photo, pixels: NIQE takes covariances of windows of 96
-OF_WHOLE_SETS = ('fid', 'inception_score')
+OF_WHOLE_SETS = ('fid', 'inception_score')  # metrics that score sets of photos and not a photo, which are refused
 
 
 class PerceptualMetric:

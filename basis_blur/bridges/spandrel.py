@@ -18,7 +18,7 @@ from basis_blur.bridges import torchvision_shim
 from basis_blur.foundation.errors import InputError
 from basis_blur.weights.weight_files import first_line, read_weights
 
-HOW_TO_INSTALL = 'pip install "basis_blur[spandrel]"'
+HOW_TO_INSTALL = 'pip install "basis_blur[spandrel]"'  # advice where spandrel is missing
 
 
 class SpandrelRestorer(nn.Module):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-OLD_MODULE = 'torchvision.transforms.functional_tensor'
+OLD_MODULE = 'torchvision.transforms.functional_tensor'  # module of old versions of torchvision that BasicSR imports
 SCHEMAS = (
     'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
     'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',

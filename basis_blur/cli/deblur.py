@@ -52,7 +52,7 @@ BY_NETWORK = ('ufpnet', 'network')  # methods by which a network restores the ph
 OF_RICHARDSON_LUCY = ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'focal_length')
 # Shipped weights that each method takes by default.
 WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
-NO_FUSION = 'none'
+NO_FUSION = 'none'  # value of --fusion for no second network
 PREVIEW_SIDE = 448  # side of the part of a photo that a preview shows, pixels
 LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted
 

@@ -26,8 +26,8 @@ LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them lig
 LEAST_FOCAL, MOST_FOCAL = 5, 2000  # smallest and largest focal length of a lens, mm
 WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
 DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
-SIZES = ('auto', 'full', 'half')
-ESTIMATORS = ('auto', 'network', 'shake', 'rotations', 'none')
+SIZES = ('auto', 'full', 'half')  # choices of --estimate-at
+ESTIMATORS = ('auto', 'network', 'shake', 'rotations', 'none')  # choices of --estimator
 
 
 def add_arguments(

@@ -52,7 +52,8 @@ A photo that cannot be aligned, or not be read, has no score: it is named with t
 mean, and the exit code is 2."""
 
 COMMAND = 'evaluate'
-PROTOCOLS = ('realblur', 'koehler', 'plain')
+PROTOCOLS = ('realblur', 'koehler', 'plain')  # choices of --protocol
+# Columns of the table, before the perceptual metrics.
 CSV_COLUMNS = ('name', 'status', 'psnr', 'ssim', 'correlation', 'frame', 'frames', 'failed_frames', 'reason')
 SHEET_CASES = 4  # number of the worst photos on the sheet, and of the best
 SHEET_SIDE = 420  # longer side of a photo on the sheet, pixels

@@ -19,7 +19,7 @@ OUT.tif holds the same as pictures of 16 bits, kernels first; what is white in e
 docs/exchange.md reads both without basis_blur."""
 
 COMMAND = 'kernels'
-SUFFIXES = ('.npz', *TIFF_SUFFIXES)
+SUFFIXES = ('.npz', *TIFF_SUFFIXES)  # suffixes of blur fields that are written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

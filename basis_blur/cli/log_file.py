@@ -17,6 +17,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, real_path
 from basis_blur.photos.formats import READ_SUFFIXES, VIDEO_SUFFIXES
 
+# Suffixes that a log file must not have.
 OTHER_SUFFIXES = {*READ_SUFFIXES, *VIDEO_SUFFIXES, '.npz', '.safetensors', '.pth', '.pt', '.onnx', '.zip', '.csv'}
 SECONDS_BETWEEN_BARS = 60.0  # time between two lines of a progress bar in the file
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import real_path
 
-ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
+ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')  # suffixes of archives
 # What reading a damaged or encrypted archive raises.
 UNREADABLE = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError,

@@ -19,8 +19,8 @@ from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.options import Option, OptionError, read_options
 
-PEAK_QUANTILE = 0.9
-DEFAULT_SAMPLE = 10_000
+PEAK_QUANTILE = 0.9  # quantile of the kernels' peaks that the normalization of a flow is derived from
+DEFAULT_SAMPLE = 10_000  # largest number of kernels from which it is derived
 
 
 class KernelDataset(Dataset):

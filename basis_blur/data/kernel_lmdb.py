@@ -27,14 +27,14 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.simulation.camera_shake import shake_kernels
 
 LARGEST_SAMPLE = 65535  # largest sample of 16 bits, to which the largest number of a kernel is scaled
-PNG_LEVEL = 1
-KERNELS_PER_JOB = 250
-KERNELS_CHECKED = 100
-SECONDS_PER_COMMIT = 1.0
+PNG_LEVEL = 1  # level of compression, 0 to 9
+KERNELS_PER_JOB = 250  # number of kernels that a worker draws at a time
+KERNELS_CHECKED = 100  # number of kernels, spread over all, that are read again at the end
+SECONDS_PER_COMMIT = 1.0  # time between two commits to the LMDB
 # Keys have eight digits, so that they stand in the order of their numbers.
 LARGEST_COUNT = 10**8
-LARGEST_SIZE = 255
-LARGEST_SEED = 2**63 - 1
+LARGEST_SIZE = 255  # largest side of a kernel, pixels
+LARGEST_SEED = 2**63 - 1  # largest seed
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ import lmdb
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path, hold_lock, make_folder, parse_json, remove_partials
 
-META_FILE = 'meta_info.txt'
-PARAMETERS_FILE = 'basis_blur.json'
-LINES_FOLDER = 'lines'
-LOCK_FILE = 'writer.lock'
-FIRST_MAP_SIZE = 2**26
-LONGEST_KEY = 511
-BATCH_ENTRIES = 1000
-BATCH_BYTES = 2**24
+META_FILE = 'meta_info.txt'  # name of the list of entries that BasicSR reads
+PARAMETERS_FILE = 'basis_blur.json'  # name of the file with the parameters of the work, by which it is continued
+LINES_FOLDER = 'lines'  # name of the folder in which the lines of that list are collected
+LOCK_FILE = 'writer.lock'  # name of the file that is locked while a process writes
+FIRST_MAP_SIZE = 2**26  # size of the map at the beginning, bytes; it grows as needed
+LONGEST_KEY = 511  # longest key of an LMDB, bytes
+BATCH_ENTRIES = 1000  # number of entries that are written at once
+BATCH_BYTES = 2**24  # size of entries that are written at once, bytes
 
 
 class LmdbWriter:

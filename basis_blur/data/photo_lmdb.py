@@ -36,11 +36,11 @@ from basis_blur.photos.formats import DATA_SUFFIXES, JPEG_SUFFIXES, TIFF_BEGINS
 from basis_blur.photos.photo import MAX_BYTES, no_warnings
 from basis_blur.photos.png import SIGNATURE, without_texts
 
-LONGEST_KEY = 200
-ENTRIES_CHECKED = 100
-PHOTOS_PER_COMMIT = 100
-SECONDS_PER_COMMIT = 1.0
-PNG_LEVEL = 1
+LONGEST_KEY = 200  # longest part of a name in a key, characters; longer names end in a digest
+ENTRIES_CHECKED = 100  # number of entries, spread over all, that are read again at the end, about
+PHOTOS_PER_COMMIT = 100  # number of photos after which the LMDB is committed
+SECONDS_PER_COMMIT = 1.0  # time after which it is committed at the latest
+PNG_LEVEL = 1  # level of compression, 0 to 9
 PNG_DEPTH = 24  # the byte of a PNG that tells the bits per channel
 
 

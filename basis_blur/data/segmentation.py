@@ -39,8 +39,8 @@ from basis_blur.foundation.files import check_is_file, parse_json
 from basis_blur.photos.folders import normal_name
 from basis_blur.photos.photo import no_warnings
 
-FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')
-MOST_OBJECTS = 255
+FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')  # formats of masks
+MOST_OBJECTS = 255  # largest number of objects of a photo, since labels are uint8
 
 # By their number among the 150 classes of the 2016 challenge.
 SURROUNDINGS_2016 = {
@@ -54,7 +54,7 @@ SURROUNDINGS_2016 = {
     97: 'escalator', 100: 'buffet', 102: 'stage', 105: 'fountain', 107: 'canopy', 110: 'swimming pool',
     114: 'waterfall', 122: 'step', 129: 'lake', 134: 'hood', 141: 'pier',
 }  # fmt: skip
-CLASSES_2016 = 150
+CLASSES_2016 = 150  # number of classes of the 2016 challenge
 # What moves by itself, by its number among the same classes, and among those of the full data set.
 MOVING_2016 = {
     'person': 13, 'car': 21, 'boat': 77, 'bus': 81, 'truck': 84, 'airplane': 91, 'van': 103, 'ship': 104,

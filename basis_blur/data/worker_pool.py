@@ -22,8 +22,8 @@ from basis_blur.foundation.errors import InputError
 Job = TypeVar('Job')
 Result = TypeVar('Result')
 
-UNDER_WAY_PER_WORKER = 4
-MOST_WORKERS = 1024
+UNDER_WAY_PER_WORKER = 4  # largest number of jobs for each worker that are begun and not yet taken
+MOST_WORKERS = 1024  # largest number of workers
 
 
 class WorkerPool:

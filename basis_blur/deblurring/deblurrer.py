@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from basis_blur.photos.comparison import Comparison
     from basis_blur.photos.photo import Photo
 
+# Names of the shipped networks that are used by default.
 DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
 # Names of the stages that follow those of an estimator, in their order.
 REFINING, REMOVING, FUSING, CHECKING = 'refining', 'removing the blur', 'fusing the iterates', 'checking the result'

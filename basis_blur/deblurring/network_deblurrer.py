@@ -32,7 +32,7 @@ from basis_blur.weights.layouts import UnknownNetwork
 
 # Module that this one may not import, since bridges lie above; it is loaded by its name when it is needed.
 SPANDREL_BRIDGE = 'basis_blur.bridges.spandrel'
-DEFAULT_WEIGHTS = 'ufpnet'
+DEFAULT_WEIGHTS = 'ufpnet'  # name of the shipped network that is used by default
 RESTORING = 'restoring'  # name of the stage
 SECONDS_OF_MEGAPIXEL = 10.0  # time that the shipped network takes for a megapixel on two cores
 

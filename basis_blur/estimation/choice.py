@@ -65,7 +65,7 @@ from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
 
-CHOICES = ('auto', 'network', 'shake', 'rotations', 'none')
+CHOICES = ('auto', 'network', 'shake', 'rotations', 'none')  # names of estimators
 # Extent of a blur, pixels; a photo with a smaller one is left alone. Removing such a blur makes 26 of 30 nearly sharp
 # photos (33 to 46 dB) worse. The network's kernels have the right extent to about a tenth, from 1.5 pixels on.
 LEAST_EXTENT = 1.25
@@ -78,7 +78,7 @@ NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no
 # Limits of the excess. Below the first, one kernel explains the photo; from the last on, none does. Between them, the
 # likeness has to be at least `LEAST_LIKENESS` and the mismatch small, and smaller above the middle one.
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
-LEAST_LIKENESS = 0.93
+LEAST_LIKENESS = 0.93  # least likeness between the first and the last of these
 MOST_MISMATCH_MIDDLE, MOST_MISMATCH = 0.014, 0.005  # largest mismatch below and above `MIDDLE_EXCESS`, 1/pixel
 PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
 # Time of each stage on two cores. It hardly depends on the size of the photo, of which a part is searched if it is

@@ -131,7 +131,7 @@ PHOTO_DATASETS = {
         key: _PHOTOS[key] for key in ('dataroot_lq', 'io_backend', 'meta_info_file', 'color', 'mean', 'std', 'gamma')
     },
 }
-BACKENDS = ('disk', 'lmdb', 'memcached')
+BACKENDS = ('disk', 'lmdb', 'memcached')  # types of BasicSR's io_backend
 # Keys that BasicSR's reader adds to what the file says.
 ADDED = ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path')
 ADDED_PATHS = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')

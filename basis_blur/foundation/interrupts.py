@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP is not None else []))
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP is not None else []))  # signals that end a command
 GRACE_SECONDS = 20  # time that a worker which is asked to end goes on for the process that it serves
 
 

@@ -23,7 +23,7 @@ from basis_blur.foundation.errors import InputError, did_you_mean
 
 REQUIRED = object()  # default of an option that has to be given
 OUR_SUFFIX = '_basis_blur'  # end of a component's name that can only mean the one of this package
-NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
+NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')  # text of a number
 
 
 class OptionError(InputError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from basis_blur.foundation.errors import InputError, did_you_mean
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[1]  # folder of the package
 ENDINGS = {'options': '.yml', 'configs': '.py'}  # kind of file -> its suffix
 
 

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 
-ITERATIONS, FILTER_SIZE = 100, 5
-SSIM_SIGMA, SSIM_CROP = 1.5, 5
+ITERATIONS, FILTER_SIZE = 100, 5  # number of iterations of ECC, and side of its Gaussian filter, pixels
+SSIM_SIGMA, SSIM_CROP = 1.5, 5  # sigma of the weights of SSIM, and border that does not count, pixels
 # ECC also returns homographies of photos that have nothing in common, mostly by magnifying a detail. What tells them
 # from others: between different scenes correlations up to 0.5 came out; blurred photos of GoPro and RealBlur correlate
 # above 0.9 with the sharp ones.

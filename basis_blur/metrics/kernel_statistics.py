@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-VISIBLE = 0.01
+VISIBLE = 0.01  # share of the brightest pixel above which a pixel belongs to the support
 
 
 def kernel_statistics(raw_kernels: Tensor) -> dict[str, Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 AUTO = 'auto'  # choice of bfloat16 or float32 by the device
-AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-AMP_CHOICES = (AUTO, *AMP_TYPES)
+AMP_TYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}  # choice -> dtype
+AMP_CHOICES = (AUTO, *AMP_TYPES)  # choices of `train: amp`
 
 
 def amp_type(choice: str | None, device: torch.device) -> torch.dtype | None:

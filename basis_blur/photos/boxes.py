@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-UNSPECIFIED = 2
+UNSPECIFIED = 2  # number of primaries or a curve that are not given
 # Primaries and curves that are taken for those of sRGB: video's are told of photos that were made for screens.
 USUAL_PRIMARIES, USUAL_CURVES = (1, UNSPECIFIED), (1, 6, 13, UNSPECIFIED)
 

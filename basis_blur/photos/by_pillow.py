@@ -18,7 +18,7 @@ from basis_blur.photos.photo import Stored, check_size, colour_error, no_warning
 # Errors that Pillow raises for damaged files.
 MALFORMED = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
 
-CMYK_WORDS = 'is CMYK; it was converted to sRGB by its profile and will be written so'
+CMYK_WORDS = 'is CMYK; it was converted to sRGB by its profile and will be written so'  # words of a warning
 
 
 def open_with_pillow(path: Path, data: bytes, format: str) -> Image.Image:

@@ -39,8 +39,8 @@ from basis_blur.photos.pictures import (
     write_picture,
 )
 
-PAGE_SUFFIXES = ('.html', '.htm')
-BEFORE, AFTER = 'before', 'after'
+PAGE_SUFFIXES = ('.html', '.htm')  # suffixes of pages
+BEFORE, AFTER = 'before', 'after'  # titles of the photos
 # The longer side of a photo, pixels: in the picture, whose two photos stand beside each other, and on the page.
 SHORTEST_IN_PICTURE, LONGEST_IN_PICTURE, LONGEST_ON_PAGE = 600, 1200, 2560
 DETAIL = (900, 600)  # width and height of the detail at full size, pixels

@@ -16,7 +16,8 @@ import numpy as np
 
 from basis_blur.photos.tags import ByteOrder, Directory, Entry, Structure
 
-PREFIX = b'Exif\0\0'
+PREFIX = b'Exif\0\0'  # first bytes of EXIF in a JPEG
+# Numbers of tags.
 ORIENTATION = 0x0112
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY = 0x8769, 0x8825, 0xA005
 DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY)

@@ -14,10 +14,10 @@ from pathlib import Path
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import TIFF_SUFFIXES
 
-JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
+JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')  # suffixes of JPEG files
 SUFFIXES = ('.png', *JPEG_SUFFIXES, *TIFF_SUFFIXES)  # suffixes of files that are written
 DATA_SUFFIXES = (*SUFFIXES, '.bmp', '.webp')  # suffixes of the photos of data sets
-HEIF_SUFFIXES = ('.heic', '.heif', '.hif')
+HEIF_SUFFIXES = ('.heic', '.heif', '.hif')  # suffixes of HEIF files
 RAW_SUFFIXES = (
     '.3fr', '.arw', '.cr2', '.cr3', '.crw', '.dcr', '.dng', '.erf', '.fff', '.iiq', '.kdc', '.mef', '.mos', '.mrw',
     '.nef', '.nrw', '.orf', '.pef', '.raf', '.raw', '.rw2', '.rwl', '.sr2', '.srf', '.srw', '.x3f',
@@ -28,12 +28,12 @@ RESULT_SUFFIXES = {
     '.mpo': '.jpg', '.webp': '.png', '.avif': '.png',
     **dict.fromkeys(HEIF_SUFFIXES, '.jpg'), **dict.fromkeys(RAW_SUFFIXES, '.tif'),
 }  # fmt: skip
-READ_SUFFIXES = (*SUFFIXES, *RESULT_SUFFIXES)
+READ_SUFFIXES = (*SUFFIXES, *RESULT_SUFFIXES)  # suffixes of files that are read
 VIDEO_SUFFIXES = (
     '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.webm', '.wmv',
 )  # fmt: skip
 
-TIFF_BEGINS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+TIFF_BEGINS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # first bytes of TIFF and BigTIFF files, of either byte order
 # First bytes of a file -> its format. Raw files that are made as TIFF files are not among them.
 _BEGINS = {
     b'\x89PNG': 'PNG', b'\xff\xd8': 'JPEG', b'IIRO': 'raw', b'IIRS': 'raw', b'MMOR': 'raw', b'IIU\0': 'raw',

@@ -11,7 +11,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.photos.boxes import colour_chunks_of
 from basis_blur.photos.photo import Stored, check_size, colour_error
 
-CHANNELS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}
+CHANNELS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # mode -> number of channels
 
 
 def decode_heif(path: Path, data: bytes) -> Stored:

@@ -14,10 +14,10 @@ from PIL import Image
 from basis_blur.photos.descriptions import RESOURCES_OF_JPEG, XMP_OF_JPEG, resources_with
 from basis_blur.photos.photo import Photo
 
-QUALITY = 95
+QUALITY = 95  # quality with which JPEGs are written, 0 to 100
 MOST_EXIF = 65533  # largest size of EXIF, bytes; one marker holds it
 MOST_PROFILE = 255 * 65519  # largest size of a profile, bytes; up to 255 markers hold it
-MOST_DENSITY = 65535
+MOST_DENSITY = 65535  # largest resolution that the format holds
 LONGEST_SIDE = 65500  # longest side that libjpeg takes; the format has 65535
 
 

@@ -20,7 +20,7 @@ from basis_blur.foundation.errors import InputError
 
 MAX_PIXELS = 178_956_970  # largest number of pixels; Pillow takes more for a decompression bomb
 MAX_BYTES = 16 * MAX_PIXELS  # largest size of a file: four floats a pixel
-FULL_SCALE = {8: 255, 16: 65535}
+FULL_SCALE = {8: 255, 16: 65535}  # bits of a sample -> sample of white
 
 
 @dataclass(frozen=True, eq=False)

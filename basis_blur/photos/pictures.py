@@ -30,13 +30,13 @@ SMALLEST_CELL = 44  # smallest side of the square of a kernel, pixels of the pic
 SMALLEST_RADIUS = 5  # smallest radius of a square, pixels of the kernel; so a sharp place is drawn as a dot
 VISIBLE = 0.04  # share of a kernel's brightest pixel below which a pixel is no part of its path
 MOST_COVERED = 0.1  # share of its square above which a kernel is drawn translucent
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg')  # suffixes of pictures that are written
 
-PAPER = np.array([22, 24, 28], np.uint8)
-TEXT, FAINT_TEXT = (222, 224, 228), (150, 154, 162)
+PAPER = np.array([22, 24, 28], np.uint8)  # colour of the background, RGB
+TEXT, FAINT_TEXT = (222, 224, 228), (150, 154, 162)  # colours of text, RGB
 Piece = tuple[int, str, tuple[int, int, int]]  # text of a line: distance from its side in pixels, words, colour
 STRIP = 34  # height of a line of text, pixels
-GAP = 12
+GAP = 12  # distance between pictures, pixels
 
 # The photo under the kernels: this much of its colour is kept, and black to white becomes this range of levels.
 COLOUR_KEPT, UNDER_INK = 0.35, (14, 132)
@@ -44,7 +44,7 @@ COLOUR_KEPT, UNDER_INK = 0.35, (14, 132)
 INKS = np.array(
     [(255, 190, 60), (165, 225, 80), (60, 222, 190), (85, 165, 255), (185, 135, 255), (255, 125, 155)], np.float32
 )
-DOT_INK = np.array([250, 250, 250], np.float32)
+DOT_INK = np.array([250, 250, 250], np.float32)  # colour of a dot, RGB
 
 
 def draw_kernel_grid(photo: Tensor, field: LocalKernels, cells: int = CELLS) -> np.ndarray:

@@ -26,20 +26,20 @@ from basis_blur.photos.descriptions import XMP_OF_PNG
 from basis_blur.photos.exif import PREFIX
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, sound_dpi
 
-SIGNATURE = b'\x89PNG\r\n\x1a\n'
-ROWS_AT_ONCE = 64
-COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
-GRAY, COLOUR, PALETTE = 0, 2, 3
-PIXEL_CHUNKS = {b'IHDR', b'PLTE', b'IDAT', b'IEND'}
-PAETH = 4
+SIGNATURE = b'\x89PNG\r\n\x1a\n'  # first bytes of a PNG
+ROWS_AT_ONCE = 64  # number of rows that are filtered at once
+COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type
+GRAY, COLOUR, PALETTE = 0, 2, 3  # colour types
+PIXEL_CHUNKS = {b'IHDR', b'PLTE', b'IDAT', b'IEND'}  # chunks that a decoder of pixels needs
+PAETH = 4  # number of the filter by which rows are written
 # The chunks of colours and their lengths: those of this edition, and two of HDR by their names in drafts.
 COLOUR_CHUNKS = {
     b'gAMA': 4, b'cHRM': 32, b'sRGB': 1, b'cICP': 4, b'mDCV': 24, b'cLLI': 8, b'mDCv': 24, b'cLLi': 8,
 }  # fmt: skip
 # gAMA and cHRM of sRGB (white, red, green, blue: x, y), in units of 1e-5; and its numbers in cICP.
 SRGB = (45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-SRGB_TOLERANCE = 600
-SRGB_CODE = bytes((1, 13))
+SRGB_TOLERANCE = 600  # largest distance of a value from that of sRGB, in units of 1e-5
+SRGB_CODE = bytes((1, 13))  # primaries and curve of sRGB in cICP
 _SRGB_BYTES = struct.pack(f'>{len(SRGB)}I', *SRGB)
 RAW_PROFILES = (b'Raw profile type exif', b'Raw profile type APP1')  # texts in which ImageMagick keeps EXIF
 INCH = 0.0254  # an inch, metres

@@ -34,7 +34,7 @@ from basis_blur.photos.profiles import gamma_of_profile
 from basis_blur.photos.raw import decode_raw
 from basis_blur.photos.tiff import decode_tiff, is_camera_raw
 
-EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'
+EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'  # words for the formats that are read, for messages
 
 
 # First bytes of what is often met in place of a photo, which Pillow does not name.

@@ -19,6 +19,7 @@ ByteOrder = Literal['<', '>']  # least or most significant byte first, as `struc
 HEADERS: dict[bytes, tuple[ByteOrder, bool]] = {
     b'II*\0': ('<', False), b'MM\0*': ('>', False), b'II+\0': ('<', True), b'MM\0+': ('>', True),
 }  # fmt: skip
+# Type of a TIFF entry -> size of a value, bytes.
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 NUMBERS = {1: 'B', 3: 'H', 4: 'L', 13: 'L', 16: 'Q', 18: 'Q'}  # whole numbers, by type
 MOST_ENTRIES = 4096  # largest number of entries of a directory; no camera writes as many

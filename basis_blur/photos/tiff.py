@@ -43,26 +43,29 @@ from basis_blur.photos.exif import (
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
 from basis_blur.photos.tags import ByteOrder, Directory, Entry, Structure
 
+# Number of PhotometricInterpretation -> what it means.
 COLOURS = {
     0: 'gray', 1: 'gray', 2: 'RGB', 3: 'palette', 4: 'a mask', 5: 'CMYK', 6: 'YCbCr', 8: 'Lab', 9: 'Lab', 10: 'Lab',
     32803: 'raw sensor data', 34892: 'raw sensor data',
 }  # fmt: skip
-RAW_COLOURS = (32803, 34892)
+RAW_COLOURS = (32803, 34892)  # numbers of raw sensor data
+# Numbers of tags.
 (SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP, CHANNELS) = (
     254, 255, 256, 257, 258, 259, 262, 266, 273, 277
 )  # fmt: skip
 STRIP_ROWS, STRIP_BYTES, PLANES, PREDICTOR, SUB_DIRECTORIES, EXTRA, SAMPLE_FORMAT = 278, 279, 284, 317, 330, 338, 339
 XMP, IPTC, RESOURCES = 700, 33723, 34377  # the last are Photoshop's
-DNG_VERSION = 50706
+DNG_VERSION = 50706  # tag that marks a DNG
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 UNSPECIFIED, PREMULTIPLIED, ALPHA = 0, 1, 2  # kinds of a sample beyond the colours
 WHOLE, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4  # sample formats; undefined ones are read as whole numbers
+# Numbers of compressions.
 NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE = 1, 5, 32946, 32773, 34925, 50000, 8
 OF_BYTES = (NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE)  # compressions that know nothing of pictures
-FLOAT_PREDICTOR = 3
+FLOAT_PREDICTOR = 3  # number of the predictor of floating point
 INCH = 2.54  # an inch, centimetres
-MOST_PAGES = 1000
-REVERSED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))
+MOST_PAGES = 1000  # largest number of pages that are looked at
+REVERSED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))  # each byte with its bits in reverse order
 
 
 class Page(NamedTuple):

@@ -37,8 +37,8 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
 
-MAX_OBJECTS = 3
-MIN_OBJECT_PIXELS = 400
+MAX_OBJECTS = 3  # largest number of objects that move
+MIN_OBJECT_PIXELS = 400  # least number of pixels of an object that moves
 # The share e above: far over the rounding of a convolution in float64, far below any share that shows.
 RESIDUAL = 1e-4
 
@@ -79,7 +79,7 @@ class Ingredients(Extras):
     noise_seed: Tensor
 
 
-NAMES = (*Extras.__annotations__, *Ingredients.__annotations__)
+NAMES = (*Extras.__annotations__, *Ingredients.__annotations__)  # names of all ingredients
 
 
 class BlurredScene(TypedDict):

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 OPSET = 18  # version of the operators of ONNX; every operation is in it, and runtimes since 2023 read it
-LINEAR = 'linear light'
+LINEAR = 'linear light'  # colour space that is written into files for networks that take light
 EXAMPLE = (2, 50, 70)  # N, H, W of the example that is traced where the size is left open
 
 

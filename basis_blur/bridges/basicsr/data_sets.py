@@ -36,7 +36,7 @@ except ImportError:  # an older BasicSR
 else:
     PAIRED = (paired, realesrgan_paired)
     KINDS = (paired.PairedImageDataset, single.SingleImageDataset, realesrgan_paired.RealESRGANPairedDataset)
-SIZE_IN_LMDB = re.compile(r'(\S+) \((\d+),(\d+),\d+\)')
+SIZE_IN_LMDB = re.compile(r'(\S+) \((\d+),(\d+),\d+\)')  # line of an LMDB with the name and size of a photo
 
 
 def mend(replace: Callable[[Any, str, Callable[[Callable], Callable]], None]) -> None:

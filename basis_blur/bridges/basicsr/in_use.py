@@ -22,6 +22,7 @@ from basis_blur.bridges.basicsr.names import is_ours
 from basis_blur.bridges.basicsr.option_file import read_option_file
 from basis_blur.foundation.errors import InputError
 
+# Registries of BasicSR.
 REGISTRIES = tuple(value for value in vars(registry).values() if isinstance(value, registry.Registry))
 TYPES = ('type', 'model_type')  # keys that name a component
 

@@ -18,16 +18,16 @@ from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import check_is_file
 from basis_blur.foundation.options import NUMBER, is_number_text
 
-OUR_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded'
-OUR_TAG = 'tag:yaml.org,2002:python/name:basis_blur.plugin.loaded'
+OUR_LINE = 'plugin: !!python/name:basis_blur.plugin.loaded'  # line of an option file by which BasicSR loads the plugin
+OUR_TAG = 'tag:yaml.org,2002:python/name:basis_blur.plugin.loaded'  # tag of YAML in that line
 # Tags that mean no more than a type of YAML itself; BasicSR's users write numbers as "!!float 1e-4".
 PLAIN_TAGS = tuple(f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float', 'str', 'seq', 'map'))
 # An option file has some hundred values; what is beyond these limits wants the memory of the machine, or its stack.
 MOST_BYTES = 10**6
 MOST_VALUES = 20_000  # number of values with aliases written out
-MOST_LEVELS = 50
+MOST_LEVELS = 50  # largest depth of nested values
 LONGEST_NUMBER = 100  # bits or characters; Python refuses to write or read some thousand
-WHOLE = re.compile(r'[-+]?\d+')
+WHOLE = re.compile(r'[-+]?\d+')  # text of a whole number
 
 
 def read_option_file(path: str | Path) -> dict[str, Any]:

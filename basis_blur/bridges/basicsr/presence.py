@@ -14,7 +14,7 @@ from pathlib import Path
 
 from basis_blur.foundation.errors import InputError
 
-INSTALL = "pip install 'basis_blur[basicsr]'"
+INSTALL = "pip install 'basis_blur[basicsr]'"  # advice where BasicSR is missing
 
 
 class MissingBasicSRError(InputError, ImportError):

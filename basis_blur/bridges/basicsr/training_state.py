@@ -20,7 +20,7 @@ import torch
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
 
-ITERATION = re.compile(r'[0-9]{1,18}')
+ITERATION = re.compile(r'[0-9]{1,18}')  # name of a training state without suffix
 # What Python, zipfile and torch raise at bytes that are not what they should be.
 MALFORMED = (
     zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, struct.error, EOFError, OSError, RuntimeError, ValueError,

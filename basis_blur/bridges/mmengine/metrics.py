@@ -29,7 +29,7 @@ from basis_blur.objectives.self_supervised_objective import scene_of
 from basis_blur.registry import METRICS
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # the window of Wang et al. 2004
-SSIM_CONSTANTS = (0.01**2, 0.03**2)
+SSIM_CONSTANTS = (0.01**2, 0.03**2)  # numbers that are added to the means and variances, for values in [0, 1]
 
 
 class MeanMetric(BaseMetric):

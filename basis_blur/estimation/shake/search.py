@@ -64,6 +64,7 @@ BLOB = 0.1  # standard deviation of a simple start, over the side of the kernel
 # A kernel with more than the second, a share of its light, further from its middle than the first, a share of its side,
 # is taken to be cut off.
 RIM, RIM_LIGHT = 0.42, 0.03
+# The two ways to search.
 VARIANTS = (Variant(by_count=False, weight=4e-3, rounds=4), Variant(by_count=True, weight=1e-2, rounds=4))
 POLISH_ROUNDS, POLISH_ROUNDS_LARGE = 15, 6  # rounds of the polish; the second for kernels of 129 pixels and more
 POLISH_WEIGHT = 2e-3  # lambda at the beginning of the polish, squared linear light
