@@ -251,7 +251,7 @@ def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
     Args:
         x: (..., H, W).
-        multiple: >= 1, pixels.
+        multiple: number that sides become multiples of, >= 1, pixels.
     """
     for dim in (-2, -1):
         size = x.shape[dim]

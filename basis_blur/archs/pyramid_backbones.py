@@ -99,7 +99,7 @@ class _Convolution(nn.Sequential):
 
 
 class _Branches(nn.Module):
-    """What several branches make of the same features, put together."""
+    """A layer of several branches over the same features, whose results are put together."""
 
     def __init__(self, *branches: nn.Module):
         super().__init__()

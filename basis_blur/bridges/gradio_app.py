@@ -42,7 +42,7 @@ POLICY = (
 
 
 class View(NamedTuple):
-    """What the page shows of a photo.
+    """The contents of the page for a photo.
 
     Args:
         before, after: (H, W, 3) uint8 RGB.

@@ -52,7 +52,7 @@ def load_restorer(path: Path, device: torch.device | str, reason: InputError) ->
     Args:
         path: a file of weights.
         device: device to which the network goes.
-        reason: what is said of the file where spandrel is of no help.
+        reason: error that is raised if spandrel is of no help.
 
     Raises:
         InputError: spandrel is not installed, does not know the network, or it is none that restores photos.

@@ -1,4 +1,4 @@
-"""What `deblur` and `kernels` share: options of the estimate, their deblurrer, progress bar and warnings."""
+"""The common part of `deblur` and `kernels`: options of the estimate, their deblurrer, progress bar and warnings."""
 
 from __future__ import annotations
 

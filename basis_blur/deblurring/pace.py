@@ -1,4 +1,4 @@
-"""How far the work on a photo is, as one share of all of it, and how many seconds are left.
+"""The progress of the work on a photo, as one share of all of it, and the seconds that are left.
 
     pace = Pace(deblurrer.expected_seconds(width * height))
     deblurrer(photo, progress=pace.tell)          meanwhile, from any thread:  pace.share, pace.seconds_left

@@ -1,4 +1,4 @@
-"""Which estimate a photo gets: one kernel of the shake search, the field of the network, or none.
+"""The choice of an estimate for a photo: one kernel of the shake search, the field of the network, or none.
 
     source      for a photo
     shake       whose blur is one kernel: the variants of the search agree on one that explains all of the photo, or the

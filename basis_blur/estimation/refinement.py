@@ -35,7 +35,7 @@ RESTORATION_ITERATIONS = 6  # number of iterations of a restoration while the fi
 
 @dataclass(frozen=True)
 class Gain:
-    """What a refinement has gained.
+    """The gain of a refinement.
 
     Args:
         before: reblur loss of the photo restored with the estimated blur.

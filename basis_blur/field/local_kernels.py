@@ -1,4 +1,4 @@
-"""What every form of a blur tells of a photo: the kernel of each of its pixels."""
+"""The part that all forms of a blur have in common: the kernels of pixels of a photo."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class LocalKernels(Protocol):
-    """The blur of a photo or several, of which the kernels of some pixels can be had; enough to draw it.
+    """The blur of one photo or several that can return the kernels of some pixels, for example to draw them.
 
-    A `BlurField`, a `PixelField` and what a restoring network keeps of its kernels are of this kind.
+    A `BlurField`, a `PixelField` and a `SampledKernels` are of this kind.
     """
 
     @property
@@ -21,7 +21,7 @@ class LocalKernels(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Device on which the kernels stand."""
+        """Device of the kernels."""
         ...
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""How a blur is best removed: settings that belong to the blur, since they depend on who estimated it.
+"""The settings by which a blur is best removed; they belong to the blur, since they depend on who estimated it.
 
 A blur that was measured is removed at full strength. An estimate has errors, which later iterations fit, so fewer
 iterations are made and only a part of the step is taken. How many and how much depends on the estimator: a network has

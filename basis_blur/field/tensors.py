@@ -14,7 +14,7 @@ def check_tensor(name: str, values: Any, floating: bool = True) -> None:
 
     Args:
         name: name of the values, for the message.
-        values: anything.
+        values: object that is checked.
         floating: whether whole numbers, such as those of an 8-bit photo, are refused too.
     """
     if not isinstance(values, Tensor):

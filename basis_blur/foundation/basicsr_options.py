@@ -1,4 +1,4 @@
-"""What BasicSR's own code reads of an option file, section by section, described as options.
+"""Descriptions of the options that BasicSR's own code reads, section by section.
 
 The options of our networks, losses, data sets and models are described where these are defined; see `options`.
 """

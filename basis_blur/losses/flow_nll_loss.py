@@ -1,4 +1,4 @@
-"""How badly a flow predicts kernels: the negative log-likelihood of their pixels, as whole steps [L21, F23].
+"""The negative log-likelihood of kernels by a flow, with their pixels as whole steps [L21, F23].
 
     NLL = -log p(q),    log p(q) = log N(u) + log |det du/dx| + log |det dx/dq|
 

@@ -1,4 +1,4 @@
-"""How far the kernels of a photo are from the true ones, as distributions of light.
+"""The divergence of the kernels of a photo from the true ones, as distributions of light.
 
     L = mean_i sum_s q_i(s) log(q_i(s) / k_i(s)),        k_i = sum_b m_b^i k_b,   over a grid of pixels i
 

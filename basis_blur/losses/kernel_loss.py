@@ -1,4 +1,4 @@
-"""How far the kernel of every pixel is from the true one [C21, Eq. 6].
+"""The distance of the kernel of every pixel from the true one [C21, Eq. 6].
 
     L = sum_i w_i || sum_b m_b^i k_b - sum_p t_p^i q_p ||_p^p,        p = 2 or 1
 

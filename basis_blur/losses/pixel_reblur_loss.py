@@ -1,4 +1,4 @@
-"""How well a kernel for every pixel explains the photo: blur the sharp one with them and compare [F23].
+"""The difference of a photo from the sharp one blurred with a kernel for every pixel [F23].
 
     L = mean_i | g((H u)_i) - v_i |,     u = x ** gamma,    g(light) = light ** (1 / gamma)
 

@@ -1,4 +1,4 @@
-"""How well a blur field explains the photo: blur the sharp scene with it and compare [C21, Eq. 5].
+"""The difference of a photo from the sharp scene blurred with a field [C21, Eq. 5].
 
     L = sum_i w_i || g(R((H u)_i)) - v_i ||^2,     g(x) = x ** (1 / gamma)        [C21, Eq. 3, 5]
 

@@ -1,4 +1,4 @@
-"""How far the photo that Richardson-Lucy restores with the estimated blur is from the sharp one.
+"""The distance of the photo that Richardson-Lucy restores with the estimated blur from the sharp one.
 
     L = 10 log10(mean (x - u)^2),    x = v + strength (deblur(v, field) - v);    minus the PSNR in dB, mean of the batch
     with a fusion:                   x = v + strength (fusion(v, iterates of v with the field) - v)

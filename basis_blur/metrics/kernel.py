@@ -1,4 +1,4 @@
-"""How far an estimated kernel is from the true one.
+"""Distances of an estimated kernel from the true one.
 
     l1           sum_s |k[s] - q[s]|                                  0 to 2 for kernels of sum 1
     l2           sqrt(sum_s (k[s] - q[s])^2)

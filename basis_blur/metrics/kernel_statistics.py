@@ -1,4 +1,4 @@
-"""What a set of kernels looks like in four numbers each, to compare kernels drawn from a prior with real ones.
+"""Four numbers that describe a kernel, by which kernels drawn from a prior are compared with real ones.
 
 support    pixels above 1 % of the brightest one
 offset     distance of the centroid from the middle, in pixels

@@ -1,4 +1,4 @@
-"""How the stages read a batch: the gamma of its photos, and its sample on the device, with blurred photos."""
+"""Functions that read a batch: the gamma of its photos, and its sample on the device, with blurred photos."""
 
 from __future__ import annotations
 

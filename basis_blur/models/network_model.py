@@ -1,4 +1,4 @@
-"""What every training stage shares between BasicSR and one network: the optimiser's step, checkpoints, validation.
+"""The common part of all training stages under BasicSR: the optimiser's step, checkpoints and validation of a network.
 
 BasicSR's train.py calls a model's feed_data, optimize_parameters, save and validation. `NetworkModel` implements what
 does not depend on the task, and a stage adds its batch, its losses and its scores. It differs from BasicSR's own

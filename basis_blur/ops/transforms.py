@@ -20,7 +20,7 @@ def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *
 
     Args:
         apply: method `apply` of the Function.
-        info: what torch hands to a `vmap`, with `batch_size`.
+        info: facts that torch hands to a `vmap`, with `batch_size`.
         in_dims: dimension of each input that is mapped over, or None.
         inputs: tensors, which without that dimension are (N, ...), and other values, which are handed on.
     """

@@ -161,7 +161,7 @@ def comparison_of(
         before: the photo as it was read.
         after: (1, 3 or 1, H, W) in [0, 1]; the restored photo.
         field: the blur that was removed, to be drawn; None for none.
-        title, doubts, notes: the same as in `Comparison`.
+        title, doubts, notes: fields of a `Comparison`.
     """
     exponent = 1.0 if before.icc is not None or before.gamma is None else before.gamma / GAMMA
     one, other = (each.detach().float() for each in (before.pixels, after))

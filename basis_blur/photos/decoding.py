@@ -109,8 +109,8 @@ def decode_tiff_photo(content: bytes, source: str | os.PathLike) -> np.ndarray:
     """Return the photo of a TIFF file, upright, (H, W, 3 or 1) uint8 in the order blue, green, red.
 
     Args:
-        content: of the file.
-        source: where it comes from, for messages.
+        content: bytes of the file.
+        source: name of the file or entry that it comes from, for messages.
 
     Raises:
         InputError: see `reading.read_photo`.
@@ -131,7 +131,7 @@ def is_cut_off(content: bytes) -> bool:
 
 
 def _jpeg_scan(content: bytes) -> int | None:
-    """Where the first scan of a JPEG begins: before it, segments may hold a thumbnail with an end of its own."""
+    """Return where the first scan of a JPEG begins; segments before it may hold a thumbnail with an end of its own."""
     place = len(JPEG_BEGIN)
     while place + 4 <= len(content):
         if content[place] != 0xFF:

@@ -1,4 +1,4 @@
-"""Which files of a folder are photos, and which are left out."""
+"""A list of the files of a folder that are photos, and of those that are left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_NAMES = 5  # largest number of names that a sentence lists
 
 
 class Listing(NamedTuple):
-    """What a folder holds, in the order of the names.
+    """The contents of a folder, in the order of the names.
 
     Args:
         photos: the photos.

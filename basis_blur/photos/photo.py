@@ -60,7 +60,7 @@ class Stored:
     Args:
         samples: (H, W, C), as the file has them; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         bits: number of bits of a sample: 8, 16, or 32 for float.
-        icc, dpi, gamma, colour_chunks: the same as in `Photo`.
+        icc, dpi, gamma, colour_chunks: fields of a `Photo`.
         exif: the EXIF block as it stands in the file, with or without the letters "Exif", or None.
         xmp: the XMP packet as it stands in the file, or None.
         iptc: the IPTC records, or None.

@@ -385,7 +385,7 @@ def _ink(angle: float, strength: float) -> np.ndarray:
 
 
 def _overlap(canvas: tuple[int, ...], stamp: tuple[int, ...], top: int, left: int) -> tuple[tuple, tuple]:
-    """Where a stamp lies on the canvas, and which part of it lies there."""
+    """Return where a stamp lies on the canvas, and the part of it that lies there."""
     rows = slice(max(0, top), min(canvas[0], top + stamp[0]))
     columns = slice(max(0, left), min(canvas[1], left + stamp[1]))
     inside = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
@@ -446,7 +446,7 @@ def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray |
 
 
 def _montage_legend(width: int, left_out: int, number: int) -> np.ndarray:
-    """What the maps mean, over as many lines as the width asks for."""
+    """Return a strip of text on the meaning of the maps, with as many lines as the width needs."""
     texts = ['kernels above, their mixing below, by their share of the photo']
     if left_out:
         texts.append(f'{left_out} of {number} kernels are hardly used and not shown')

@@ -69,10 +69,10 @@ REVERSED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))  # each byt
 
 
 class Page(NamedTuple):
-    """What a directory tells of how its picture is stored.
+    """The form in which a picture is stored, as a directory states it.
 
     Args:
-        directory: directory that tells it.
+        directory: directory of the picture.
         reduced: whether the picture is a smaller copy or a mask of another one.
         width, height: size of the picture, pixels.
         bits: number of bits of each sample of a pixel.

@@ -1,4 +1,4 @@
-"""Where a photo is saturated, and how to keep that from spoiling what lies around  [W14], [C21, Eq. 11-13].
+"""Saturated places of a photo, and a split of the scene that contains their errors  [W14], [C21, Eq. 11-13].
 
 A saturated pixel tells only that its light is at least 1. So the photo is modelled as R(H u), with the camera response
 R, and Richardson-Lucy applies H' not to the ratio v / H u but to

@@ -1,4 +1,4 @@
-"""How one photo is restored: the settings of Richardson-Lucy that suit its noise, its gamma and its scene.
+"""The settings of Richardson-Lucy for one photo, by its noise, its gamma and its scene.
 
 With the true blur and with an estimated one, the best settings differ (docs/training_log.md).
 """

@@ -97,7 +97,7 @@ def shake_kernels(count: int, kernel_size: int = 33, seed: int = 0, start: int =
     Args:
         count: number of kernels, >= 0.
         kernel_size: K, odd, >= 5.
-        seed: >= 0.
+        seed: seed of the kernels, >= 0.
         start: number of the first one, >= 0.
 
     Returns:

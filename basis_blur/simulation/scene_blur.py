@@ -5,17 +5,18 @@ A scene has a background, slot 0, and up to P - 1 objects, each with a kernel k_
     mixing_p = (k_p conv 1_p + e 1_p) / sum_q (k_q conv 1_q + e 1_q)
     lq       = to_srgb(clip(sum_p mixing_p * (k_p conv light) + noise, 0, 1)),      light = to_linear(gt)
 
-so the blurred photo is that of a blur field of P kernels. e = 1e-4 is ours: there may be pixels that no object reaches,
-since each moved away from there; they keep the kernel of the object they belong to. e also decides between equal
-shares, so that rounding does not.
+so the blurred photo is that of a blur field of P kernels. Differs from the paper in:
 
-Differs from the paper: it takes the blurred masks as they are, mixing_p = k_p conv 1_p, where ours are divided by their
-sum, so that light is neither lost nor added where objects meet; the ingredient `divided` chooses. Which objects move is
-the data set's choice, see `choose_objects`. Noise of the sensor, of photons and light sources can be added.
+1. e = 1e-4. Pixels that no object reaches, since each moved away from there, keep the kernel of the object they belong
+   to; and e decides between equal shares, so that rounding does not.
+2. Blurred masks are divided by their sum, so that light is neither lost nor added where objects meet. The paper takes
+   mixing_p = k_p conv 1_p; the ingredient `divided` chooses.
+3. The data set chooses which objects move, see `choose_objects`. Noise of the sensor, noise of photons and light
+   sources can be added.
 
-Saturation: `illumination` multiplies the value of HSV, which is to multiply red, green and blue alike. The scene `gt`
-may so exceed 1 and is not clipped, since light is; what is clipped is the blurred light, in the sensor. Bright spots
-therefore become streaks of full white, which no unclipped operator explains [W14].
+Saturation: `illumination` multiplies the value of HSV, that is red, green and blue alike. So the scene `gt` may exceed
+1; it is not clipped, since the sensor clips the blurred light. Bright spots therefore become streaks of full white,
+which no operator without clipping explains [W14].
 
 The same ingredients give the same numbers, whether alone or in a batch, in a loader worker or on the training device,
 to rounding: noise is drawn on the CPU from one seed per photo, and masks are mixed in float64.
@@ -39,8 +40,7 @@ from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
 
 MAX_OBJECTS = 3  # largest number of objects that move
 MIN_OBJECT_PIXELS = 400  # least number of pixels of an object that moves
-# The share e above: far over the rounding of a convolution in float64, far below any share that shows.
-RESIDUAL = 1e-4
+RESIDUAL = 1e-4  # e: far above the rounding of a convolution in float64, far below any share that is visible
 
 
 class Extras(TypedDict, total=False):
@@ -50,8 +50,8 @@ class Extras(TypedDict, total=False):
         photons: (N,); number of photons of white light in a pixel, whose noise is Poisson's; 0 for none.
         lamps: (N, L, 4); light sources as row, column and radius in pixels of the scene, and light, where 1 is white; a
             radius of 0 for none.
-        divided: (N,) bool; whether blurred masks are divided by their sum; otherwise they are taken as [C21, Alg. 1]
-            prints it, and the mixing does not sum to 1.
+        divided: (N,) bool; whether blurred masks are divided by their sum; if not, they are those that [C21, Alg. 1]
+            prints, and the mixing does not sum to 1.
     """
 
     photons: Tensor
@@ -102,7 +102,7 @@ class BlurredScene(TypedDict):
 
 
 def blur_scene(ingredients: Ingredients, gamma: float = GAMMA) -> BlurredScene:
-    """Blur one scene or a batch; the formula is above.
+    """Blur one scene or a batch; the head of this module has the formula.
 
     Args:
         ingredients: ingredients on any device; not modified. Further entries are ignored.
@@ -160,8 +160,8 @@ def choose_objects(
     Args:
         labels: (H, W) whole numbers; 0 is background, any other number an object.
         generator: generator that draws which ones, each object with equal chance.
-        max_objects: number kept at most, 0 to 255.
-        min_pixels: an object with fewer pixels within `labels` becomes background.
+        max_objects: largest number of objects that are kept, 0 to 255.
+        min_pixels: least number of pixels within `labels`; an object with fewer becomes background.
 
     Returns:
         (H, W) uint8; 0 and 1 to n, n <= max_objects.
@@ -184,7 +184,7 @@ def fill_slots(kernels: Tensor, slots: int = MAX_OBJECTS + 1) -> Tensor:
 
     Args:
         kernels: (n, K, K), n <= slots; background first.
-        slots: P.
+        slots: P, the number of kernels with the appended ones.
 
     Returns:
         (P, K, K).

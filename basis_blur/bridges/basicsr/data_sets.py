@@ -199,7 +199,7 @@ def check_sizes(dataset: Dataset, where: str) -> None:
     """Compare the sizes of the photos of a PairedImageDataset, from their headers or the LMDB's list.
 
     Args:
-        dataset: any; others are passed over, subclasses too.
+        dataset: data set; any other kind is passed over, subclasses too.
         where: the section of the option file, for messages.
 
     Raises:

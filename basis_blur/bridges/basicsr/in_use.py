@@ -1,4 +1,4 @@
-"""Whether the training or test in this process is one for basis_blur, so that what is mended in BasicSR is in force.
+"""A record of whether the training or test in this process asks for basis_blur; only then BasicSR is mended.
 
 The start-up hook loads the plugin into every program that imports BasicSR, so that our components are found. The
 trainings of other projects, which ask for none of them, must run as if this package were not installed. What is mended

@@ -1,4 +1,4 @@
-"""Whether the `basicsr` that this Python finds can be extended, and what to do where it cannot.
+"""A check that this Python finds a `basicsr` that can be extended, with advice if it does not.
 
 BasicSR is an extra of this package: estimating and removing blur need none of it. Some projects (NAFNet, UFPDeblur)
 carry a `basicsr` folder of their own, made from a version before 1.3, which has no registries.

@@ -1,4 +1,4 @@
-"""What happens between mmengine's iterations: averaged weights, files of networks, pictures, random numbers."""
+"""Hooks between mmengine's iterations: averaged weights, files of networks, pictures, random numbers."""
 
 from __future__ import annotations
 

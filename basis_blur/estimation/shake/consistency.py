@@ -1,4 +1,4 @@
-"""Whether one kernel explains all places of a photo: it is compared with kernels fitted to parts of the photo.
+"""The likeness of one kernel for a photo to kernels that are fitted to its parts.
 
 Where things moved on their own, or the camera rolled, the kernel that fits a part differs from that of the whole. The
 scene is found once, with the kernel of the whole, so that a part costs no more than a fit.

@@ -1,4 +1,4 @@
-"""What a blur leaves unexplained of a photo: the residual of the photo restored with it and blurred again.
+"""The residual that a blur leaves of a photo: the photo restored with it, blurred again, minus the photo.
 
 The residual of a wrong kernel is small too, since it blurs away again what it added to the restored photo. But that of
 a right kernel is 0.1 to 0.5 of that of its mirror image, and that of a wrong kernel 0.7 to 1 of it.

@@ -66,7 +66,7 @@ LIKE_STREAKS = 0.7  # likeness to the streaks from which on the kernel of a sear
 
 @dataclass(frozen=True)
 class Streaks:
-    """What the lights of a photo tell.
+    """The kernel that the lights of a photo show.
 
     Args:
         kernel: (K, K); the aligned mean of the streaks.
