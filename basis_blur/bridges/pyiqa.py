@@ -131,6 +131,6 @@ def _of_pyiqa(names: Sequence[str], device: str) -> list[PerceptualMetric | None
 
 
 def _colour(photo: Tensor) -> Tensor:
-    """(1, 3, H, W) float32 within [0, 1], beyond which pyiqa refuses photos."""
+    """Return a photo as (1, 3, H, W) float32 within [0, 1], beyond which pyiqa refuses photos."""
     photo = photo if photo.ndim == 4 else photo[None]
     return photo.detach().float().clamp(0, 1).expand(1, 3, -1, -1).contiguous()

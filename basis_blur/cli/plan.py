@@ -72,7 +72,7 @@ class Task(NamedTuple):
         return [self.result.with_name(f'{self.result.stem}_preview{suffix}') for suffix in ('.jpg', '.html')]
 
     def outputs(self, wanted: Wanted) -> list[Path]:
-        """All files that will be written."""
+        """Return all files that will be written."""
         if wanted.preview:
             return self.previews
         of_network = wanted.method == 'ufpnet'

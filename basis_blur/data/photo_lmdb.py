@@ -180,7 +180,7 @@ def _is_photo(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _files(source: PhotoSource) -> Iterator[str]:
-    """The files of the photo folder, but for those in hidden folders and in that of the masks."""
+    """Return the files of the photo folder, without those in hidden folders and in that of the masks."""
     masks = real_path(source.masks) if source.masks else None
     for place, folders, files in os.walk(source.photos):
         folders[:] = [name for name in folders if not name.startswith('.') and real_path(Path(place, name)) != masks]

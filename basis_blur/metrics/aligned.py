@@ -287,7 +287,11 @@ def _correlation(z: np.ndarray, x: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _pair(restored: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Both as (H, W, 3) float32, or an error that says what does not fit."""
+    """Return both photos as (H, W, 3) float32.
+
+    Raises:
+        InputError, ValueError: see `plain_score`.
+    """
     z, x = (_samples(photo, name) for photo, name in ((restored, 'restored photo'), (reference, 'ground truth')))
     if z.shape != x.shape:
         raise InputError(

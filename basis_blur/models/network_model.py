@@ -224,7 +224,7 @@ class NetworkModel(BaseModel):
         self.batch_name = ', '.join([paths] if isinstance(paths, str) else map(str, paths)) or 'a batch without names'
 
     def autocast(self) -> AbstractContextManager:
-        """The context in which the network computes: mixed precision if `train: amp` wants it."""
+        """Return the context in which the network computes: mixed precision if `train: amp` asks for it."""
         kind = self.amp_type if self.is_train else None
         return torch.autocast(self.device.type, kind, enabled=kind is not None)
 

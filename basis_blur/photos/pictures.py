@@ -315,7 +315,7 @@ def _under_ink(picture: np.ndarray) -> np.ndarray:
 
 
 def _points(field: LocalKernels, cell: float) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """The rows and columns of a grid of pixels, and the pixels themselves."""
+    """Return the rows and columns of a grid of pixels, and the pixels themselves."""
     rows, columns = (_grid(length, cell) for length in field.image_size)
     return rows, columns, [(row, column) for row in rows for column in columns]
 
@@ -326,13 +326,13 @@ def _kernels_at(field: LocalKernels, points: list[tuple[int, int]]) -> np.ndarra
 
 
 def _grid(length: int, cell: float) -> list[int]:
-    """Evenly spaced pixels, as many as fit with `cell` pixels each."""
+    """Return evenly spaced pixels, as many as fit with `cell` pixels each."""
     number = max(1, int(length / cell + 1e-6))
     return [int((index + 0.5) * length / number) for index in range(number)]
 
 
 def _common_radius(kernels: np.ndarray) -> int:
-    """The smallest radius, in pixels, of a square around the middle that holds the path of every kernel (M, K, K)."""
+    """Return the smallest radius, pixels, of a square around the middle with the path of every kernel (M, K, K)."""
     middle = kernels.shape[-1] // 2
     visible = kernels >= VISIBLE * kernels.max((1, 2), keepdims=True)
     rows, columns = np.nonzero(visible.any(0))
@@ -341,7 +341,7 @@ def _common_radius(kernels: np.ndarray) -> int:
 
 
 def _middle(kernels: np.ndarray, radius: int) -> np.ndarray:
-    """The middle of kernels (M, K, K); where it is larger than they are, with zeros around."""
+    """Return the middle of kernels (M, K, K), with zeros around if it is larger than they are."""
     middle = kernels.shape[-1] // 2
     if radius > middle:
         around = radius - middle
@@ -355,7 +355,7 @@ def _normalised(values: np.ndarray) -> np.ndarray:
 
 
 def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
-    """A kernel magnified to `side` pixels, in [0, 1]; dim parts are lifted so that the whole path shows.
+    """Return a kernel magnified to `side` pixels, in [0, 1]; dim parts are brightened so that the whole path shows.
 
     A kernel that is no path but spread over its square is translucent, so that the photo is not covered.
     """
@@ -366,7 +366,7 @@ def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
 
 
 def _direction_colour(kernel: np.ndarray) -> np.ndarray:
-    """The colour of a kernel's main axis; white for a kernel without one, such as a dot."""
+    """Return the colour of a kernel's main axis; white for a kernel without one, such as a dot."""
     weights = kernel / max(kernel.sum(), 1e-12)
     along_y, along_x = np.indices(kernel.shape)
     along_y, along_x = along_y - (weights * along_y).sum(), along_x - (weights * along_x).sum()
@@ -378,7 +378,7 @@ def _direction_colour(kernel: np.ndarray) -> np.ndarray:
 
 
 def _ink(angle: float, strength: float) -> np.ndarray:
-    """RGB levels; `angle` in radians, anticlockwise from the horizontal, with period pi; `strength` in [0, 1]."""
+    """Return RGB levels of an angle, radians, anticlockwise from the horizontal, of period pi; strength in [0, 1]."""
     step, share = divmod(angle / math.pi % 1 * len(INKS), 1)
     hue = (1 - share) * INKS[int(step) % len(INKS)] + share * INKS[(int(step) + 1) % len(INKS)]
     return strength * hue + (1 - strength) * DOT_INK
@@ -407,7 +407,7 @@ def _paper(height: int, width: int) -> np.ndarray:
 
 
 def _line(width: int, left: Sequence[Piece], right: Sequence[Piece] = (), height: int = STRIP) -> np.ndarray:
-    """A line of text on paper."""
+    """Return a strip with a line of text."""
     image = Image.fromarray(_paper(height, width))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
     for distance, text, colour in left:
@@ -422,7 +422,7 @@ def _text_width(text: str) -> int:
 
 
 def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray | None:
-    """The length of a path in pixels of the photo, and the colours of directions; None where there is no room."""
+    """Return a strip with the scale of paths and the colours of directions; None if there is no room."""
     length = min((5, 10, 20, 50), key=lambda pixels: abs(pixels * magnification - 60))
     bar = max(1, round(length * magnification))
     scale_text = f'{length} px of motion (paths drawn {magnification / scale:.1f} x life size)'
@@ -469,7 +469,7 @@ def _colour(values: np.ndarray, colours: int) -> np.ndarray:
 
 
 def _columns(number: int, tallness: float) -> int:
-    """As many columns as make the montage about 4 : 3 with few places left empty."""
+    """Return the number of columns for a montage of about 4 : 3 with few empty places."""
     return min(
         range(1, number + 1),
         key=lambda n: abs(math.log(n / (math.ceil(number / n) * tallness) / 1.33)) + 0.15 * (-number % n),

@@ -190,7 +190,7 @@ def _size_of_first(section: Mapping[str, Any], where: str) -> tuple[int, int] | 
 
 
 def _photos_of_size(size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Two smooth photos that differ a little, (H, W, 3) uint8."""
+    """Return two smooth photos that differ a little, (H, W, 3) uint8."""
     generator = np.random.default_rng(0)
     smooth = cv2.GaussianBlur(generator.uniform(0, 255, (*size, 3)).astype(np.float32), (0, 0), 2)
     low, high = smooth.min(), smooth.max()

@@ -270,7 +270,7 @@ def packed(sample: Mapping[str, Any], seen: str) -> dict[str, Any]:
 
 
 def _photos_in(root: str, backend_args: dict | None) -> dict[str, str]:
-    """The photos of a place: what a backend wants to read them, by name."""
+    """Return the photos of a place: their names, and the paths by which a backend reads them."""
     if root.endswith('.lmdb'):
         return {key: key for key in LmdbReader(root).keys}
     names = sorted(get_file_backend(root, backend_args=backend_args).list_dir_or_file(root, list_dir=False))

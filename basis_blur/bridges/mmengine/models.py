@@ -155,7 +155,7 @@ class StageModel(BaseModel):
 
     @staticmethod
     def full_precision(inputs: Tensor) -> AbstractContextManager:
-        """The context in which losses are computed, whatever the optimiser's wrapper wants of the network."""
+        """Return the context in which losses are computed, in full precision whatever that of the network is."""
         return torch.autocast(inputs.device.type, enabled=False)
 
     @abstractmethod
@@ -482,7 +482,7 @@ class IterateFusionModel(_BesideFrozenBlur):
 
 
 def _named(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The losses under names that mmengine adds up."""
+    """Return the losses under names that mmengine adds up."""
     return {f'loss_{name.removeprefix("l_")}': value for name, value in losses.items()}
 
 
@@ -513,7 +513,7 @@ def _give_weights(net: nn.Module, path: str, part: str | None = None) -> None:
 
 
 def _iteration() -> int:
-    """The iteration of the running training, counted from 1; mmengine counts from 0."""
+    """Return the iteration of the running training, counted from 1; mmengine counts from 0."""
     return int(MessageHub.get_current_instance().get_info('iter', 0)) + 1
 
 

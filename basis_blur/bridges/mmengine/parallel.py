@@ -33,7 +33,7 @@ class Bfloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """The context of a forward pass."""
+        """Return the context of a forward pass."""
         with super().optim_context(model), torch.autocast(get_device(), torch.bfloat16):
             yield
 
