@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, DescribedNetwork, NetworkFacts
 from basis_blur.field.blur_field import BlurField, CompactField, pack
-from basis_blur.ops.basis_blur import fast_fft_size
+from basis_blur.ops.convolution import fast_fft_size
 from basis_blur.ops.windows import WHOLE_PIXELS
 
 CHANNELS = 5  # number of correlations of a window, see `correlations`

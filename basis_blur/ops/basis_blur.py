@@ -23,7 +23,7 @@ another. The mixing of a `CompactField` is unpacked tile by tile. Other devices 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ from torch import Tensor
 from basis_blur.field.blur_field import BlurField, CompactField, unpack
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
+from basis_blur.ops.convolution import any_not_zero, convolve, even_share, fast_fft_size
 from basis_blur.ops.linear_operator import LinearOperator
 from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
@@ -45,7 +46,6 @@ DEVICE_CHUNK_NUMBERS = 1 << 25
 # Largest number of complex numbers in the spectra of kernels that are held at once, a turn; 25 kernels on a CPU.
 CPU_KERNEL_NUMBERS = 1 << 20
 DEVICE_KERNEL_NUMBERS = 1 << 23
-SPARSE = 32  # distance of the pixels that are looked at first to see whether any is not zero
 BUNCH = 8  # largest number of tiles that a thread works on together
 PARTS_TOGETHER = 2  # number of chunks whose kernels stay in the cache while all tiles of a bunch use them
 
@@ -91,6 +91,14 @@ class BasisBlur(LinearOperator):
     def _apply_transpose(self, y: Tensor) -> Tensor:
         return _BlurTranspose.apply(*self._with_field(y), self.chunk)
 
+    def _apply_into(self, memory: Tensor, x: Tensor) -> Tensor:
+        u, k, m = self._with_field(x)
+        return _blurred(u, k, m, self.chunk, memory)
+
+    def _apply_transpose_into(self, memory: Tensor, y: Tensor) -> Tensor:
+        v, k, m = self._with_field(y)
+        return _blurred_back(v, k, m, self.chunk, memory)
+
     def _with_field(self, photo: Tensor) -> tuple[Tensor, ...]:
         """Return photo, kernels and mixing in one dtype; mixing of 16 bits is unpacked tile by tile."""
         if isinstance(self.field, CompactField):
@@ -103,27 +111,7 @@ class _Blur(LinearForm):
 
     @staticmethod
     def forward(u, k, m, chunk):
-        u, k, m = plain(u, k, m)
-        plan = _Plan(k, m, u.shape[1], chunk)
-        image = u.new_empty(*u.shape[:2], *plan.image_size)
-
-        def work(turn, tiles):
-            places = []
-            for tile in tiles:
-                light, window, mixing = u[tile.scene], image[tile.image], m[tile.image]
-                chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
-                if chosen:
-                    places.append((tile, chosen, plan.turned_spectrum(light), window, mixing))
-                elif turn.is_first:
-                    window.zero_()
-            for part, kernels, is_new, (tile, _, spectrum, window, mixing) in plan.steps(turn, places):
-                blurred = plan.to_image(spectrum * kernels[tile.batch], *window.shape[-2:])
-                coefficients = plan.unpacked(mixing[:, part]).unsqueeze(2)
-                _add_product(window, blurred, coefficients, is_new and turn.is_first)
-
-        for turn in plan.turns(k, plan.turned_kernel_spectrum):
-            plan.share(partial(work, turn), plan.bunches())
-        return image
+        return _blurred(u, k, m, chunk)
 
     @staticmethod
     def backward(ctx, v):
@@ -142,44 +130,7 @@ class _BlurTranspose(LinearForm):
 
     @staticmethod
     def forward(v, k, m, chunk):
-        v, k, m = plain(v, k, m)
-        plan = _Plan(k, m, v.shape[1], chunk)
-
-        scene = v.new_empty(plan.scene_shape)
-
-        def work(turn, tiles):
-            places, beyond = [], []
-            for tile in tiles:
-                light, mixing = v[tile.image], m[tile.image]
-                chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
-                if chosen:
-                    places.append((tile, chosen, light, mixing, plan.no_spectrum(light)))
-                elif turn.is_first:
-                    scene[tile.core].zero_()
-            for part, kernels, is_new, (tile, _, light, mixing, spectrum) in plan.steps(turn, places):
-                weighted = plan.weighted_spectrum(light, plan.unpacked(mixing[:, part]))
-                _add_product(spectrum, weighted, kernels[tile.batch], is_new)
-            for tile, *_, spectrum in places:
-                found, core = torch.fft.irfft2(spectrum, s=plan.size), scene[tile.core]
-                high, wide = core.shape[-2:]
-                if turn.is_first:
-                    core.copy_(found[..., :high, :wide])
-                else:
-                    core.add_(found[..., :high, :wide])
-                # What lies beyond the core belongs to other tiles too, so it is added when all are done.
-                right = slice(0, high), slice(wide, wide + plan.border)
-                below = slice(high, high + plan.border), slice(0, wide + plan.border)
-                beyond += [(tile.from_corner(*part), found[(..., *part)].clone()) for part in (right, below)]
-            return beyond
-
-        for turn in plan.turns(k.flip(-2, -1), plan.kernel_spectrum):
-            shared = plan.share(partial(work, turn), plan.bunches())
-            if turn.is_first:
-                scene[..., plan.image_size[0] :, :] = 0
-                scene[..., plan.image_size[1] :] = 0
-            for place, light in (each for beyond in shared for each in beyond):
-                scene[place] += light
-        return scene
+        return _blurred_back(v, k, m, chunk)
 
     @staticmethod
     def backward(ctx, u):
@@ -266,6 +217,76 @@ class _MixingGradient(LinearForm):
         )
 
 
+def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None) -> Tensor:
+    """Return H(k, m) u, in memory that is given if it fits."""
+    u, k, m = plain(u, k, m)
+    image = _room(memory, u, m.shape[-2:])
+    if _is_even(m):
+        return convolve(u, k[:, 0] * m[:, 0, :1, :1], k.shape[-1] - 1, image)
+    plan = _Plan(k, m, u.shape[1], chunk)
+
+    def work(turn, tiles):
+        places = []
+        for tile in tiles:
+            light, window, mixing = u[tile.scene], image[tile.image], m[tile.image]
+            chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
+            if chosen:
+                places.append((tile, chosen, plan.turned_spectrum(light), window, mixing))
+            elif turn.is_first:
+                window.zero_()
+        for part, kernels, is_new, (tile, _, spectrum, window, mixing) in plan.steps(turn, places):
+            blurred = plan.to_image(spectrum * kernels[tile.batch], *window.shape[-2:])
+            coefficients = plan.unpacked(mixing[:, part]).unsqueeze(2)
+            _add_product(window, blurred, coefficients, is_new and turn.is_first)
+
+    for turn in plan.turns(k, plan.turned_kernel_spectrum):
+        plan.share(partial(work, turn), plan.bunches())
+    return image
+
+
+def _blurred_back(v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None) -> Tensor:
+    """Return H(k, m)^T v, in memory that is given if it fits."""
+    v, k, m = plain(v, k, m)
+    scene = _room(memory, v, [side + k.shape[-1] - 1 for side in m.shape[-2:]])
+    if _is_even(m):
+        return convolve(v, k[:, 0].flip(-2, -1) * m[:, 0, :1, :1], 0, scene)
+    plan = _Plan(k, m, v.shape[1], chunk)
+
+    def work(turn, tiles):
+        places, beyond = [], []
+        for tile in tiles:
+            light, mixing = v[tile.image], m[tile.image]
+            chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
+            if chosen:
+                places.append((tile, chosen, light, mixing, plan.no_spectrum(light)))
+            elif turn.is_first:
+                scene[tile.core].zero_()
+        for part, kernels, is_new, (tile, _, light, mixing, spectrum) in plan.steps(turn, places):
+            weighted = plan.weighted_spectrum(light, plan.unpacked(mixing[:, part]))
+            _add_product(spectrum, weighted, kernels[tile.batch], is_new)
+        for tile, *_, spectrum in places:
+            found, core = torch.fft.irfft2(spectrum, s=plan.size), scene[tile.core]
+            high, wide = core.shape[-2:]
+            if turn.is_first:
+                core.copy_(found[..., :high, :wide])
+            else:
+                core.add_(found[..., :high, :wide])
+            # What lies beyond the core belongs to other tiles too, so it is added when all are done.
+            right = slice(0, high), slice(wide, wide + plan.border)
+            below = slice(high, high + plan.border), slice(0, wide + plan.border)
+            beyond += [(tile.from_corner(*part), found[(..., *part)].clone()) for part in (right, below)]
+        return beyond
+
+    for turn in plan.turns(k.flip(-2, -1), plan.kernel_spectrum):
+        shared = plan.share(partial(work, turn), plan.bunches())
+        if turn.is_first:
+            scene[..., plan.image_size[0] :, :] = 0
+            scene[..., plan.image_size[1] :] = 0
+        for place, light in (each for beyond in shared for each in beyond):
+            scene[place] += light
+    return scene
+
+
 class _Tile(NamedTuple):
     """A window of some photos of the batch, and the border of K - 1 pixels that its scene has."""
 
@@ -317,7 +338,7 @@ class _Plan:
         self.border = kernels.shape[-1] - 1
         self.image_size = (height, width)
         self.scene_shape = (number, channels, height + self.border, width + self.border)
-        tile_size = [_even_share(side, CPU_TILE) if on_cpu else side for side in self.image_size]
+        tile_size = [even_share(side, CPU_TILE) if on_cpu else side for side in self.image_size]
         self.size = tuple(fast_fft_size(side + self.border) for side in tile_size)
         self.together = together = 1 if on_cpu else number
         self.tiles = [
@@ -339,11 +360,11 @@ class _Plan:
 
     def is_lit(self, light: Tensor) -> bool:
         """Tell whether a tile of the input has a value other than 0; True on other devices, to wait for none."""
-        return not self.on_cpu or _any(light)
+        return not self.on_cpu or any_not_zero(light)
 
     def chosen(self, turn: _Turn, mixing: Tensor) -> set[int]:
         """Return the chunks, by their first element, whose mixing is not 0 throughout a tile; often these are few."""
-        return {part.start for part, _ in turn.kernels if not self.on_cpu or _any(mixing[:, part])}
+        return {part.start for part, _ in turn.kernels if not self.on_cpu or any_not_zero(mixing[:, part])}
 
     def bunches(self) -> list[list[_Tile]]:
         """Return the tiles in bunches: a few on a CPU, so that each thread has one, and all in one elsewhere."""
@@ -416,9 +437,17 @@ class _Plan:
         return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
 
 
-def _any(values: Tensor) -> bool:
-    """Tell whether any of the values (..., H, W) is not 0; most often the first look at a few pixels shows it."""
-    return bool(values[..., ::SPARSE, ::SPARSE].any() or values.any())
+def _is_even(mixing: Tensor) -> bool:
+    """Tell whether mixing on a CPU has one coefficient for all of a photo, which `expand` has spread over it."""
+    return mixing.device.type == 'cpu' and mixing.shape[1] == 1 and mixing.stride()[-2:] == (0, 0)
+
+
+def _room(memory: Tensor | None, like: Tensor, size: Sequence[int]) -> Tensor:
+    """Return memory for photos of another size: that which is given, if it fits."""
+    shape = (*like.shape[:2], *size)
+    if memory is not None and (memory.shape, memory.dtype, memory.device) == (shape, like.dtype, like.device):
+        return memory
+    return like.new_empty(shape)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, is_new: bool) -> None:
@@ -434,26 +463,9 @@ def _cuts(length: int, step: int) -> list[slice]:
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def _even_share(length: int, target: int) -> int:
-    """Return the size of a part if `length` is cut into equal parts of about `target`."""
-    return math.ceil(length / max(1, round(length / target)))
-
-
 def _fourier_matrix(rows: Tensor, columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """Return exp(-2 pi i r c / size), where r c is reduced modulo size in whole numbers, so large sizes stay exact."""
     angle = torch.outer(rows, columns).remainder(size).to(torch.float64) * (-2 * math.pi / size)
     return torch.polar(torch.ones_like(angle), angle).to(
         torch.complex128 if dtype == torch.float64 else torch.complex64
     )
-
-
-def fast_fft_size(size: int) -> int:
-    """Return the smallest number >= `size` without prime factors above 5, for which FFTs are fast."""
-    while True:
-        rest = size
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return size
-        size += 1

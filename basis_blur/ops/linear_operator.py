@@ -52,6 +52,13 @@ class LinearOperator:
         _check_shape(x, self.input_shape, name)
         return self._apply(x)
 
+    def into(self, memory: Tensor | None, x: Tensor) -> Tensor:
+        """Return what a call does, in memory that is given, where the operator can and it fits; else in new memory.
+
+        Where gradients are recorded, memory is always new.
+        """
+        return self(x) if memory is None or torch.is_grad_enabled() else self._apply_into(memory, x)
+
     @property
     def T(self) -> LinearOperator:
         """The transpose (adjoint), an operator from `output_shape` to `input_shape`."""
@@ -70,6 +77,12 @@ class LinearOperator:
 
     def _apply_transpose(self, y: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def _apply_into(self, memory: Tensor, x: Tensor) -> Tensor:
+        return self._apply(x)
+
+    def _apply_transpose_into(self, memory: Tensor, y: Tensor) -> Tensor:
+        return self._apply_transpose(y)
 
     def _name(self) -> str:
         return type(self).__name__
@@ -95,6 +108,12 @@ class _Transpose(LinearOperator):
 
     def _apply_transpose(self, y: Tensor) -> Tensor:
         return self._operator._apply(y)
+
+    def _apply_into(self, memory: Tensor, x: Tensor) -> Tensor:
+        return self._operator._apply_transpose_into(memory, x)
+
+    def _apply_transpose_into(self, memory: Tensor, y: Tensor) -> Tensor:
+        return self._operator._apply_into(memory, y)
 
 
 class _Composition(LinearOperator):

@@ -4,9 +4,11 @@ import torch.nn.functional as F
 from memory import peak_bytes
 
 from basis_blur.field.blur_field import BlurField, CompactField
-from basis_blur.ops import basis_blur
-from basis_blur.ops.basis_blur import BasisBlur, fast_fft_size
+from basis_blur.ops import basis_blur, convolution
+from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReplicatePad
+from basis_blur.ops.convolution import fast_fft_size
+from basis_blur.ops.linear_operator import dot_test
 
 
 def make_field(number=2, basis=4, kernel_size=5, size=(9, 7), seed=0):
@@ -178,3 +180,24 @@ def test_a_chunk_of_nothing_is_refused():
 
 def test_fast_sizes_have_small_prime_factors():
     assert [fast_fft_size(n) for n in (1, 7, 11, 17, 31, 1056)] == [1, 8, 12, 18, 32, 1080]
+
+
+@pytest.mark.parametrize('size', [(9, 7), (40, 3)])
+def test_one_kernel_for_all_of_a_photo_is_the_same_blur(size, monkeypatch):
+    monkeypatch.setattr(convolution, 'LARGEST', 8)
+    convolution._cut.cache_clear()
+    kernels = torch.rand(2, 1, 5, 5)
+    spread = BlurField.unchecked(kernels, torch.full((2, 1, 1, 1), 0.5).expand(2, 1, *size))
+    written_out = BlurField.unchecked(kernels, spread.mixing.contiguous())
+    scene, image = torch.rand(2, 3, size[0] + 4, size[1] + 4), torch.rand(2, 3, *size)
+    scene[1, :, :6] = 0
+    with torch.no_grad():
+        for one, other, x in (
+            (BasisBlur(spread), BasisBlur(written_out), scene), (BasisBlur(spread).T, BasisBlur(written_out).T, image),
+        ):  # fmt: skip
+            torch.testing.assert_close(one(x), other(x), rtol=1e-12, atol=1e-14)
+            for memory in (torch.rand(2, *one.output_shape[1:]), torch.rand(3)):
+                torch.testing.assert_close(one.into(memory, x), other(x), rtol=1e-12, atol=1e-14)
+                torch.testing.assert_close(other.into(memory, x), other(x), rtol=1e-12, atol=1e-14)
+    convolution._cut.cache_clear()
+    assert dot_test(BasisBlur(spread)) < 1e-14

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from basis_blur.ops.basis_blur import fast_fft_size
+from basis_blur.ops.convolution import fast_fft_size
 
 
 def extended(photo: Tensor, border: int) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.ops.basis_blur import fast_fft_size
+from basis_blur.ops.convolution import fast_fft_size
 
 RIDGE = 0.05  # gamma, the weight of |k|^2
 STEPS = 60  # number of gradient steps

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basis_blur.ops.basis_blur import fast_fft_size
+from basis_blur.ops.convolution import fast_fft_size
 
 
 def normalised(kernels: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from basis_blur.estimation.shake.kernels import (
 )
 from basis_blur.estimation.shake.schedule import best_window, levels_of
 from basis_blur.estimation.shake.sparse_scene import SparseScene
-from basis_blur.ops.basis_blur import fast_fft_size
+from basis_blur.ops.convolution import fast_fft_size
 
 
 def hook(size=9):
