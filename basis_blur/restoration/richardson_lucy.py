@@ -200,16 +200,17 @@ def richardson_lucy_with_graph(
     history = [data_term]
     steps = _Steps(model, settings)
     busy = torch.ones_like(model.floor)
+    direction = None
     for iteration in range(1, settings.iterations + 1):
-        gradient = model.gradient(scene, slope, iteration)
-        slope = None  # type: ignore[assignment]  # its memory is needed for what follows
+        # Each large array is written over one that is no longer needed: new memory takes as long as the work.
+        gradient = model.gradient(scene, slope, iteration, direction)
         direction = steps.direction(scene, gradient)
         del gradient
-        change = blur(direction)
+        change = blur.into(slope, direction)
         length = steps.length(direction, change, blurred) * busy
         _go(scene, direction, length)
         slope, data_term = model.compare(blurred, change, length)
-        del direction, change
+        del change
         history.append(data_term)
         if watch is not None:
             watch(iteration, scene)
@@ -282,9 +283,10 @@ class _Photo:
             bent = _Bent(place, bright)
         return self.light[..., rows, :] + self.offset, shown.clamp_min_(self.floor), bent
 
-    def gradient(self, scene: Tensor, slope: Tensor, iteration: int) -> Tensor:
+    def gradient(self, scene: Tensor, slope: Tensor, iteration: int, memory: Tensor | None = None) -> Tensor:
         """Apply H' to the slope, which is overwritten. Pixels that overexposed places reach update only those places.
 
+        The result takes memory of its size that is given.
         Which pixels these are changes less and less; they are computed again in iterations 1, 2, 3, 4, 8, 16, ...
         """
         if self.saturated is not None and (iteration < 4 or iteration.bit_count() == 1):
@@ -292,9 +294,9 @@ class _Photo:
             self.unreached = None  # its memory is needed for the next
             self.unreached = torch.where(split, unreached(scene, self.blur), 1.0) if split.any() else None
         if self.unreached is None:
-            return self.blur.T(slope)
+            return self.blur.T.into(memory, slope)
         unreached_pixels = self.unreached
-        of_all = self.blur.T(unreached_pixels * slope)
+        of_all = self.blur.T.into(memory, unreached_pixels * slope)
 
         def leave_reached(rows: slice) -> None:
             slope[..., rows, :].sub_(unreached_pixels[..., rows, :] * slope[..., rows, :])
@@ -347,18 +349,23 @@ class _Steps:
         """
         before = self.before
         weight = self.settings.tv_weight
-        self.weights = torch.empty_like(scene[:, :1]) if weight else None
+        if weight and self.weights is None:
+            self.weights = torch.empty_like(scene[:, :1])
+        # D g takes the memory of the last gradient, as soon as that has been compared with it; and then the direction.
+        scaled = torch.empty_like(scene) if before is None else before.gradient
+        conjugate = torch.empty_like(scene) if before is None else before.direction
 
         def look(rows: slice) -> Tensor:
-            own = gradient[..., rows, :]
+            own, place = gradient[..., rows, :], scaled[..., rows, :]
             if self.weights is not None:
                 added, weights = tv_slope(scene, factor=weight, rows=rows)
                 own.add_(added)
                 self.weights[..., rows, :] = weights
-            scaled = self._scaled(own, scene, rows)
-            found = [_inner(own, scaled)]
+            now = self._scaled(own, scene, rows)
+            found = [_inner(own, now)]
             if before is not None:
-                found += [_inner(before.gradient[..., rows, :], scaled), _inner(before.direction[..., rows, :], own)]
+                found += [_inner(place, now), _inner(conjugate[..., rows, :], own)]
+            place.copy_(now)
             return torch.stack(found)
 
         energy, *others = torch.stack(by_rows(look, scene)).sum(0)
@@ -368,22 +375,20 @@ class _Steps:
         if before is not None:
             share = ((energy - others[0]) / _positive(before.energy)).clamp_min_(0)
             share = torch.where(share * others[1] < energy, share, 0)
-        conjugate = torch.empty_like(scene) if before is None else before.direction
-        direction = torch.empty_like(scene)
 
         def step(rows: slice) -> Tensor:
-            own, place, kept = (images[..., rows, :] for images in (gradient, direction, conjugate))
-            towards = self._scaled(own, scene, rows).neg_()
-            if share is not None:
-                towards.addcmul_(kept, share)
-            place.copy_(torch.maximum(towards, scene[..., rows, :] * most))
-            kept.copy_(towards)
+            own, place, kept = (images[..., rows, :] for images in (gradient, scaled, conjugate))
+            if share is None:
+                kept.copy_(-place)
+            else:
+                kept.mul_(share).sub_(place)
+            place.copy_(torch.maximum(kept, scene[..., rows, :] * most))
             return _inner(own, place)
 
         descent = -torch.stack(by_rows(step, scene)).sum(0)
         if self.settings.accelerate:
             self.before = _Step(gradient, conjugate, energy, descent)
-        return direction
+        return scaled
 
     def _scaled(self, gradient: Tensor, scene: Tensor, rows: slice) -> Tensor:
         """Return some rows of the scaled gradient S g = g / (H' 1 / (u + c) + 8 lambda w)."""
