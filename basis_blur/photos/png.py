@@ -257,10 +257,14 @@ def _encoded(name: bytes, content: bytes) -> bytes:
 
 
 def _packed_pixels(samples: np.ndarray) -> bytes:
+    """Return the filtered rows as zlib packs them without a search for what repeats: what is left of a photo does not.
+
+    That takes a tenth of the time of level 6, and for photos mostly less room too.
+    """
     height, _, channels = samples.shape
     step = channels * samples.itemsize  # from a byte to the same byte of the pixel before it
     rows = samples.astype(samples.dtype.newbyteorder('>'), copy=False).view(np.uint8).reshape(height, -1)
-    above, packer, packed = np.zeros((1, rows.shape[1]), np.int16), zlib.compressobj(6), []
+    above, packer, packed = np.zeros((1, rows.shape[1]), np.int16), zlib.compressobj(1, strategy=zlib.Z_RLE), []
     for top in range(0, height, ROWS_AT_ONCE):
         here = rows[top : top + ROWS_AT_ONCE].astype(np.int16)
         up = np.concatenate([above, here[:-1]])

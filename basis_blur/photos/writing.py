@@ -19,7 +19,7 @@ from basis_blur.foundation.files import atomic_path
 from basis_blur.photos.formats import JPEG_SUFFIXES, check_suffix
 from basis_blur.photos.jpeg import LONGEST_SIDE, encode_jpeg
 from basis_blur.photos.photo import FULL_SCALE, Photo
-from basis_blur.photos.png import encode_png, tell_other_colours
+from basis_blur.photos.png import ROWS_AT_ONCE, encode_png, tell_other_colours
 from basis_blur.photos.tiff import encode_tiff
 
 
@@ -60,8 +60,17 @@ def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = No
         warnings.warn(f'{path}: {bits} bits are few for linear light, dark places get bands; write TIFF', stacklevel=2)
     samples = pixels[0].permute(1, 2, 0).numpy()
     if bits in FULL_SCALE:
-        samples = np.rint(samples.astype(np.float64) * FULL_SCALE[bits]).astype(f'uint{bits}')
+        samples = _rounded(samples, bits)
     write_samples(path, samples, like)
+
+
+def _rounded(samples: np.ndarray, bits: int) -> np.ndarray:
+    """Return numbers in [0, 1] as whole ones of some bits; a few rows at a time, which the cache holds."""
+    rounded = np.empty(samples.shape, f'uint{bits}')
+    for top in range(0, len(samples), ROWS_AT_ONCE):
+        rows = slice(top, top + ROWS_AT_ONCE)
+        rounded[rows] = np.rint(samples[rows].astype(np.float64) * FULL_SCALE[bits])
+    return rounded
 
 
 def write_samples(path: str | os.PathLike, samples: np.ndarray, like: Photo | None = None) -> None:
