@@ -21,6 +21,7 @@ they have 129 pixels, and enlarged.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -48,6 +49,7 @@ from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError, kind_of
 from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.ops.photo import check_photo, in_full_precision
+from basis_blur.ops.threads import share
 from basis_blur.ops.windows import WHOLE_PIXELS
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, Removal, contrast_of, tv_weight_for
@@ -109,6 +111,7 @@ class ShakeEstimate(Estimate):
     share_of_wrong: float = 0.0
 
 
+@torch.no_grad()
 def estimate_shake(
     photo: Tensor,
     gamma: float = GAMMA,
@@ -293,7 +296,7 @@ def _searched(
     levels = levels_of(size) - last + 1
     tell = _counted(progress, SEARCHING, len(VARIANTS) * levels + 1)
 
-    kernels = torch.cat([search(light, starts, variant, last=last, watch=tell, known=known) for variant in VARIANTS])
+    kernels = torch.cat(_of_variants(light, known, starts, last, tell))
     for number, kernel in enumerate(resized(kernels, size)):
         tried.append(Tried(VARIANTS[number // len(starts)].name, kernel))
     mean, agreement = aligned_mean(kernels)
@@ -315,6 +318,27 @@ def _searched(
             share, kernel = shares[best], resized(pool[best : best + 1], size)[0]
             agreement = max(best_shift(pool[best], other)[2] for n, other in enumerate(pool) if n != best)
     return _Found(kernel, agreement, share, tuple(tried))
+
+
+def _of_variants(
+    light: Tensor, known: Tensor | None, starts: Tensor, last: int, tell: Callable[..., None]
+) -> list[Tensor]:
+    """Return the kernels of each variant, on a CPU searched side by side; `tell` is called after each level."""
+    abandoned = threading.Event()
+
+    def after_level(*_) -> None:
+        if abandoned.is_set():
+            raise InterruptedError('the search was given up')
+        tell()
+
+    def begin(variant: Variant) -> Tensor:
+        return search(light, starts, variant, last=last, watch=after_level, known=known)
+
+    try:
+        return share(begin, VARIANTS) if light.device.type == 'cpu' else [begin(each) for each in VARIANTS]
+    except BaseException:  # such as Ctrl-C, which this thread hears alone; the end of the program waits for the others
+        abandoned.set()
+        raise
 
 
 def _second_look(light: Tensor, known: Tensor | None, starts: Tensor, last: int, progress: Progress | None) -> Tensor:
@@ -340,12 +364,14 @@ def _second_look(light: Tensor, known: Tensor | None, starts: Tensor, last: int,
 def _counted(progress: Progress | None, stage: str, total: int) -> Callable[..., None]:
     """Return a function that reports one more step of a stage each time that it is called, whatever it is given."""
     done = 0
+    lock = threading.Lock()  # variants are searched side by side
 
     def tell(*_) -> None:
         nonlocal done
-        done += 1
-        if progress is not None:
-            progress(stage, done, total)
+        with lock:
+            done += 1
+            if progress is not None:
+                progress(stage, done, total)
 
     return tell
 
