@@ -37,7 +37,7 @@ COMMANDS = {
     'doctor': 'tell versions, what is registered in BasicSR, and what had to be mended',
     'completion': 'write what lets a shell complete commands and options',
 }
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt, by their numbers in malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt, as malloc.h numbers them
 # What is kept when Ctrl-C stops one of the long commands; a training says so itself.
 KEPT = {
     'deblur': 'the photos that are done are kept',
