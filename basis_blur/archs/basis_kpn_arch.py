@@ -289,4 +289,4 @@ def _check(in_channels: int, num_feat: int, num_kernels: int, kernel_size: int, 
     if norm not in ('none', 'group'):
         raise ValueError(f'norm is {norm!r}, expected "none" or "group".')
     if gray_stem and in_channels != 3:
-        raise ValueError('gray_stem is the second entrance of a colour network; leave it out where in_channels is 1.')
+        raise ValueError('gray_stem adds gray photos to a network of colour; leave it out if in_channels is 1.')

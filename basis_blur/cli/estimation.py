@@ -214,7 +214,7 @@ def _device(name: str | None) -> str:
         torch.empty(1, device=name).item()  # 'meta' has no numbers
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
-        raise InputError(f'--device {name} is not here ({first_line}); "cpu" always is.') from error
+        raise InputError(f'--device {name} is not available ({first_line}); "cpu" always is.') from error
     return name
 
 

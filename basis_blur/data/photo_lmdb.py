@@ -109,7 +109,8 @@ def prepare_photos(
     masked = source.mask_format != 'none'
     if source.min_object and not masked:
         raise InputError(
-            f'photos shall have an object of {source.min_object} pixels, but the mask format is "none"; name it.'
+            f'the least object is {source.min_object} pixels, but the mask format is "none"; give masks and their '
+            'format.'
         )
     jobs = [
         _Job(key, source.photos / name, annotations.find(name), source.min_size, source.min_object)

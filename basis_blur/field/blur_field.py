@@ -459,7 +459,7 @@ def _removal_of(estimated: bool | None, removal: Removal | None) -> Removal | No
 
 def _warn_of_estimated() -> None:
     warnings.warn(
-        '"estimated" of a BlurField is replaced by "removal", and goes with the next version.',
+        '"estimated" of a BlurField will be removed in the next version; use "removal" instead.',
         DeprecationWarning,
         stacklevel=4,
     )

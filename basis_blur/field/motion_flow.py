@@ -81,8 +81,8 @@ def field_of_flow(flow: Tensor, kernel_size: int | None = None, most_kernels: in
     """
     if flow.ndim != 4 or flow.shape[1] != 2 or not flow.is_floating_point():
         raise ValueError(
-            f'flow has shape {tuple(flow.shape)} in {flow.dtype}, expected (N, 2, H, W) in floating point: the ways '
-            'to the right and down.'
+            f'flow has shape {tuple(flow.shape)} in {flow.dtype}, expected (N, 2, H, W) in floating point: '
+            'the movements to the right and down, pixels.'
         )
     if most_kernels < 4:
         raise ValueError(f'most_kernels is {most_kernels}, expected at least 4, the corners of a cell of the lattice.')
@@ -141,7 +141,7 @@ def _size_for(flow: Tensor, wanted: int | None) -> int:
     """Return the side of the kernels: the one that is wanted, or the smallest for the lines of flows (M, 2)."""
     longest = flow.abs().max().item() if flow.numel() else 0.0
     if not longest <= LARGEST_FLOW:  # NaN too
-        raise ValueError(f'flow has the value {longest:.4g}, expected finite ways of at most {LARGEST_FLOW} pixels.')
+        raise ValueError(f'flow has the value {longest:.4g}, expected lines of at most {LARGEST_FLOW} pixels.')
     least = 2 * math.ceil((longest + 2) / 2 - 1e-6) + 1
     if wanted is not None and (wanted < least or wanted % 2 == 0):
         raise ValueError(f'kernel_size is {wanted}, expected an odd number >= {least} for the longest line.')

@@ -185,8 +185,8 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
     before = _correlation(soft_z, soft_x, np.ones_like(mask))
     if before < SAME and np.array_equal(homography, np.eye(3)):
         raise AlignmentError(
-            f'the photos correlate by {before:.3f} as they lie and ECC found no way to move them, as in photos with '
-            'structure in one direction only; compare them as they lie (plain), or give another photo.'
+            f'the photos correlate by {before:.3f} and ECC found no way to align them, as in photos with structure '
+            'in one direction only; compare them without alignment (plain), or give another photo.'
         )
     correlation = _correlation(warp(soft_z, cv2.INTER_CUBIC, cv2.BORDER_REFLECT), soft_x, mask)
     if not correlation >= LEAST_CORRELATION:
@@ -196,7 +196,7 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
         )
     if correlation < before - LARGEST_LOSS:
         raise AlignmentError(
-            f'alignment went astray: the photos correlated by {before:.3f} before and by {correlation:.3f} after it; '
+            f'alignment went wrong: the photos correlated by {before:.3f} before it and by {correlation:.3f} after it; '
             'bring them closer to each other.'
         )
     warped = warp(z, cv2.INTER_CUBIC, cv2.BORDER_REFLECT)

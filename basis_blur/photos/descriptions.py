@@ -38,7 +38,8 @@ def upright_xmp(path: Path, block: bytes | None, told: bool = True) -> bytes | N
         return None
     if any(name in block for name in FURTHER_PICTURES):
         warnings.warn(
-            f'{path}: its XMP tells of more pictures in the file, which are not kept; it is left out', stacklevel=3
+            f'{path}: its XMP describes more pictures in the file, which are not kept; the XMP is left out',
+            stacklevel=3,
         )
         return None
     block, extended = EXTENDED.subn(b'', block)

@@ -57,7 +57,7 @@ def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = No
         pixels = torch.cat([pixels, like.alpha.to(pixels)], 1)
     bits = _bits_for(check_suffix(path), like.bits)
     if bits < like.bits and like.gamma == 1:
-        warnings.warn(f'{path}: {bits} bits are few for linear light, dark places get bands; write TIFF', stacklevel=2)
+        warnings.warn(f'{path}: {bits} bits are few for linear light, dark areas get bands; write TIFF', stacklevel=2)
     samples = pixels[0].permute(1, 2, 0).numpy()
     if bits in FULL_SCALE:
         samples = _rounded(samples, bits)

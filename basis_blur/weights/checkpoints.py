@@ -195,7 +195,7 @@ def _find(path_or_name: str | os.PathLike) -> Path:
     if isinstance(path_or_name, str) and path_or_name in OLD_NAMES:
         name = OLD_NAMES[path_or_name]
         warnings.warn(
-            f'the shipped weights "{path_or_name}" are called "{name}"; the old name goes with the next version.',
+            f'the shipped weights "{path_or_name}" are called "{name}"; the next version removes the old name.',
             FutureWarning,
             stacklevel=3,
         )

@@ -1,7 +1,8 @@
-"""Weight files to state dicts: safetensors, and checkpoints of PyTorch, of which pickled code is never run.
+"""Reading files of weights: safetensors, and checkpoints of PyTorch, of which pickled code is never run.
 
-A file is told by its first bytes, not by its name. What it says about its network comes with the weights. A folder is
-read as one state dict, in which the name of each file stands before its keys: 'encoder_lv1.layer1.weight'.
+The format is recognised by the first bytes of a file, not by its name. Facts about the network that stand in the file
+are returned with the weights. A folder is read as one state dict, in which the name of each file stands before its
+keys: 'encoder_lv1.layer1.weight'.
 """
 
 from __future__ import annotations

@@ -522,7 +522,7 @@ def test_a_device_that_is_not_here_is_named(tmp_path, weights, capsys):
     save_photo(tmp_path / 'a.png')
     arguments = ['deblur', str(tmp_path / 'a.png'), '-o', str(tmp_path / 'b.png'), '--weights', weights]
     assert main([*arguments, '--device', 'warp']) == 2
-    assert '--device warp is not here' in complaint(capsys)
+    assert '--device warp is not available' in complaint(capsys)
 
 
 def test_a_folder_that_may_not_be_written_to_is_found_out_first(tmp_path, negatives, weights, capsys, monkeypatch):

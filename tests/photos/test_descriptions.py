@@ -116,7 +116,7 @@ def test_the_xmp_of_a_turned_photo_says_upright(tmp_path, form):
 
 def test_xmp_of_pictures_that_are_not_kept_is_left_out(tmp_path):
     block = b'<x xmlns:Container="http://ns.google.com/photos/1.0/container/" />'
-    with pytest.warns(UserWarning, match='its XMP tells of more pictures in the file'):
+    with pytest.warns(UserWarning, match='its XMP describes more pictures in the file'):
         assert upright_xmp(tmp_path, block) is None
     with pytest.warns(UserWarning, match='segments of its own is left out'):
         assert upright_xmp(tmp_path, b'<x xmpNote:HasExtendedXMP="ABC" a="b"/>') == b'<x a="b"/>'

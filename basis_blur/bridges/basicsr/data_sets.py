@@ -77,7 +77,7 @@ def photos_in(folder: str | Path) -> list[str]:
         )
     if others:
         named = ', '.join(others[:3]) + (f' and {len(others) - 3} more' if len(others) > 3 else '')
-        warnings.warn(f'{folder}: {named} left out, for the name is not that of a photo.', stacklevel=2)
+        warnings.warn(f'{folder}: {named} left out: the suffix is not that of a photo.', stacklevel=2)
     return photos
 
 

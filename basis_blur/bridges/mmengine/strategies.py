@@ -122,7 +122,9 @@ class DeepSpeedStrategy(_strategy.DeepSpeedStrategy):
         if _strategy.deepspeed.deepspeed is None:
             raise InputError('DeepSpeed is not installed; "pip install basis_blur[deepspeed]" brings it.')
         if (options.get('zero_optimization') or {}).get('stage', 0) > 2:
-            raise InputError('zero_optimization: the stage is 3, expected 0, 1 or 2; its weights are never whole.')
+            raise InputError(
+                'zero_optimization: the stage is 3, which splits the weights over the processes; expected 0, 1 or 2.'
+            )
         try:
             super().__init__(**options)
         except ModuleNotFoundError as error:
