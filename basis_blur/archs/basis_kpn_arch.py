@@ -106,7 +106,7 @@ class BasisKPN(DescribedNetwork):
         self.apply(_initialise)
         for head in (self.mixing_head, self.kernel_head):
             with torch.no_grad():
-                head.tail[-1].weight.mul_(LAST_GAIN)
+                head.tail[-1].get_parameter('weight').mul_(LAST_GAIN)
 
     def forward(self, light: Tensor) -> BlurField:
         """Predict the blur field of a batch of photos.
@@ -217,7 +217,7 @@ def _double_conv(before: int, after: int, norm: str) -> nn.Sequential:
 
 
 def _conv_act(before: int, after: int, norm: str, size: int = 3) -> nn.Sequential:
-    layers = OrderedDict(conv=nn.Conv2d(before, after, size, padding=1))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv=nn.Conv2d(before, after, size, padding=1))
     if norm == 'group':
         layers['norm'] = nn.GroupNorm(math.gcd(GROUPS, after), after)
     layers['act'] = nn.LeakyReLU(SLOPE, inplace=True)
@@ -227,10 +227,12 @@ def _conv_act(before: int, after: int, norm: str, size: int = 3) -> nn.Sequentia
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, a=SLOPE)
-        nn.init.zeros_(module.bias)
     elif isinstance(module, nn.ConvTranspose2d):
         # No activation follows, and each of its pixels is a sum of one number per channel.
         nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+    else:
+        return
+    if module.bias is not None:
         nn.init.zeros_(module.bias)
 
 

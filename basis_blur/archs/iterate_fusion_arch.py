@@ -86,8 +86,8 @@ class IterateFusion(DescribedNetwork):
         self.up = nn.Sequential(nn.Conv2d(deep_width, 4 * width, 1), nn.PixelShuffle(2))
         self.after = nn.Sequential(*(_Block(width) for _ in range(blocks - blocks // 2)))
         self.tail = nn.Conv2d(width, CELL**2 * (COLOURS + len(iterations)), 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     @property
     def facts(self) -> NetworkFacts:
@@ -163,8 +163,8 @@ class _Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.leaky_relu(self.first(x), SLOPE, inplace=True))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +64,11 @@ class KernelFlow(DescribedNetwork):
         },
     )
 
+    alpha: Tensor
+    normalization: Tensor
+    base_dist_mean: Tensor
+    base_dist_var: Tensor
+
     def __init__(self, kernel_size: int = 19, num_blocks: int = 5, hidden: int = 25):
         super().__init__()
         if kernel_size < 3 or kernel_size % 2 == 0:
@@ -87,6 +92,10 @@ class KernelFlow(DescribedNetwork):
         return replace(super().facts, channels=(self.dims,))
 
     @property
+    def _layers(self) -> list[_Coupling | _BatchNorm]:
+        return cast('list[_Coupling | _BatchNorm]', list(self.net))
+
+    @property
     def dims(self) -> int:
         """K*K, the length of a code."""
         return self._hyper_parameters['kernel_size'] ** 2
@@ -105,7 +114,7 @@ class KernelFlow(DescribedNetwork):
         """
         self._check_rows('x', x)
         log_det = x.new_zeros(len(x))
-        for layer in self.net:
+        for layer in self._layers:
             x, more = layer(x)
             log_det = log_det + more
         return x, log_det
@@ -124,7 +133,7 @@ class KernelFlow(DescribedNetwork):
         """
         self._check_rows('code', code)
         log_det = code.new_zeros(len(code))
-        for layer in reversed(self.net):
+        for layer in reversed(self._layers):
             code, more = layer.inverse(code)
             log_det = log_det + more
         return code, log_det
@@ -232,7 +241,7 @@ class KernelFlow(DescribedNetwork):
         # As `inverse`, but on the pixels of even and of odd index apart, of which a coupling changes one kind: a third
         # of the work, and a third of the memory for the gradient.
         even, odd = code[:, ::2], code[:, 1::2]
-        for layer in reversed(self.net):
+        for layer in reversed(self._layers):
             even, odd = layer.inverse_of_halves(even, odd)
         # K*K is odd: the last index is even, and has no partner.
         x = torch.cat([torch.stack([even[:, :-1], odd], 2).flatten(1), even[:, -1:]], 1)
@@ -253,6 +262,8 @@ class _Coupling(nn.Module):
         hidden: width of s and t.
         keeps_odd: whether m is 1 at odd indices, or at even ones.
     """
+
+    mask: Tensor
 
     def __init__(self, dims: int, hidden: int, keeps_odd: bool):
         super().__init__()
@@ -290,6 +301,9 @@ class _BatchNorm(nn.Module):
     In training the mean and variance count as constants in the determinant, though gradients flow through them.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, dims: int):
         super().__init__()
         self.log_gamma = nn.Parameter(torch.zeros(dims))
@@ -325,17 +339,15 @@ class _BatchNorm(nn.Module):
 def _between_halves(net: nn.Sequential, kept: Tensor, first: int, second: int) -> Tensor:
     """Return the output of `net` at the pixels that a coupling changes, from those that it keeps."""
     enter, *middle, leave = net
-    x = F.linear(kept, enter.weight[:, first::2], enter.bias)
+    x = F.linear(kept, enter.get_parameter('weight')[:, first::2], enter.get_parameter('bias'))
     for layer in middle:
         x = layer(x)
-    return F.linear(x, leave.weight[second::2], leave.bias[second::2])
+    return F.linear(x, leave.get_parameter('weight')[second::2], leave.get_parameter('bias')[second::2])
 
 
 def _small_net(dims: int, hidden: int, activation: type[nn.Module]) -> nn.Sequential:
-    net = nn.Sequential(
-        nn.Linear(dims, hidden), activation(), nn.Linear(hidden, hidden), activation(), nn.Linear(hidden, dims)
-    )
+    enter, middle, leave = nn.Linear(dims, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, dims)
     with torch.no_grad():
-        net[-1].weight.mul_(LAST_GAIN)
-        net[-1].bias.zero_()
-    return net
+        leave.weight.mul_(LAST_GAIN)
+        leave.bias.zero_()
+    return nn.Sequential(enter, activation(), middle, activation(), leave)

@@ -112,6 +112,7 @@ class LatentKernelNet(DescribedNetwork):
             'stride': stride,
             'estimator': estimator,
         }
+        self.kernel_extra: KernelEstimator | CorrelationEstimator
         if estimator == 'unet':
             self.kernel_extra = KernelEstimator(in_channels, kernel_size, width, uncertainty, stride)
         else:
@@ -169,7 +170,8 @@ class LatentKernelNet(DescribedNetwork):
         else:
             spread, mean = torch.std_mean(shares, 1, keepdim=True)
             raw = perturbed(code, cell_sigma, noise) * spread + mean
-        size = tuple(photo.shape[-2:])
+        height, width = photo.shape[-2:]
+        size = (height, width)
         return _field_of_windows(raw, size) if as_field else self.in_pixels(code, cell_sigma, raw, size)
 
     def in_pixels(self, code: Tensor, cell_sigma: Tensor, raw: Tensor, size: tuple[int, int]) -> LatentKernels:
@@ -336,7 +338,8 @@ def _field_of_windows(raw: Tensor, size: tuple[int, int]) -> BlurField:
 
 def _mixing(windows: Tensor, size: tuple[int, int]) -> Tensor:
     """Return how the (H, W) pixels mix what a grid of windows (N, C, rows, columns) has: (1, rows * columns, H, W)."""
-    return bilinear_mixing(*size, *map(int, windows.shape[-2:]), windows.device).to(windows.dtype)
+    rows, columns = map(int, windows.shape[-2:])
+    return bilinear_mixing(*size, rows, columns, windows.device).to(windows.dtype)
 
 
 def _mixed(windows: Tensor, mixing: Tensor) -> Tensor:

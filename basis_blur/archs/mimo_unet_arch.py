@@ -88,11 +88,11 @@ class MIMOUNet(DescribedNetwork):
         )
         self.downs = nn.ModuleList(_conv(before, 2 * before, stride=2) for before in widths[:-1])
         self.attends = nn.ModuleList(_Attend(channels) for channels in widths[1:])
-        self.encoders = nn.ModuleList(_residual_blocks(channels, num_res) for channels in widths)
+        self.encoders = nn.ModuleList(_ResidualBlocks(channels, num_res) for channels in widths)
         self.fuses = nn.ModuleList(_Fuse(sum(widths), channels) for channels in widths[:-1])
         self.ups = nn.ModuleList(_up(channels) for channels in widths[:-1])
         self.merges = nn.ModuleList(_conv(2 * channels, channels, size=1) for channels in widths[:-1])
-        self.decoders = nn.ModuleList(_residual_blocks(channels, num_res) for channels in widths)
+        self.decoders = nn.ModuleList(_ResidualBlocks(channels, num_res) for channels in widths)
         ends = widths if multi_scale else widths[:1]
         self.ends = nn.ModuleList(nn.Conv2d(channels, in_channels, 3, padding=1) for channels in ends)
         if kernel_size is not None:
@@ -136,20 +136,16 @@ class MIMOUNet(DescribedNetwork):
     def _encode(self, photos: list[Tensor], kernels: Tensor | None) -> list[Tensor]:
         if kernels is not None:
             kernels = reflect_to_multiple(kernels, SIZE_MULTIPLE)
-        features = []
+        features: list[Tensor] = []
         for level, photo in enumerate(photos):
             x = self.stems[level](photo)
             if level > 0:
                 x = self.attends[level - 1](self.downs[level - 1](features[-1]), x)
-            first, *others = self.encoders[level]
-            if kernels is None:
-                x = first(x)
-            else:
+            seen = None
+            if kernels is not None:
                 kernels = kernels if level == 0 else self.kernel_down[level - 1](kernels)
-                x = first(x, self.kernel_attentions[level](x, kernels))
-            for block in others:
-                x = block(x)
-            features.append(x)
+                seen = self.kernel_attentions[level](x, kernels)
+            features.append(self.encoders[level](x, seen))
         return features
 
 
@@ -203,8 +199,16 @@ class _ResidualBlock(nn.Module):
         return x + self.convs(x if seen is None else seen)
 
 
-def _residual_blocks(channels: int, number: int) -> nn.Sequential:
-    return nn.Sequential(*(_ResidualBlock(channels) for _ in range(number)))
+class _ResidualBlocks(nn.ModuleList):
+    """Blocks one after the other; the first looks at what is given beside x, the others at x."""
+
+    def __init__(self, channels: int, number: int):
+        super().__init__(_ResidualBlock(channels) for _ in range(number))
+
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        for index, block in enumerate(self):
+            x = block(x, seen if index == 0 else None)
+        return x
 
 
 def _conv(before: int, after: int, size: int = 3, stride: int = 1) -> nn.Sequential:

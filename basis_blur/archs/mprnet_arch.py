@@ -18,6 +18,7 @@ as in the NAFNet of [F23].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -129,7 +130,7 @@ class MPRNet(DescribedNetwork):
 
         x = self.joins[1](torch.cat([self.stems[2](padded), handed_on], 1))
         seen = None
-        if self.kernel_attention is not None:
+        if self.kernel_attention is not None and raw_kernels is not None:
             seen = self.kernel_attention(x, reflect_to_multiple(raw_kernels, SIZE_MULTIPLE))
         third = padded + self.ending(self.full_size(x, encoded, decoded, seen))
 
@@ -177,7 +178,7 @@ class _Encoder(nn.Module):
         self.from_encoder = nn.ModuleList(nn.Conv2d(each, each, 1, bias=False) for each in earlier)
         self.from_decoder = nn.ModuleList(nn.Conv2d(each, each, 1, bias=False) for each in earlier)
 
-    def forward(self, x: Tensor, encoded: list[Tensor] = (), decoded: list[Tensor] = ()) -> list[Tensor]:
+    def forward(self, x: Tensor, encoded: Sequence[Tensor] = (), decoded: Sequence[Tensor] = ()) -> list[Tensor]:
         features = []
         for level, blocks in enumerate(self.levels):
             x = blocks(x if level == 0 else self.downs[level - 1](x))

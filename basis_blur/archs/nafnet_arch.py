@@ -95,15 +95,15 @@ class NAFNet(DescribedNetwork):
         for level, blocks in enumerate(enc_blocks):
             channels, seen = width * 2**level, taps if level in attention_levels else 0
             window = _window(local_size, level)
-            self.encoders.append(nn.ModuleList(_Block(channels, window, seen) for _ in range(blocks)))
+            self.encoders.append(_Blocks(_Block(channels, window, seen) for _ in range(blocks)))
             self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
         channels, window = width * 2**levels, _window(local_size, levels)
-        self.middle_blks = nn.ModuleList(_Block(channels, window) for _ in range(middle_blocks))
+        self.middle_blks = _Blocks(_Block(channels, window) for _ in range(middle_blocks))
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for level, blocks in zip(reversed(range(levels)), dec_blocks, strict=True):
             channels, window = width * 2**level, _window(local_size, level)
             self.ups.append(nn.Sequential(nn.Conv2d(2 * channels, 4 * channels, 1, bias=False), nn.PixelShuffle(2)))
-            self.decoders.append(nn.ModuleList(_Block(channels, window) for _ in range(blocks)))
+            self.decoders.append(_Blocks(_Block(channels, window) for _ in range(blocks)))
         if kernel_size is not None:
             self.kernel_down = nn.ModuleList(halving(taps) for _ in range(levels))
             # The published weights have one for every level. Those after the last level that looks at kernels are
@@ -129,19 +129,24 @@ class NAFNet(DescribedNetwork):
         x = self.intro(reflect_to_multiple(photo, self.size_multiple))
         skips = []
         for level, (encoder, down) in enumerate(zip(self.encoders, self.downs, strict=True)):
-            for block in encoder:
-                x = block(x, kernels)
+            x = encoder(x, kernels)
             skips.append(x)
             x = down(x)
             if kernels is not None:
                 kernels = self.kernel_down[level](kernels) if level < self._last_attention else None
-        for block in self.middle_blks:
-            x = block(x)
+        x = self.middle_blks(x)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = up(x) + skips.pop()
-            for block in decoder:
-                x = block(x)
+            x = decoder(up(x) + skips.pop())
         return photo + cropped(self.ending(x), height, width)
+
+
+class _Blocks(nn.ModuleList):
+    """Blocks of one level, one after the other, which look at the same kernels."""
+
+    def forward(self, x: Tensor, kernels: Tensor | None = None) -> Tensor:
+        for block in self:
+            x = block(x, kernels)
+        return x
 
 
 class _Block(nn.Module):

@@ -99,8 +99,9 @@ def facts_of(net: nn.Module) -> NetworkFacts:
     A network of another project that has none counts as an estimator of blur fields from light, with the 'kernel_size'
     and 'in_channels' of its `hyper_parameters`.
     """
-    if hasattr(net, 'facts'):
-        return net.facts
+    facts = getattr(net, 'facts', None)
+    if facts is not None:
+        return facts
     told = getattr(net, 'hyper_parameters', {})
     channels = (told['in_channels'],) if 'in_channels' in told else (3, 1)
     return NetworkFacts(ESTIMATOR, LIGHT, FIELD, channels, told.get('kernel_size'))

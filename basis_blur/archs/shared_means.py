@@ -28,7 +28,7 @@ def shared_means(modules: list[nn.Module]) -> Iterator[None]:
     """
     changed = [module for root in modules for module in root.modules() if _takes_means(module)]
     for module in changed:
-        module.forward = (_GroupNormOnce if isinstance(module, nn.GroupNorm) else _MeanOnce)(module)
+        module.forward = _GroupNormOnce(module) if isinstance(module, nn.GroupNorm) else _MeanOnce()
     try:
         yield
     finally:
@@ -57,7 +57,7 @@ class _GroupNormOnce:
 
 
 class _MeanOnce:
-    def __init__(self, module: nn.Module):
+    def __init__(self) -> None:
         self.mean: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:

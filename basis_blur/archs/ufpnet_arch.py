@@ -124,7 +124,7 @@ class UFPNet(DescribedNetwork):
             'attention_levels': tuple(attention_levels),
             'local_size': local_size,
         }
-        of_estimator = {
+        of_estimator: dict[str, Any] = {
             'flow_prior': flow_prior,
             'uncertainty': uncertainty,
             'flow_blocks': flow_blocks,
