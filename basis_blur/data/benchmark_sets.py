@@ -96,7 +96,7 @@ def _tables(
     A photo of an archive may be there unpacked as well. Any other photo that is there twice, or that fits neither a
     pattern nor `unused`, is a complaint.
     """
-    tables = {kind: {} for kind in patterns}
+    tables: dict[str, dict[tuple, str]] = {kind: {} for kind in patterns}
     complaints = []
     for name in download:
         member = download[name]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import real_path
@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
     inside: str
     path: Path | None
-    open: Callable[[], BinaryIO]
+    open: Callable[[], IO[bytes]]
     place: tuple[int, int]
 
 
@@ -88,7 +88,7 @@ class Download:
         return iter(self._members)
 
     def _add_file(self, inside: str, path: Path) -> None:
-        self._members[str(path)] = Member(inside, path, partial(open, path, 'rb'), (0, len(self._members)))
+        self._members[str(path)] = Member(inside, path, partial(_opened, path), (0, len(self._members)))
 
     def _add_folder(self, folder: Path) -> list[Path]:
         """Add the files of a folder; return the archives that it holds."""
@@ -105,19 +105,31 @@ class Download:
         return archives
 
     def _add_archive(self, path: Path, number: int) -> None:
+        entries: list[tuple[str, Callable[[], IO[bytes]]]]
         try:
             if path.name.lower().endswith('.zip'):
-                archive = self._stack.enter_context(zipfile.ZipFile(path))
-                entries = [(info.filename, partial(archive.open, info)) for info in archive.infolist()]
+                zipped = self._stack.enter_context(zipfile.ZipFile(path))
+                entries = [(info.filename, partial(zipped.open, info)) for info in zipped.infolist()]
             else:
                 archive = self._stack.enter_context(tarfile.open(path))  # noqa: SIM115, closed with the stack
                 files = [info for info in archive if info.isfile() or info.islnk()]
-                entries = [(info.name, partial(archive.extractfile, info)) for info in files]
+                entries = [(info.name, partial(_file_in, archive, info)) for info in files]
         except UNREADABLE as error:
             raise InputError(f'{path} cannot be read as an archive ({error}); download it again.') from error
         for order, (name, opener) in enumerate(entries):
             inside = f'{_archive_stem(path.name)}/{name.removeprefix("./")}'
             self._members[f'{path}:{name}'] = Member(inside, None, opener, (number, order))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return open(path, 'rb')
+
+
+def _file_in(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = archive.extractfile(info)
+    if file is None:
+        raise tarfile.ReadError(f'"{info.name}" is no file')
+    return file
 
 
 def _archive_stem(name: str) -> str | None:

@@ -167,8 +167,7 @@ class KernelLmdb:
         self._reader = reader(path)
         if not self._reader.keys:
             raise InputError(f'{path} holds no kernel; prepare it with basis-blur prep-kernels.')
-        self._kernel_size = None
-        self._kernel_size = self[0].shape[0]
+        self._kernel_size: int = self._read(0).shape[0]
 
     @property
     def kernel_size(self) -> int:
@@ -185,20 +184,23 @@ class KernelLmdb:
             IndexError: there is no such number.
             InputError: the entry is missing, is no kernel, or has another size than the first one.
         """
+        kernel = self._read(index)
+        if kernel.shape[0] != self._kernel_size:
+            raise InputError(
+                f'{self._reader.path}: the kernel "{self._reader.keys[index]}" has {kernel.shape[0]} pixels a side, '
+                f'expected {self._kernel_size} as the first one; prepare the LMDB again with kernels of one size.'
+            )
+        return kernel
+
+    def _read(self, index: int) -> np.ndarray:
         key = self._reader.keys[index]
         try:
-            kernel = decode_kernel(self._reader[key])
+            return decode_kernel(self._reader[key])
         except InputError as error:
             raise InputError(
                 f'{self._reader.path}: the kernel "{key}" cannot be used: {error} '
                 'Prepare the LMDB again with basis-blur prep-kernels.'
             ) from error
-        if self._kernel_size not in (None, kernel.shape[0]):
-            raise InputError(
-                f'{self._reader.path}: the kernel "{key}" has {kernel.shape[0]} pixels a side, expected '
-                f'{self._kernel_size} as the first one; prepare the LMDB again with kernels of one size.'
-            )
-        return kernel
 
 
 def _key(number: int) -> str:

@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import lmdb
 
@@ -62,31 +62,32 @@ class LmdbWriter:
         self.parameters = json.loads(json.dumps(dict(parameters)))
         self.partial = self.path.with_name(f'.{self.path.name}.partial')
         self.finished = self.path.is_dir() and any(self.path.iterdir())
-        self._values = self._lines = self._lock = None
+        self._unfinished: _Unfinished | None = None
         self._pending: dict[bytes, bytes] = {}
         self._pending_lines: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         if self.finished:
             self._check_parameters(self.path)
-            self._values = _open_for_reading(self.path)
+            self._values: _Store = _open_for_reading(self.path)
         else:
-            self._open_partial()
+            self._unfinished = self._open_partial()
+            self._values = self._unfinished.values
 
-    def _open_partial(self) -> None:
+    def _open_partial(self) -> _Unfinished:
         make_folder(self.partial)
         occupied = f'another process is preparing {self.path}; wait for it, or choose another name.'
-        self._lock = hold_lock(self.partial / LOCK_FILE, occupied)
+        lock = hold_lock(self.partial / LOCK_FILE, occupied)
         if (self.partial / PARAMETERS_FILE).exists():
             self._check_parameters(self.partial)
         else:
             with atomic_path(self.partial / PARAMETERS_FILE) as file:
                 file.write_text(json.dumps(self.parameters, indent=1) + '\n')
-        self._lines = _GrowingStore(self.partial / LINES_FOLDER)
-        self._values = _GrowingStore(self.partial)
+        lines = _GrowingStore(self.partial / LINES_FOLDER)
+        values = _GrowingStore(self.partial)
         if (meta := self.partial / META_FILE).exists():
-            lines = meta.read_bytes().splitlines()
-            self._lines.put_all({line.split(b'.')[0]: line for line in lines})
+            lines.put_all({line.split(b'.')[0]: line for line in meta.read_bytes().splitlines()})
             meta.unlink()
+        return _Unfinished(values, lines, lock)
 
     def _check_parameters(self, folder: Path) -> None:
         file = folder / PARAMETERS_FILE
@@ -116,7 +117,7 @@ class LmdbWriter:
     def __enter__(self) -> LmdbWriter:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, *reason: object) -> None:
         try:
             self.commit()
         finally:
@@ -149,8 +150,7 @@ class LmdbWriter:
             ValueError: the folder is finished, the key is too long, or the line does not belong to it.
             OSError: the disk is full or cannot be written.
         """
-        if self.finished:
-            raise ValueError(f'{self.path} is finished; nothing can be added to it.')
+        self._to_write()
         if not 1 <= len(key) <= LONGEST_KEY:
             raise ValueError(f'the key {key!r} has {len(key)} bytes, expected 1 to {LONGEST_KEY}.')
         if line.split('.')[0].encode() != key or '\n' in line:
@@ -162,9 +162,14 @@ class LmdbWriter:
             self.commit()
 
     def discard(self, key: bytes) -> None:
-        """Remove an entry, if it is there."""
+        """Remove an entry, if it is there.
+
+        Raises:
+            ValueError: the folder is finished.
+            OSError: the disk cannot be written.
+        """
         self.commit()
-        self._values.delete(key)
+        self._to_write().values.delete(key)
 
     def commit(self) -> None:
         """Write the entries that have gathered to the disk, all or none.
@@ -173,8 +178,9 @@ class LmdbWriter:
             OSError: the disk is full or cannot be written.
         """
         if self._pending:
-            self._lines.put_all(self._pending_lines)
-            self._values.put_all(self._pending)
+            stores = self._to_write()
+            stores.lines.put_all(self._pending_lines)
+            stores.values.put_all(self._pending)
             self._pending, self._pending_lines, self._pending_bytes = {}, {}, 0
 
     def finish(self) -> None:
@@ -189,10 +195,11 @@ class LmdbWriter:
         self.commit()
         if not len(self):
             raise ValueError(f'{self.path} has no entry; put at least one before finishing.')
+        stores = self._to_write()
         with atomic_path(self.partial / META_FILE) as partial, open(partial, 'wb') as file:
-            file.writelines(self._lines.get(key) + b'\n' for key in self.keys())
-        self._values.close()
-        self._lines.close()
+            file.writelines(stores.lines[key] + b'\n' for key in self.keys())
+        stores.values.close()
+        stores.lines.close()
         shutil.rmtree(self.partial / LINES_FOLDER)
         remove_partials(self.partial)
         (self.partial / 'lock.mdb').unlink(missing_ok=True)
@@ -203,9 +210,14 @@ class LmdbWriter:
 
     def close(self) -> None:
         """Close the files; entries that were not committed are forgotten."""
-        for part in (self._values, self._lines, self._lock):
-            if part is not None:
-                part.close()
+        self._values.close()
+        if self._unfinished is not None:
+            self._unfinished.close()
+
+    def _to_write(self) -> _Unfinished:
+        if self._unfinished is None or self.finished:
+            raise ValueError(f'{self.path} is finished; nothing can be changed in it.')
+        return self._unfinished
 
 
 class Store(Protocol):
@@ -230,8 +242,8 @@ class LmdbReader:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._store = None
-        self._process = None
+        self._store: Store | None = None
+        self._process: int | None = None
         if not self.path.is_dir():
             raise InputError(f'{path} is not a folder; expected an LMDB folder with data.mdb and {META_FILE}.')
         try:
@@ -261,9 +273,8 @@ class LmdbReader:
         Raises:
             InputError: there is no such key.
         """
-        if self._process != os.getpid():
-            self._store = self.open_store()
-            self._process = os.getpid()
+        if self._store is None or self._process != os.getpid():
+            self._store, self._process = self.open_store(), os.getpid()
         value = self._store.get(key.encode())
         if value is None:
             raise InputError(f'{self.path} has no entry "{key}", though its {META_FILE} lists it; prepare it again.')
@@ -301,6 +312,12 @@ class _Store:
                 return transaction.get(key)
         except lmdb.Error as error:
             raise self._damage(error) from error
+
+    def __getitem__(self, key: bytes) -> bytes:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
 
     def keys(self) -> Iterator[bytes]:
         try:
@@ -351,6 +368,19 @@ class _GrowingStore(_Store):
                 transaction.delete(key)
         except lmdb.Error as error:
             raise _write_error(self._path, error) from error
+
+
+class _Unfinished(NamedTuple):
+    """The files of a folder that is being filled: its entries, their lines, and the lock where there are locks."""
+
+    values: _GrowingStore
+    lines: _GrowingStore
+    lock: IO[bytes] | None
+
+    def close(self) -> None:
+        for part in self:
+            if part is not None:
+                part.close()
 
 
 def _open_for_reading(path: Path) -> _Store:

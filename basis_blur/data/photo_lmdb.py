@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -121,7 +122,7 @@ def prepare_photos(
             f'none of the {len(jobs)} photos in {source.photos} has a mask in {source.masks or source.photos}; the '
             f'format "{source.mask_format}" expects equal names, such as the one for {photos[0]}.'
         )
-    parameters = {
+    parameters: dict[str, Any] = {
         'photos': str(real_path(source.photos)),
         'masks': str(real_path(source.masks)) if source.masks else None,
         'mask_format': source.mask_format,
@@ -362,7 +363,8 @@ def _check(stores: list[LmdbWriter]) -> None:
         if number % step == 0:
             sizes = []
             for store, key in zip(stores, keys, strict=True):
-                pixels = cv2.imdecode(np.frombuffer(store.get(key), np.uint8), cv2.IMREAD_COLOR)
+                content = store.get(key)
+                pixels = None if content is None else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
                 if pixels is None:
                     raise RuntimeError(f'the entry {key!r} of {store.path} cannot be decoded.')
                 sizes.append(pixels.shape[:2])

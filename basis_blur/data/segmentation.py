@@ -328,7 +328,8 @@ def _decompress(text: str | bytes) -> list[int]:
     each is the difference to the one two before it."""
     if isinstance(text, str):
         text = text.encode()
-    counts, number, shift = [], 0, 0
+    counts: list[int] = []
+    number = shift = 0
     for code in text:
         bits = code - 48
         if not 0 <= bits < 64:

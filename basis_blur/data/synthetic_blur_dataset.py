@@ -44,7 +44,15 @@ from basis_blur.foundation.numbers import GAMMA
 from basis_blur.foundation.options import Option, OptionError, read_options
 from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
-from basis_blur.simulation.scene_blur import MAX_OBJECTS, MIN_OBJECT_PIXELS, blur_scene, choose_objects, fill_slots
+from basis_blur.simulation.scene_blur import (
+    MAX_OBJECTS,
+    MIN_OBJECT_PIXELS,
+    Extras,
+    Ingredients,
+    blur_scene,
+    choose_objects,
+    fill_slots,
+)
 
 MOTION_SHARE = 0.5  # chance that a kernel drawn for an object is motion along a line or arc, not camera shake
 LAMP_RADIUS = (1.0, 5.0)  # range of the radius of a light source, pixels
@@ -168,7 +176,7 @@ class SyntheticBlurDataset(Dataset):
         key, photo, labels = self._photos.read(self._number_of_photo(index, generator))
         sharp, labels = self._window(photo, labels, generator)
         labels = choose_objects(labels, generator, self.opt['max_objects'], self.opt['min_object_pixels'])
-        ingredients = {
+        ingredients: Ingredients = {
             'sharp': torch.from_numpy(np.ascontiguousarray(sharp[..., ::-1].transpose(2, 0, 1))),
             'labels': torch.from_numpy(labels),
             'kernels': self._draw_kernels(int(labels.max()), generator),
@@ -180,8 +188,9 @@ class SyntheticBlurDataset(Dataset):
         clean = self.opt['clean_share'] > 0 and generator.random() < self.opt['clean_share']
         if clean:
             ingredients['noise_std'] = torch.zeros_like(ingredients['noise_std'])
-        ingredients |= self._draw_extras(clean, generator)
-        sample = ingredients if self.opt['synthesis'] == 'device' else blur_scene(ingredients, self.opt['gamma'])
+        ingredients.update(self._draw_extras(clean, generator))
+        in_batch = self.opt['synthesis'] == 'device'
+        sample: Mapping[str, Any] = ingredients if in_batch else blur_scene(ingredients, self.opt['gamma'])
         if self.opt['jpeg_quality'] is not None and not clean:
             sample = {**sample, 'lq': _as_jpeg(sample['lq'], round(generator.uniform(*self.opt['jpeg_quality'])))}
         return {**sample, 'key': key, 'lq_path': key}
@@ -239,9 +248,9 @@ class SyntheticBlurDataset(Dataset):
             kernels = [point if generator.random() < self.opt['still_share'] else kernel for kernel in kernels]
         return fill_slots(torch.from_numpy(np.stack(kernels)), self.opt['max_objects'] + 1)
 
-    def _draw_extras(self, clean: bool, generator: np.random.Generator) -> dict[str, torch.Tensor]:
+    def _draw_extras(self, clean: bool, generator: np.random.Generator) -> Extras:
         """Return what options add to a scene that are off by default; those that are off draw no number."""
-        extras = {}
+        extras: Extras = {}
         if self.opt['photons'] is not None:
             count = np.exp(generator.uniform(*np.log(self.opt['photons'])))
             extras['photons'] = torch.tensor(0.0 if clean else count, dtype=torch.float32)
@@ -340,8 +349,10 @@ def _as_jpeg(photo: torch.Tensor, quality: int) -> torch.Tensor:
     """Return a photo (3, H, W), in the order red, green, blue, as a JPEG file of that quality shows it, in [0, 1]."""
     pixels = (photo.clamp(0, 1) * 255).round().byte().movedim(0, 2).numpy()
     _, content = cv2.imencode('.jpg', cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    shown = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return torch.from_numpy(shown).movedim(2, 0).to(photo.dtype) / 255
+    shown = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    if shown is None:
+        raise RuntimeError(f'a JPEG of quality {quality} and {len(content)} bytes cannot be decoded.')
+    return torch.from_numpy(cv2.cvtColor(shown, cv2.COLOR_BGR2RGB)).movedim(2, 0).to(photo.dtype) / 255
 
 
 def _size_text(pixels: np.ndarray) -> str:

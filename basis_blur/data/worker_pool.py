@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import TypeVar
 
@@ -54,7 +55,7 @@ class WorkerPool:
     def __enter__(self) -> WorkerPool:
         return self
 
-    def __exit__(self, *reason) -> None:
+    def __exit__(self, *reason: object) -> None:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
@@ -90,22 +91,23 @@ def _nothing_imported_from_the_current_folder() -> Iterator[None]:
     photos would be run. Until Python 3.10 only -I keeps it out, which also ignores PYTHONPATH; the workers take over
     the path of this process before they import anything of ours.
     """
-    flags = multiprocessing.util._args_from_interpreter_flags
+    names, function = vars(multiprocessing.util), '_args_from_interpreter_flags'
+    flags = names[function]
     safe = '-P' if sys.version_info >= (3, 11) else '-I'
-    multiprocessing.util._args_from_interpreter_flags = lambda: [*flags(), safe]
+    names[function] = lambda: [*flags(), safe]
     try:
         yield
     finally:
-        multiprocessing.util._args_from_interpreter_flags = flags
+        names[function] = flags
 
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
     cv2.setNumThreads(0)  # there is a worker for every core already
     # A pool does not notice that its parent was killed; without this its workers would wait for ever.
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent_process().join()
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(1)
