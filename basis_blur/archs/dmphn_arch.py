@@ -49,7 +49,7 @@ class DMPHN(DescribedNetwork):
         self._hyper_parameters = {'in_channels': in_channels, 'width': width, 'levels': levels, 'stacks': stacks}
         _check(in_channels, width, levels, stacks)
         self.encoders, self.decoders = (
-            nn.ModuleList(nn.ModuleList(make(in_channels, width) for _ in range(levels)) for _ in range(stacks))
+            nn.ModuleList(_Levels(make(in_channels, width) for _ in range(levels)) for _ in range(stacks))
             for make in (_encoder, _decoder)
         )
 
@@ -74,17 +74,24 @@ class DMPHN(DescribedNetwork):
             corrected = image
             for level in reversed(levels):
                 grid, coarser = _grid(level), _grid(max(level - 1, 0))
-                seen = _joined(encoders[level](_cut(corrected, grid)), grid)
+                seen = _joined(encoders(_cut(corrected, grid), level), grid)
                 for other in (features, before[level]):
                     seen = seen if other is None else seen + other
                 features = before[level] = seen
-                correction = _joined(decoders[level](_cut(features, coarser)), coarser)
+                correction = _joined(decoders(_cut(features, coarser), level), coarser)
                 if level == 1 and first is not None:
                     correction = correction + first
                 corrected = image + correction
             image = correction
             first = image if first is None else first
         return (image + 0.5)[..., :height, :width].to(photo.dtype)
+
+
+class _Levels(nn.ModuleList):
+    """The encoders, or the decoders, of one stack: one for each level."""
+
+    def forward(self, parts: Tensor, level: int) -> Tensor:
+        return self[level](parts)
 
 
 def _grid(level: int) -> tuple[int, int]:

@@ -93,6 +93,11 @@ class DescribedNetwork(nn.Module):
         return dict(self._hyper_parameters)
 
 
+def hyper_parameters_of(net: nn.Module) -> dict[str, Any]:
+    """Return the keyword arguments that build a network again; none for one of another project that does not tell."""
+    return dict(getattr(net, 'hyper_parameters', {}))
+
+
 def facts_of(net: nn.Module) -> NetworkFacts:
     """Return the facts of a network.
 
@@ -102,6 +107,6 @@ def facts_of(net: nn.Module) -> NetworkFacts:
     facts = getattr(net, 'facts', None)
     if facts is not None:
         return facts
-    told = getattr(net, 'hyper_parameters', {})
+    told = hyper_parameters_of(net)
     channels = (told['in_channels'],) if 'in_channels' in told else (3, 1)
     return NetworkFacts(ESTIMATOR, LIGHT, FIELD, channels, told.get('kernel_size'))

@@ -374,7 +374,9 @@ def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wa
     with estimation.bar(task.photo.name, expected) as progress, naming(task.photo):
         result = deblurrer(photo, keep_kernels=keep_kernels, progress=progress)
     tell_notes(task.photo, result.notes)
-    if wanted.kernels and hasattr(result.field, 'sigma'):
+    from basis_blur.deblurring.restoring import SampledKernels
+
+    if wanted.kernels and isinstance(result.field, SampledKernels):
         from basis_blur.photos.pictures import draw_sigma, write_picture
 
         write_picture(task.sigma_picture, draw_sigma(result.field.sigma))
@@ -384,7 +386,7 @@ def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wa
 
 def write_beside(task: Task, photo: Photo, result: Deblurred, wanted: Wanted) -> None:
     """Write the pictures of a photo that are wanted."""
-    if wanted.kernels:
+    if wanted.kernels and result.field is not None:
         from basis_blur.photos.pictures import draw_kernel_grid, write_picture
 
         write_picture(task.kernel_picture, draw_kernel_grid(photo.pixels, result.field))

@@ -85,19 +85,20 @@ def _print_basicsr() -> tuple[str, str]:
     except presence.MissingBasicSRError as error:
         _line('basicsr', 'not installed' if spec is None else 'without registries')
         return '', str(error)
+    place = Path(spec.origin) if spec is not None and spec.origin is not None else Path('unknown')
     try:
         plugin = importlib.import_module('basis_blur.plugin')
         registry = importlib.import_module('basicsr.utils.registry')
         version = importlib.import_module('basicsr.version').__version__
     except Exception as error:  # whatever it is, this command is there to report it
-        _line('basicsr', f'cannot be used  {spec.origin}')
+        _line('basicsr', f'cannot be used  {place}')
         return f'BasicSR with basis_blur cannot be imported: {type(error).__name__}: {error}', ''
     from basis_blur.bridges import torchvision_shim
     from basis_blur.bridges.basicsr import mended as compatibility
     from basis_blur.bridges.basicsr.names import is_ours
     from basis_blur.foundation.options import OUR_SUFFIX
 
-    _line('basicsr', f'{version}  {Path(spec.origin).parent}')
+    _line('basicsr', f'{version}  {place.parent}')
     print(f'\nRegistered in BasicSR ({plugin.loaded}):')
     for kind in ('arch', 'loss', 'dataset', 'model', 'metric'):
         known = dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY')))
@@ -113,7 +114,7 @@ def _print_hook() -> None:
     from basis_blur.bridges.basicsr import hook as basicsr_hook
 
     spec = importlib.util.find_spec('_basis_blur_hook')
-    if spec is None:
+    if spec is None or spec.origin is None:
         state = 'not installed; BasicSR\'s own scripts need the "plugin:" line, or install basis_blur by pip'
     elif '_basis_blur_hook' not in sys.modules:
         state = f'installed, but switched off (BASIS_BLUR_HOOK=off)  {spec.origin}'

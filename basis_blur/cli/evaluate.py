@@ -16,6 +16,7 @@ from basis_blur.cli.plan import check_writable
 from basis_blur.cli.side_by_side import Judged, methods_of, same_names
 from basis_blur.foundation.errors import InputError, printable, sentence_of
 from basis_blur.foundation.files import real_path
+from basis_blur.foundation.interrupts import Interrupted, with_remark
 from basis_blur.photos.folders import list_photos, listed, normal_name
 from basis_blur.photos.formats import READ_SUFFIXES
 
@@ -192,7 +193,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def compare(
     pairs: Sequence[Pair], protocol: str, metrics: Sequence[PerceptualMetric], method: str = ''
-) -> tuple[list[Result], KeyboardInterrupt | None]:
+) -> tuple[list[Result], Interrupted | None]:
     """Score pairs one after the other; return the results, and the interrupt that ended the work, if there was one."""
     from tqdm import tqdm
 
@@ -204,16 +205,20 @@ def compare(
     ) as bar:
         for pair in pairs:
             before = bar.n
+
+            def tell(done: int, before: int = before) -> None:
+                bar.update(before + done - bar.n)
+
             try:
-                score = score_of(pair, protocol, lambda done, before=before: bar.update(before + done - bar.n))
+                score = score_of(pair, protocol, tell)
                 results.append(Result(pair, score, perceptual=perceptual_of(pair, score, protocol, metrics)))
             except InputError as error:
                 results.append(Result(pair, None, sentence_of(error)))
                 name = f'{method}: {pair.name}' if method else pair.name
                 tqdm.write(f'basis-blur {COMMAND}: {name}: {sentence_of(error)}', file=sys.stderr)
             except KeyboardInterrupt as error:
-                stop = error
-                stop.remark = f'{len(results)} of {len(pairs)} photos were compared; what is written is of those'
+                remark = f'{len(results)} of {len(pairs)} photos were compared; what is written is of those'
+                stop = with_remark(error, remark)
                 break
             bar.update(before + len(pair.frames) - bar.n)
     return results, stop
@@ -330,7 +335,7 @@ def pair_up(restored: Path, truth: Path, several_frames: bool) -> list[Pair]:
 def _named(folder: Path, several_frames: bool) -> dict[str, tuple[Path, ...]]:
     if not folder.is_dir():
         raise InputError(f'there is no folder {folder} (looked from {Path.cwd()}); correct the path.')
-    found = [(normal_name(photo.stem), (photo,)) for photo in _photos(folder)]
+    found: list[tuple[str, tuple[Path, ...]]] = [(normal_name(photo.stem), (photo,)) for photo in _photos(folder)]
     if several_frames:
         folders = (each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith('.'))
         trajectories = ((normal_name(each.name), tuple(_photos(each))) for each in folders)
@@ -359,7 +364,8 @@ def check_sizes(pairs: Iterable[Pair]) -> None:
     different = []
     for pair in pairs:
         size = _size(pair.restored)
-        others = {_size(frame) for frame in pair.frames} - {size, None}
+        sizes = {_size(frame) for frame in pair.frames}
+        others = [each for each in sizes if each is not None and each != size]
         if size is not None and others:
             different.append(f'{pair.name} ({size[0]}x{size[1]}, ground truth {"x".join(map(str, min(others)))})')
     if different:
@@ -381,7 +387,7 @@ def _size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def score_of(pair: Pair, protocol: str, callback: Callable[[int], object]) -> Score:
+def score_of(pair: Pair, protocol: str, callback: Callable[[int], None]) -> Score:
     """Read a pair and score it.
 
     Raises:
@@ -413,15 +419,17 @@ def perceptual_of(pair: Pair, score: Score, protocol: str, metrics: Sequence[Per
     if not metrics:
         return {}
     restored, reference = _pixels(pair.restored), _pixels(pair.frames[score.frame])
-    compared = restored, reference
+    one, other = restored, reference
     if protocol != 'plain' and any(metric.needs_reference for metric in metrics):
         from torch import from_numpy
 
         from basis_blur.metrics.aligned import align
 
         alignment = align(restored, reference)
-        compared = tuple(from_numpy(each).movedim(-1, 0) for each in (alignment.restored, alignment.reference))
-    return {metric.name: metric(*(compared if metric.needs_reference else (restored, reference))) for metric in metrics}
+        one, other = (from_numpy(each).movedim(-1, 0) for each in (alignment.restored, alignment.reference))
+    return {
+        metric.name: metric(one, other) if metric.needs_reference else metric(restored, reference) for metric in metrics
+    }
 
 
 def _pixels(path: Path) -> Tensor:
@@ -446,18 +454,18 @@ def table(results: Sequence[Result], protocol: str) -> str:
                 f'{single} of {len(results)} photos have one ground-truth frame instead of a trajectory; '
                 'their scores are at most those of the full protocol.'
             )
-        failed = sum(result.score.failed_frames for result in scored)
+        failed = sum(score.failed_frames for score, _ in scored)
         if failed:
             lines.append(f'{failed} frames could not be aligned with and do not count.')
     if scored:
         number = len(scored)
-        mean = [sum(getattr(result.score, name) for result in scored) / number for name in ('psnr', 'ssim')]
-        more = list(scored[0].perceptual)
-        mean_more = {name: sum(result.perceptual[name] for result in scored) / number for name in more}
+        psnr, ssim = sum(score.psnr for score, _ in scored) / number, sum(score.ssim for score, _ in scored) / number
+        more = list(scored[0][1].perceptual)
+        mean_more = {name: sum(result.perceptual[name] for _, result in scored) / number for name in more}
         lines.append(f'{"":<6} {"PSNR":>8} {"SSIM":>8}{"".join(f" {name:>8}" for name in more)}')
-        lines.append(f'{"mean":<6} {mean[0]:8.2f} {mean[1]:8.4f}{_cells(mean_more)}')
-        for label, result in (('worst', scored[0]), ('best', scored[-1])):
-            cells = f'{result.score.psnr:8.2f} {result.score.ssim:8.4f}{_cells(result.perceptual)}'
+        lines.append(f'{"mean":<6} {psnr:8.2f} {ssim:8.4f}{_cells(mean_more)}')
+        for label, (score, result) in (('worst', scored[0]), ('best', scored[-1])):
+            cells = f'{score.psnr:8.2f} {score.ssim:8.4f}{_cells(result.perceptual)}'
             lines.append(f'{label:<6} {cells}  {result.pair.name}')
     return '\n'.join(lines)
 
@@ -466,8 +474,10 @@ def _cells(perceptual: Mapping[str, float]) -> str:
     return ''.join(f' {value:{max(8, len(name))}.4f}' for name, value in perceptual.items())
 
 
-def _by_psnr(results: Iterable[Result]) -> list[Result]:
-    return sorted((result for result in results if result.score is not None), key=lambda result: result.score.psnr)
+def _by_psnr(results: Iterable[Result]) -> list[tuple[Score, Result]]:
+    """Return the results that have scores, with these, the worst first."""
+    scored = [(result.score, result) for result in results if result.score is not None]
+    return sorted(scored, key=lambda each: each[0].psnr)
 
 
 def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] = ()) -> None:
@@ -484,7 +494,11 @@ def write_csv(path: Path, results: Iterable[Result], perceptual: Sequence[str] =
         writer = csv.DictWriter(stream, (*CSV_COLUMNS, *perceptual))
         writer.writeheader()
         for result in results:
-            row = {'name': result.pair.name, 'status': 'scored' if result.score else 'failed', 'reason': result.reason}
+            row: dict[str, object] = {
+                'name': result.pair.name,
+                'status': 'scored' if result.score else 'failed',
+                'reason': result.reason,
+            }
             if result.score is not None:
                 row.update(result.score._asdict())
                 row['frame'] = result.shown.name
@@ -496,7 +510,8 @@ def contact_sheet(results: Sequence[Result]) -> np.ndarray:
     """Return a picture of the worst cases, failures first, and of the best, each beside its ground truth."""
     from basis_blur.photos.pictures import put_side_by_side
 
-    ordered = [*(result for result in results if result.score is None), *_by_psnr(results)]
+    failed = [result for result in results if result.score is None]
+    ordered = [*failed, *(result for _, result in _by_psnr(results))]
     number = min(SHEET_CASES, -(-len(ordered) // 2))
     columns = [ordered[:number], ordered[number:][-number:][::-1]]
     return put_side_by_side([_stacked([_row(result) for result in column]) for column in columns if column])

@@ -8,9 +8,12 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from basis_blur.foundation.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from basis_blur.archs.network_facts import DescribedNetwork
 
 DESCRIPTION = """Print the hyper-parameters, the parameters and the FLOPs of a network.
 
@@ -118,12 +121,13 @@ def _settings(texts: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _network(name: str, settings: dict[str, Any]) -> Any:
+def _network(name: str, settings: dict[str, Any]) -> DescribedNetwork:
     """Build an untrained network, by name or like the one a file holds."""
     from basis_blur.archs import ARCHS
     from basis_blur.foundation.options import options_of, read_options
     from basis_blur.weights.checkpoints import NAMES, OLD_NAMES, build_without_memory, load_network
 
+    kind: type[DescribedNetwork]
     if name in ARCHS:
         kind = ARCHS[name]
     elif name in NAMES or name in OLD_NAMES or Path(name).exists():

@@ -80,8 +80,9 @@ def table(judged: Judgement) -> str:
     lines.append(f'{"":<{width}}' + ''.join(f' {name:>9}' for name in columns))
     for method, photos in judged.items():
         cells = ''
+        scores = [found for name in shared if (found := photos[name].scores) is not None]
         for column in columns if shared else ():
-            mean = sum(photos[name].scores[column] for name in shared) / len(shared)
+            mean = sum(each[column] for each in scores) / len(scores)
             cells += f' {mean:{max(9, len(column))}.{2 if column.endswith("psnr") else 4}f}'
         failed = sum(one.scores is None for one in photos.values())
         lines.append(f'{method:<{width}}{cells}{f"  {failed} without scores" if failed else ""}')

@@ -27,7 +27,7 @@ import html
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -36,14 +36,14 @@ from torch import Tensor
 from basis_blur.archs import names_of
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD
-from basis_blur.deblurring.restoring import SampledKernels
 from basis_blur.estimation.by_network import removal_of
 from basis_blur.estimation.choice import estimator_for
 from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
 from basis_blur.estimation.estimators import KnownField, NetworkEstimator
 from basis_blur.estimation.refinement import refine_field
 from basis_blur.estimation.trust import doubts_of_result
-from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.field.blur_field import BlurField
+from basis_blur.field.local_kernels import LocalKernels
 from basis_blur.foundation.errors import InputError, naming
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.photo import check_larger_than_kernel
@@ -146,8 +146,11 @@ METHODS: dict[str, Restoration] = {'rl': deblur_iterates, as_printed.METHOD: as_
 Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt]]
 
 
+FieldT = TypeVar('FieldT', bound=LocalKernels | None, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class Deblurred:
+class Deblurred(Generic[FieldT]):
     """A sharp photo, and what it was made by.
 
     Args:
@@ -162,14 +165,14 @@ class Deblurred:
 
     Example:
         >>> deblurrer = bb.Deblurrer.pretrained(estimator='network')
-        >>> result: bb.Deblurred = deblurrer(torch.rand(1, 3, 48, 64))
+        >>> result: bb.Deblurred[bb.BlurField] = deblurrer(torch.rand(1, 3, 48, 64))
         >>> result.field.image_size, result.notes
         ((48, 64), ())
     """
 
     photo: Any
     pixels: Tensor
-    field: BlurField | PixelField | SampledKernels | None
+    field: FieldT
     estimates: tuple[Estimate, ...]
     doubts: tuple[Doubt, ...]
     notes: tuple[str, ...]
@@ -324,7 +327,7 @@ class Deblurrer:
             file = DEFAULT_FUSION
         return cls(part, chosen, load_fusion(file, device), METHODS[method], device=device)
 
-    def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred:
+    def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred[BlurField]:
         """Return the sharp photo, of the kind that was given.
 
         Photos of a batch are worked on one by one. No gradients flow; `basis_blur.Deblur` is for that.
@@ -351,7 +354,7 @@ class Deblurrer:
         return _deblurred(given, results)
 
     @torch.no_grad()
-    def with_strength(self, result: Deblurred, strength: float | None = None) -> Deblurred:
+    def with_strength(self, result: Deblurred[BlurField], strength: float | None = None) -> Deblurred[BlurField]:
         """Return a result as it would be with another strength; nothing is estimated or restored again.
 
         Args:
@@ -485,7 +488,7 @@ class _Result(NamedTuple):
     doubts: tuple[Doubt, ...]
 
 
-def _deblurred(given: Given, results: Sequence[_Result]) -> Deblurred:
+def _deblurred(given: Given, results: Sequence[_Result]) -> Deblurred[BlurField]:
     """Return the results for the photos of a batch as one."""
     pixels = results[0].pixels if len(results) == 1 else torch.cat([result.pixels for result in results])
     pixels = with_hidden_as_before(pixels.to(given.pixels), given.pixels, given.photo.alpha)

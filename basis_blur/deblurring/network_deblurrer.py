@@ -127,7 +127,7 @@ class NetworkDeblurrer:
     @torch.no_grad()
     def __call__(
         self, photo: Any, *, order: str = 'rgb', keep_kernels: bool = False, progress: Progress | None = None
-    ) -> Deblurred:
+    ) -> Deblurred[PixelField | SampledKernels | None]:
         """Return the sharp photo, of the kind that was given.
 
         Args:

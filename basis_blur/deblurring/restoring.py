@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import SIZE_MULTIPLE
 from basis_blur.archs.modes import evaluation_mode
+from basis_blur.archs.network_facts import hyper_parameters_of
 from basis_blur.archs.shared_means import shared_means, takes_means
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
@@ -178,6 +179,6 @@ def first_restoring_tile(net: nn.Module) -> int:
 
 def _numbers_of_pixel(net: nn.Module) -> int:
     """Return about how many numbers a network holds at once for each pixel of a photo; 0 if it does not tell."""
-    facts = getattr(net, 'hyper_parameters', {})
-    kernel_size = facts.get('kernel_size') if facts.get('kernel_attention', True) else None
-    return 8 * (kernel_size or 0) ** 2 + 16 * facts.get('width', 0)
+    told = hyper_parameters_of(net)
+    kernel_size = told.get('kernel_size') if told.get('kernel_attention', True) else None
+    return 8 * (kernel_size or 0) ** 2 + 16 * told.get('width', 0)

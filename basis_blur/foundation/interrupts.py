@@ -46,6 +46,13 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
 
+def with_remark(error: KeyboardInterrupt, remark: str) -> Interrupted:
+    """Return an interrupt that says what is kept of the work: the same, where it is one of ours."""
+    found = error if isinstance(error, Interrupted) else Interrupted()
+    found.remark = remark
+    return found
+
+
 class SafeStop(Interrupted):
     """An `Interrupted` that is raised at a safe point only, by `stop_if_asked`."""
 

@@ -131,7 +131,7 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def load_network(
     path_or_name: str | os.PathLike, device: torch.device | str = 'cpu', expect: str | Iterable[str] | None = None
-) -> nn.Module:
+) -> DescribedNetwork:
     """Build the network that a file holds, with its weights, in evaluation mode.
 
     Half-precision weights are returned in float32.
