@@ -12,12 +12,14 @@ the same `normalization`, which sets how fine a step is.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from basis_blur.foundation.numbers import check_number
+
+Number = TypeVar('Number', float, Tensor)
 
 
 class FlowNLLLoss(nn.Module):
@@ -59,7 +61,7 @@ def kernel_nll(flow: nn.Module, kernels: Tensor, noise: Tensor | None = None) ->
     return -(bare.code_log_prob(code) + log_det + bare.preprocess_log_det(x))
 
 
-def bits_per_dimension(nll: float | Tensor, dims: int) -> float | Tensor:
+def bits_per_dimension(nll: Number, dims: int) -> Number:
     """Return an NLL in bits per pixel.
 
     Args:

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from basicsr.losses import build_loss
-
-from basis_blur.foundation.options import Option, OptionError, component_name
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.wasserstein_loss import WassersteinLoss
+from basis_blur.models.losses import build_loss_of
 from basis_blur.models.optimisation import build_optimiser
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.models.run_files import read_weights_under
 from basis_blur.objectives.restoration_objective import images_of
+from basis_blur.objectives.sample import needed
 from basis_blur.weights.fitting import give
 
 
@@ -56,11 +56,7 @@ class AdversarialModel(RestorerModel):
         """Build the critic, and the optimisers of the network and of the critic."""
         super().setup_optimizers()
         section = self.train_options['adversarial_opt']
-        if component_name(section) != WassersteinLoss.__name__:
-            raise OptionError(
-                f'train: adversarial_opt has the type {section.get("type")!r}, expected "{WassersteinLoss.__name__}".'
-            )
-        self.adversarial: WassersteinLoss = build_loss(section).to(self.device)
+        self.adversarial = build_loss_of(WassersteinLoss, section, 'adversarial_opt').to(self.device)
         self.critic = self.adversarial.critic
         self.optimizer_d = build_optimiser(self.train_options['optim_d'], self.critic.parameters(), 'train: optim_d')
         self.optimizers.append(self.optimizer_d)
@@ -75,7 +71,7 @@ class AdversarialModel(RestorerModel):
             result = self.net_g(self.lq)
         image = images_of(result)[0].float()
         for _ in range(self.train_options['critic_steps']):
-            loss = self.adversarial.of_critic(image, self.gt)
+            loss = self.adversarial.of_critic(image, needed(self.gt))
             if not loss.isfinite():
                 self._stop(f'the loss of the critic is {loss.item():g}', current_iter)
             self.optimizer_d.zero_grad(set_to_none=True)

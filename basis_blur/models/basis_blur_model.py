@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from basicsr.losses import build_loss
 from basicsr.utils import tensor2img
 from torch import Tensor
 
 from basis_blur.archs.modes import evaluation_mode
+from basis_blur.archs.network_facts import hyper_parameters_of
 from basis_blur.estimation.by_network import removal_of
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.options import Option, OptionError, component_name
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
@@ -30,10 +30,11 @@ from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, sample_of
+from basis_blur.models.losses import Loss, build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.objectives.basis_objective import BasisObjective, reblur
-from basis_blur.objectives.sample import Sample
+from basis_blur.objectives.sample import Sample, needed
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.photos.pictures import draw_kernel_grids, write_picture
 from basis_blur.restoration.deblur import deblur
@@ -96,7 +97,7 @@ class BasisBlurModel(NetworkModel):
             self._check_kernel_size(opt)
 
     def _check_kernel_size(self, opt: Mapping[str, Any]) -> None:
-        own = self.best_net.hyper_parameters['kernel_size']
+        own = hyper_parameters_of(self.best_net)['kernel_size']
         for phase, section in opt['datasets'].items():
             found = section.get('kernel_size', own)
             if self.train_options['kernel_opt'] is not None and found != own:
@@ -106,28 +107,20 @@ class BasisBlurModel(NetworkModel):
                 )
 
     def _build_objective(self) -> BasisObjective:
-        losses = dict.fromkeys(('reblur_opt', 'kernel_opt', 'divergence_opt', 'restoration_opt'))
-        for key, kind, facts in (
-            ('reblur_opt', ReblurLoss, {'gamma': self.gamma}),
-            ('kernel_opt', KernelLoss, {}),
-            ('divergence_opt', KernelDivergenceLoss, {}),
-            ('restoration_opt', RestorationLoss, {'gamma': self.gamma, 'fusion': self.fusion}),
-        ):
+        def wanted(kind: type[Loss], key: str, **facts: Any) -> Loss | None:
             section = self.train_options[key]
-            if section is None:
-                continue
-            if component_name(section) != kind.__name__:
-                raise OptionError(f'train: {key} has the type {section.get("type")!r}, expected "{kind.__name__}".')
-            losses[key] = build_loss({**facts, **section})
+            return None if section is None else build_loss_of(kind, section, key, **facts)
+
+        losses = (
+            wanted(ReblurLoss, 'reblur_opt', gamma=self.gamma),
+            wanted(KernelLoss, 'kernel_opt'),
+            self.train_options['kernel_p1_iter'],
+            self.gamma,
+            wanted(KernelDivergenceLoss, 'divergence_opt'),
+            wanted(RestorationLoss, 'restoration_opt', gamma=self.gamma, fusion=self.fusion),
+        )
         try:
-            return BasisObjective(
-                losses['reblur_opt'],
-                losses['kernel_opt'],
-                self.train_options['kernel_p1_iter'],
-                self.gamma,
-                losses['divergence_opt'],
-                losses['restoration_opt'],
-            )
+            return BasisObjective(*losses)
         except ValueError as error:
             raise OptionError(
                 f'train: {error} See reblur_opt, kernel_opt, divergence_opt, restoration_opt and kernel_p1_iter.'
@@ -180,11 +173,13 @@ class BasisBlurModel(NetworkModel):
     def _score(
         self, field: BlurField, sample: Sample, gamma: float, restored: Tensor | None = None
     ) -> dict[str, float]:
-        scores = {'reblur_psnr': psnr(reblur(field, sample.gt, gamma), sample.lq)}
-        scores.update(field_errors(field, sample.true_field))
+        scene = needed(sample.gt)
+        scores = {'reblur_psnr': psnr(reblur(field, scene, gamma), sample.lq)}
+        if sample.true_field is not None:
+            scores.update(field_errors(field, sample.true_field))
         if self.val_options['restore']:
             restored = self._restored(field, sample, gamma) if restored is None else restored
-            sharp = field.inside(sample.gt).clamp(0, 1)
+            sharp = field.inside(scene).clamp(0, 1)
             scores['restored_psnr'] = psnr(restored, sharp)
             scores['blurred_psnr'] = psnr(sample.lq, sharp)
         return {key: value.item() for key, value in scores.items()}
@@ -194,5 +189,6 @@ def _picture(field: BlurField, sample: Sample) -> np.ndarray:
     """Return the photo with the estimated kernels over it, left, and with the true ones, right: (H, W, 3) uint8."""
     photo = sample.lq[0].float().cpu()
     fields = {'estimate': field, 'truth': sample.true_field}
-    grids = draw_kernel_grids(photo, {name: each[0].to('cpu', torch.float32) for name, each in fields.items()})
+    known = {name: each[0].to('cpu', torch.float32) for name, each in fields.items() if each is not None}
+    grids = draw_kernel_grids(photo, known)
     return np.hstack(list(grids.values()))

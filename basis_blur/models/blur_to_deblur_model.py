@@ -10,12 +10,12 @@ from __future__ import annotations
 from types import NoneType
 from typing import Any, ClassVar
 
-from basicsr.losses import build_loss
-from torch import Tensor, nn
+from torch import Tensor
 
 from basis_blur.archs.network_facts import ESTIMATOR
-from basis_blur.foundation.options import Option, OptionError, component_name
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.models.losses import build_loss_of
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.objectives.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
 from basis_blur.weights.checkpoints import load_network
@@ -45,10 +45,14 @@ class BlurToDeblurModel(RestorerModel):
         },
     }  # fmt: skip
 
+    has_other_losses = True
+
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
         if not self.is_train:
             return
+        section = self.train_options['consistency_opt'] or {}
+        self.consistency = build_loss_of(ConsistencyLoss, section, 'consistency_opt').to(self.device)
         path = self.read_section('path')['pretrain_blur']
         if path is None:
             raise OptionError(
@@ -62,21 +66,9 @@ class BlurToDeblurModel(RestorerModel):
             )
         self.net_blur = net.requires_grad_(False)
 
-    def _build_losses(self) -> dict[str, nn.Module]:
-        section = self.train_options['consistency_opt']
-        if section is None or component_name(section) != ConsistencyLoss.__name__:
-            raise OptionError(
-                f'train: consistency_opt is {section!r}, expected a group with "type: {ConsistencyLoss.__name__}".'
-            )
-        others = {}
-        if self.train_options['pixel_opt'] is not None or self.train_options['reblur_opt'] is not None:
-            others = super()._build_losses()
-        return {**others, 'consistency_opt': build_loss(section).to(self.device)}
-
     def losses_of(self, result: Any, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
         """Return the losses of what the network made of `lq`, by name."""
-        consistency: ConsistencyLoss = self.losses['consistency_opt']
         losses = super().losses_of(result, lq, gt)
-        blur = estimated_blur(self.net_blur, lq, consistency.gamma)
-        losses['l_consistency'] = consistency(blur, images_of(result)[0], lq)
+        blur = estimated_blur(self.net_blur, lq, self.consistency.gamma)
+        losses['l_consistency'] = self.consistency(blur, images_of(result)[0], lq)
         return losses

@@ -6,11 +6,12 @@ network_g(lq, iterates) --> image;    L = pixel(image, gt)
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.network_facts import FUSION, facts_of
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import Option, OptionError
@@ -18,6 +19,7 @@ from basis_blur.models.batch import gamma_of
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.objectives.iterate_fusion import fused_and_alone, iterate_stack, random_views
 from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
+from basis_blur.objectives.sample import needed
 from basis_blur.weights.checkpoints import load_network
 
 
@@ -53,14 +55,19 @@ class IterateFusionModel(RestorerModel):
         path = self.read_section('path')['pretrain_blur']
         self.net_blur = load_network(path, self.device, expect=FIELD_NETWORKS).requires_grad_(False)
 
+    @property
+    def fuser(self) -> IterateFusion:
+        """The network that is validated."""
+        return cast(IterateFusion, self.best_net)
+
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on several views of each photo of the batch.
 
         Raises:
             InputError: a loss or the gradient is not finite.
         """
-        stack = iterate_stack(self.net_blur, self.lq, self.best_net.iterations, gamma_of(self.opt['datasets']['train']))
-        shown, gt = random_views(stack, self.gt, self.train_options['view_size'], self.train_options['views'])
+        stack = iterate_stack(self.net_blur, self.lq, self.fuser.iterations, gamma_of(self.opt['datasets']['train']))
+        shown, gt = random_views(stack, needed(self.gt), self.train_options['view_size'], self.train_options['views'])
         with self.autocast():
             image = self.net_g(shown)
         self.descend(self.losses_of(image, shown, gt), current_iter)
@@ -70,4 +77,4 @@ class IterateFusionModel(RestorerModel):
         """Return the photos that the network makes, under '', and those of `deblur` without it, under 'solver_'."""
         photo = lq.clamp(0, 1)
         field = estimate_blur(self.net_blur, photo, gamma)
-        return dict(zip(('', 'solver_'), fused_and_alone(self.best_net, photo, field, gamma), strict=True))
+        return dict(zip(('', 'solver_'), fused_and_alone(self.fuser, photo, field, gamma), strict=True))

@@ -9,21 +9,21 @@ with the weights, so a training that is resumed, or that begins with other weigh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from basicsr.data import build_dataset
-from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-from basis_blur.archs.kernel_flow_arch import LEVELS
+from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
-from basis_blur.foundation.options import Option, OptionError, component_name
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
 from basis_blur.metrics.kernel import kernel_l1
 from basis_blur.metrics.kernel_statistics import statistics_table
+from basis_blur.models.losses import build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.photos.pictures import draw_kernel_sets, write_picture
@@ -56,10 +56,7 @@ class KernelFlowModel(NetworkModel):
             return
         if self.train_options['amp'] is not None:
             raise OptionError('train: "amp" is of no use to a flow, whose likelihoods need float32; leave it out.')
-        section = self.train_options['nll_opt']
-        if component_name(section) != FlowNLLLoss.__name__:
-            raise OptionError(f'train: nll_opt has the type {section.get("type")!r}, expected "FlowNLLLoss".')
-        self.loss = build_loss(section)
+        self.loss = build_loss_of(FlowNLLLoss, self.train_options['nll_opt'], 'nll_opt')
         dataset = self._training_kernels()
         self.shown_kernels = dataset.spread(SHOWN)
         if opt['path'].get('pretrain_network_g') is None:
@@ -70,12 +67,17 @@ class KernelFlowModel(NetworkModel):
                 f'The normalization of the kernels is {value:.4f}, from {opt["datasets"]["train"]["dataroot"]}.'
             )
 
+    @property
+    def flow(self) -> KernelFlow:
+        """The network that is validated."""
+        return cast(KernelFlow, self.best_net)
+
     def _training_kernels(self) -> KernelDataset:
         section = self.opt['datasets']['train']
         dataset = build_dataset({'phase': 'train', **section})
         if not isinstance(dataset, KernelDataset):
             raise OptionError(f'datasets: train: "type" is {section["type"]!r}, expected "KernelDataset".')
-        size = self.best_net.hyper_parameters['kernel_size']
+        size = self.flow.hyper_parameters['kernel_size']
         if dataset.kernel_size != size:
             raise OptionError(
                 f'network_g: "kernel_size" is {size}, but the kernels in {section["dataroot"]} have '
@@ -106,25 +108,26 @@ class KernelFlowModel(NetworkModel):
         kernels = torch.cat([data['kernel'] for data in run.progress()])
         generator = torch.Generator().manual_seed(0)  # the same noise and the same codes at each validation
         noise = torch.rand(kernels.shape, generator=generator)
-        codes = torch.randn(SAMPLES, self.best_net.dims, generator=generator)
-        with evaluation_mode(self.best_net) as net:
+        codes = torch.randn(SAMPLES, self.flow.dims, generator=generator)
+        with evaluation_mode(self.flow) as flow:
             parts = zip(kernels.split(CHUNK), noise.split(CHUNK), strict=True)
-            scores = [score for part in parts for score in self._score(net, *(each.to(self.device) for each in part))]
+            scores = [score for part in parts for score in self._score(*(each.to(self.device) for each in part))]
             if self.opt['rank'] == 0:
-                size = net.hyper_parameters['kernel_size']
-                drawn = net.decode_raw(codes.to(self.device), CHUNK).view(-1, size, size).cpu()
-                noisy = net.normalization.cpu() * noise / LEVELS
+                size = flow.hyper_parameters['kernel_size']
+                drawn = flow.decode_raw(codes.to(self.device), CHUNK).view(-1, size, size).cpu()
+                noisy = flow.normalization.cpu() * noise / LEVELS
                 table = statistics_table({'held out': kernels, 'held out + noise': kernels + noisy, 'samples': drawn})
                 get_root_logger().info(f'Kernels of {run.name} and samples of the flow:\n{table}')
                 self._draw(drawn, kernels, run)
         return scores
 
-    def _score(self, net: torch.nn.Module, kernels: Tensor, noise: Tensor) -> list[dict[str, float]]:
-        x = net.preprocess(kernels, noise)
+    def _score(self, kernels: Tensor, noise: Tensor) -> list[dict[str, float]]:
+        flow = self.flow
+        x = flow.preprocess(kernels, noise)
         columns = {
-            'bits_per_dim': bits_per_dimension(kernel_nll(net, kernels, noise), net.dims),
-            'round_trip_l1': kernel_l1(net.decode(net.encode(kernels)), kernels),
-            'inverse_error': (net.inverse(net(x)[0])[0] - x).abs().amax(1),
+            'bits_per_dim': bits_per_dimension(kernel_nll(flow, kernels, noise), flow.dims),
+            'round_trip_l1': kernel_l1(flow.decode(flow.encode(kernels)), kernels),
+            'inverse_error': (flow.inverse(flow(x)[0])[0] - x).abs().amax(1),
         }
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]

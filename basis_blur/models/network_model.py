@@ -36,6 +36,7 @@ from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
+from basis_blur.archs.network_facts import hyper_parameters_of
 from basis_blur.archs.processes import distributed
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import CheckedOptions, Option, OptionError, read_options
@@ -44,7 +45,7 @@ from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_
 from basis_blur.models.random_state import random_state, resume_random_state, set_random_state
 from basis_blur.models.run_files import LossLog, read_weights_under, write_whole
 from basis_blur.models.state_check import check_form, check_optimizer, check_scaler, check_scheduler
-from basis_blur.models.validation import Validation, averaged
+from basis_blur.models.validation import Validation, averaged, data_set_of
 from basis_blur.weights.fitting import misfits, those_that_fit
 
 # Errors that torch and BasicSR raise for a training state that does not fit or is damaged.
@@ -167,7 +168,7 @@ class NetworkModel(BaseModel):
     @master_only
     def print_network(self, net: nn.Module) -> None:
         """Log the name, hyper-parameters and size of a network in one line."""
-        settings = ', '.join(f'{key} {value}' for key, value in getattr(net, 'hyper_parameters', {}).items())
+        settings = ', '.join(f'{key} {value}' for key, value in hyper_parameters_of(net).items())
         millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
         get_root_logger().info(f'Network {type(net).__name__} ({settings}): {millions:.2f} M parameters.')
 
@@ -284,11 +285,13 @@ class NetworkModel(BaseModel):
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
         """Move the averaged weights towards the trained ones, a <- decay a + (1 - decay) b, and copy the buffers."""
-        net = self.get_bare_model(self.net_g)
-        for average, parameter in zip(self.net_g_ema.parameters(), net.parameters(), strict=True):
+        averaged, net = self.net_g_ema, self.get_bare_model(self.net_g)
+        if averaged is None:
+            return
+        for average, parameter in zip(averaged.parameters(), net.parameters(), strict=True):
             average.lerp_(parameter, 1 - decay)
-        for average, buffer in zip(self.net_g_ema.buffers(), net.buffers(), strict=True):
-            average.copy_(buffer)
+        for kept, buffer in zip(averaged.buffers(), net.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Write net_g_ITERATION.pth and ITERATION.state; -1 is the end of the training, 'latest', without a state.
@@ -319,8 +322,8 @@ class NetworkModel(BaseModel):
             key: {name: value.cpu() for name, value in each.state_dict().items()}
             for key, each in zip(keys, nets, strict=True)
         }
-        if hasattr(nets[0], 'hyper_parameters'):
-            checkpoint['hyper_parameters'] = {'type': type(nets[0]).__name__, **nets[0].hyper_parameters}
+        if told := hyper_parameters_of(nets[0]):
+            checkpoint['hyper_parameters'] = {'type': type(nets[0]).__name__, **told}
         label = 'latest' if current_iter == -1 else current_iter
         write_whole(checkpoint, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
@@ -415,18 +418,18 @@ class NetworkModel(BaseModel):
         finally:
             set_random_state(generators, self.device)
         if self.validated is not None:
-            self.validated.add(dataloader.dataset.opt['name'])
+            self.validated.add(data_set_of(dataloader).opt['name'])
         if self._saved_at is not None and self._saved_at[1] == current_iter:
             self.save_training_state(*self._saved_at)  # again, with the best scores
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Validate in one process."""
-        run = Validation(iter(dataloader), dataloader.dataset, current_iter, tb_logger, save_img, self.opt)
+        run = Validation(iter(dataloader), data_set_of(dataloader), current_iter, tb_logger, save_img, self.opt)
         self._conclude(self.validate(run), run)
 
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
         """Validate in several processes, each on its share of the photos."""
-        dataset = dataloader.dataset
+        dataset = data_set_of(dataloader)
         share = range(self.opt['rank'], len(dataset), self.opt['world_size'])
         samples = (default_collate([dataset[index]]) for index in share)
         run = Validation(samples, dataset, current_iter, tb_logger, save_img, self.opt)

@@ -102,10 +102,10 @@ def named(section: Mapping[str, Any], known: Mapping[str, Any], where: str, kind
     name = section.get('type')
     if name not in known:
         raise OptionError(
-            f'{where}: "type" is {name!r}, which is no {kind}.{did_you_mean(name, known)} '
+            f'{where}: "type" is {name!r}, which is no {kind}.{did_you_mean(str(name), known)} '
             f'There are: {", ".join(sorted(known))}.'
         )
-    return known[name]
+    return known[str(name)]
 
 
 def read_arguments(

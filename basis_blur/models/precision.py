@@ -18,7 +18,7 @@ def amp_type(choice: str | None, device: torch.device) -> torch.dtype | None:
     """
     if choice == AUTO:
         return torch.bfloat16 if multiplies_bfloat16(device) else None
-    return AMP_TYPES.get(choice)
+    return None if choice is None else AMP_TYPES.get(choice)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -30,5 +30,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()  # older versions of torch do not tell
+    capabilities: dict[str, object] = getattr(
+        torch.cpu, 'get_capabilities', dict
+    )()  # older versions of torch do not tell
     return bool(capabilities.get('amx_bf16', False))

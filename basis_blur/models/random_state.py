@@ -16,12 +16,19 @@ def random_state(device: torch.device) -> dict[str, Any]:
     Args:
         device: device on which the training computes.
     """
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (BasicSR's augmentations draw from it)
+    state = np.random.get_state(legacy=False)  # noqa: NPY002 (BasicSR's augmentations draw from it)
+    keys, place = state['state']['key'], state['state']['pos']
     return {
         'torch': torch.get_rng_state(),
         'cuda': torch.cuda.get_rng_state(device) if device.type == 'cuda' else None,
         'python': random.getstate(),
-        'numpy': (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+        'numpy': (
+            state['bit_generator'],
+            torch.from_numpy(keys.astype(np.int64)),
+            place,
+            state['has_gauss'],
+            state['gauss'],
+        ),
     }
 
 

@@ -22,6 +22,7 @@ from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, sample_of
+from basis_blur.models.losses import build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.objectives.restoration_objective import restoration_losses
@@ -60,25 +61,18 @@ class RestorerModel(NetworkModel):
         },
     }  # fmt: skip
 
+    has_other_losses = False  # whether a stage has a loss of its own, beside which both may be left out
+
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
         if self.is_train:
-            self.losses = self._build_losses()
-
-    def _build_losses(self) -> dict[str, nn.Module]:
-        losses = {}
-        for key in ('pixel_opt', 'reblur_opt'):
-            section = self.train_options[key]
-            if section is not None:
-                losses[key] = build_loss(section).to(self.device)
-        if not losses:
-            raise OptionError('train has neither "pixel_opt" nor "reblur_opt"; give at least one loss.')
-        if not isinstance(losses.get('reblur_opt', ConsistencyLoss()), ConsistencyLoss):
-            raise OptionError(
-                f'train: reblur_opt has the type {self.train_options["reblur_opt"]["type"]!r}, expected '
-                '"ConsistencyLoss".'
-            )
-        return losses
+            pixel, reblur = self.train_options['pixel_opt'], self.train_options['reblur_opt']
+            if pixel is None and reblur is None and not self.has_other_losses:
+                raise OptionError('train has neither "pixel_opt" nor "reblur_opt"; give at least one loss.')
+            self.pixel: nn.Module | None = None if pixel is None else build_loss(pixel).to(self.device)
+            self.reblur: ConsistencyLoss | None = None
+            if reblur is not None:
+                self.reblur = build_loss_of(ConsistencyLoss, reblur, 'reblur_opt').to(self.device)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of pairs, or of the ingredients of scenes, which are then blurred here."""
@@ -96,14 +90,14 @@ class RestorerModel(NetworkModel):
             result = self.net_g(self.lq)
         self.descend(self.losses_of(result, self.lq, self.gt), current_iter)
 
-    def losses_of(self, result: Any, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
+    def losses_of(self, result: Any, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
         """Return the losses of the result of the network for `lq`, by name."""
-        if 'reblur_opt' in self.losses and getattr(result, 'pixel_kernels', None) is None:
+        if self.reblur is not None and getattr(result, 'pixel_kernels', None) is None:
             raise OptionError(
                 f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '
                 'none; remove it, or train with BlurToDeblurModel, which takes them from a second network.'
             )
-        return restoration_losses(result, lq, gt, self.losses.get('pixel_opt'), self.losses.get('reblur_opt'))
+        return restoration_losses(result, lq, gt, self.pixel, self.reblur)
 
     def validate(self, run: Validation) -> list[dict[str, float]]:
         """Restore every photo, score it if there is a sharp one, and draw it beside the blurred one."""

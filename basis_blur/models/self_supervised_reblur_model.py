@@ -20,27 +20,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from basis_blur.archs.correlation_estimator import CorrelationEstimator
 from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.modes import evaluation_mode
-from basis_blur.archs.network_facts import facts_of
+from basis_blur.archs.network_facts import facts_of, hyper_parameters_of
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
-from basis_blur.foundation.options import Option, OptionError, component_name
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, sample_of
+from basis_blur.models.losses import build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.objectives.basis_objective import reblur
-from basis_blur.objectives.sample import Sample
+from basis_blur.objectives.sample import Sample, needed
 from basis_blur.objectives.self_supervised_objective import (
     Estimate,
     estimate_of,
@@ -123,12 +123,13 @@ class SelfSupervisedReblurModel(NetworkModel):
                 )
             return
         flow = load_network(path, expect='KernelFlow')
-        if flow.hyper_parameters != net.flow.hyper_parameters:
+        own = net.get_submodule('flow')
+        if flow.hyper_parameters != hyper_parameters_of(own):
             raise InputError(
-                f'{path} holds a flow of {_settings(flow)}, but network_g one of {_settings(net.flow)}; make '
+                f'{path} holds a flow of {_settings(flow)}, but network_g one of {_settings(own)}; make '
                 'kernel_size, flow_blocks and flow_hidden of network_g agree with it.'
             )
-        give([each.flow for each in self.nets], flow.state_dict(), f'path: pretrain_flow: {path}')
+        give([each.get_submodule('flow') for each in self.nets], flow.state_dict(), f'path: pretrain_flow: {path}')
         get_root_logger().info(f'The flow has the weights of {path}.')
 
     def _load_decoder(self) -> None:
@@ -156,15 +157,11 @@ class SelfSupervisedReblurModel(NetworkModel):
 
     def _build_loss(self) -> PixelReblurLoss | ReblurLoss:
         section = self.train_options['reblur_opt']
-        kind = PixelReblurLoss if self.of_pixels else ReblurLoss
-        if component_name(section) != kind.__name__:
-            net = self.get_bare_model(self.net_g)
-            of_windows = facts_of(net).by_cells
-            raise OptionError(
-                f'train: reblur_opt has the type {section.get("type")!r}, expected "{kind.__name__}" for '
-                f'{type(net).__name__}{" of windows" if of_windows else ""}.'
-            )
-        return build_loss(section if self.of_pixels else {'gamma': self.gamma, **section})
+        net = self.get_bare_model(self.net_g)
+        words = f' for {type(net).__name__}{" of windows" if facts_of(net).by_cells else ""}'
+        if self.of_pixels:
+            return build_loss_of(PixelReblurLoss, section, 'reblur_opt', words)
+        return build_loss_of(ReblurLoss, section, 'reblur_opt', words, gamma=self.gamma)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch of pairs, or of the ingredients of scenes, which are then blurred here."""
@@ -189,14 +186,14 @@ class SelfSupervisedReblurModel(NetworkModel):
         with self.autocast():
             estimate = self._estimate(self.net_g, self.sample.lq, self.gamma)
         self.descend({'l_reblur': self._loss_of(estimate)}, current_iter)
-        if self.of_pixels:
+        if isinstance(estimate, LatentKernels):
             self.log_dict['sigma'] = estimate.sigma.detach().mean().item()
 
     def _estimate(self, net: nn.Module, photo: Tensor, gamma: float) -> Estimate:
         return estimate_of(net, photo, gamma, self.get_bare_model(net))
 
     def _loss_of(self, estimate: Estimate) -> Tensor:
-        return self_supervised_loss(estimate, self.sample.lq, self.sample.gt, self.loss, self.gamma)
+        return self_supervised_loss(estimate, self.sample.lq, needed(self.sample.gt), self.loss, self.gamma)
 
     def lower_is_better(self, metric: str) -> bool:
         return metric in ('kernel_l1', 'kernel_l2', 'sigma')
@@ -218,16 +215,15 @@ class SelfSupervisedReblurModel(NetworkModel):
 
     @torch.no_grad()
     def _score(self, estimate: Estimate, sample: Sample, gamma: float) -> dict[str, float]:
-        field = _field_of(estimate)
-        if self.of_pixels:
-            again = pixel_reblur(estimate.pixel_kernels, sample.gt, self.pixel_gamma).clamp(0, 1)
-        else:
-            again = reblur(field, scene_of(sample.gt, field), gamma)
-        scores = {'reblur_psnr': psnr(again, sample.lq)}
-        if self.of_pixels:
+        gt, scores = needed(sample.gt), {}
+        if isinstance(estimate, LatentKernels):
+            again = pixel_reblur(estimate.pixel_kernels, gt, self.pixel_gamma).clamp(0, 1)
             scores['sigma'] = estimate.sigma.mean()
+        else:
+            again = reblur(estimate, scene_of(gt, estimate), gamma)
+        scores = {'reblur_psnr': psnr(again, sample.lq), **scores}
         if sample.true_field is not None:
-            scores.update(field_errors(field, sample.true_field))
+            scores.update(field_errors(_field_of(estimate), sample.true_field))
         numbers = {key: value.item() for key, value in scores.items()}
         return {**numbers, 'reblur_ssim': plain_score(again.float(), sample.lq.float()).ssim}
 
@@ -237,7 +233,7 @@ def _field_of(estimate: Estimate) -> PixelField | BlurField:
 
 
 def _settings(net: nn.Module) -> str:
-    return ', '.join(f'{key} {value}' for key, value in net.hyper_parameters.items())
+    return ', '.join(f'{key} {value}' for key, value in hyper_parameters_of(net).items())
 
 
 def _picture(estimate: Estimate, sample: Sample) -> np.ndarray:

@@ -64,7 +64,7 @@ def check_scheduler(scheduler: Any, iteration: int, last: int) -> None:
 
 def check_scaler(state: Mapping[str, Any]) -> None:
     """Raise ValueError if the state of a gradient scaler has another value than one can have."""
-    ranges = {
+    ranges: dict[str, tuple[type, float, float]] = {
         'scale': (float, 0, math.inf),
         'growth_factor': (float, 1, math.inf),
         'backoff_factor': (float, 0, 1),
@@ -73,7 +73,7 @@ def check_scaler(state: Mapping[str, Any]) -> None:
     }
     for name, (kind, above, below) in ranges.items():
         value = state.get(name)
-        if type(value) is not kind or not above < value < below:
+        if not isinstance(value, (int, float)) or type(value) is not kind or not above < value < below:
             raise ValueError(f'{name} is {value!r}, expected a {kind.__name__} > {above} and < {below}')
 
 

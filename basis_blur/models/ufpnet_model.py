@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from basis_blur.archs.network_facts import hyper_parameters_of
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.weights.checkpoints import load_network
@@ -51,20 +52,20 @@ class UFPNetModel(RestorerModel):
         if self.is_train and self.train_options['freeze_estimator']:
             if getattr(net, 'latent_kernels', None) is None:
                 raise OptionError(f'train: freeze_estimator is true, but {type(net).__name__} estimates no kernels.')
-            net.latent_kernels.requires_grad_(False)
+            net.get_submodule('latent_kernels').requires_grad_(False)
         return super().model_to_device(net)
 
 
 def _begin_with(nets: Sequence[nn.Module], path: str) -> None:
     """Give the kernel estimators and flows of equal networks the weights of a trained LatentKernelNet."""
-    net = nets[0]
+    own = hyper_parameters_of(nets[0])
     estimator = load_network(path, expect='LatentKernelNet')
     stride = estimator.hyper_parameters['stride']
-    if stride != net.hyper_parameters['estimator_stride']:
+    if stride != own['estimator_stride']:
         raise OptionError(
             f'path: pretrain_estimator: {path} was trained with stride {stride}, but network_g has '
-            f'estimator_stride {net.hyper_parameters["estimator_stride"]}; make them agree.'
+            f'estimator_stride {own["estimator_stride"]}; make them agree.'
         )
     where = f'path: pretrain_estimator: the LatentKernelNet in {path}'
     give(nets, estimator.state_dict(), where, whole=False, error=OptionError)
-    get_root_logger().info(f'{type(net).__name__} estimates kernels with the weights of {path}.')
+    get_root_logger().info(f'{type(nets[0]).__name__} estimates kernels with the weights of {path}.')

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from basis_blur.foundation import interrupts
@@ -16,6 +17,21 @@ from basis_blur.models.batch import gamma_of
 from basis_blur.photos.pictures import write_picture
 
 TENSORBOARD_PICTURES = 4  # number of pictures of a data set in the event file; more would fill it
+
+
+class DataSet(Protocol):
+    """A data set as BasicSR builds it, with its options in `opt`."""
+
+    opt: Mapping[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+
+
+def data_set_of(loader: DataLoader) -> DataSet:
+    """Return the data set of a loader that BasicSR built."""
+    return cast(DataSet, loader.dataset)
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Validation:
     """
 
     samples: Iterable[dict]
-    dataset: Any
+    dataset: DataSet
     iteration: int | str
     tb_logger: Any
     save_img: bool
@@ -130,7 +146,7 @@ def averaged(
             best[key] = {'better': 'lower' if lower else 'higher', 'val': value, 'iter': iteration}
         words.append(f'{key} {value:.4g}')
         if not is_best:
-            words[-1] += f' (best {record["val"]:.4g} @ {record["iter"]})'
+            words[-1] += f' (best {best[key]["val"]:.4g} @ {best[key]["iter"]})'
         if infinite := sum(each[key] == np.inf for each in scores):
             words[-1] += f' (without {infinite} photos that it is infinite for)'
     return means, ', '.join(words)
