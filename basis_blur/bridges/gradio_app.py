@@ -46,7 +46,7 @@ class View(NamedTuple):
 
     Args:
         before, after: (H, W, 3) uint8 RGB.
-        kernels: (H, W, 3) uint8 RGB; kernels drawn over the photo.
+        kernels: (H, W, 3) uint8 RGB; kernels drawn over the photo, where they are known.
         words: doubts, and how the photo was made, as HTML.
         strength, gamma: settings that the photo was made with.
         file: file of the restored photo.
@@ -54,7 +54,7 @@ class View(NamedTuple):
 
     before: np.ndarray
     after: np.ndarray
-    kernels: np.ndarray
+    kernels: np.ndarray | None
     words: str
     strength: float
     gamma: float

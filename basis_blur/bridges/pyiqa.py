@@ -70,10 +70,11 @@ def perceptual_metrics(names: Sequence[str], device: str = 'cpu') -> list[Percep
         InputError: pyiqa is not installed, a name is given twice or not known to it, a metric is of whole sets, or its
             weights cannot be downloaded.
     """
-    return [
-        _niqe_of_basicsr() if name == NIQE_OF_BASICSR else metric
-        for name, metric in zip(names, _of_pyiqa(names, device), strict=True)
-    ]
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise InputError(f'the perceptual metric {twice[0]} is asked for twice; name each once.')
+    found = _of_pyiqa([name for name in names if name != NIQE_OF_BASICSR], device)
+    return [_niqe_of_basicsr() if name == NIQE_OF_BASICSR else found[name] for name in names]
 
 
 def _niqe_of_basicsr() -> PerceptualMetric:
@@ -95,13 +96,10 @@ def _niqe_of_basicsr() -> PerceptualMetric:
     return PerceptualMetric(NIQE_OF_BASICSR, compute, 'NR', True)
 
 
-def _of_pyiqa(names: Sequence[str], device: str) -> list[PerceptualMetric | None]:
-    """Return the metrics of pyiqa among some names, in the places of these, and None in the others."""
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise InputError(f'the perceptual metric {twice[0]} is asked for twice; name each once.')
-    if set(names) == {NIQE_OF_BASICSR}:
-        return [None]
+def _of_pyiqa(names: Sequence[str], device: str) -> dict[str, PerceptualMetric]:
+    """Return metrics of pyiqa by their names."""
+    if not names:
+        return {}
     torchvision_shim.install()  # pyiqa imports torchvision
     try:
         import pyiqa
@@ -110,11 +108,8 @@ def _of_pyiqa(names: Sequence[str], device: str) -> list[PerceptualMetric | None
             f'{", ".join(names)}: needs pyiqa, which cannot be loaded ({error}); {HOW_TO_INSTALL}.'
         ) from error
     known = pyiqa.list_models()
-    metrics: list[PerceptualMetric | None] = []
+    metrics = {}
     for name in names:
-        if name == NIQE_OF_BASICSR:
-            metrics.append(None)
-            continue
         if name not in known:
             raise InputError(f'pyiqa has no metric "{name}".{did_you_mean(name, known)} It has {len(known)} metrics.')
         if name in OF_WHOLE_SETS:
@@ -126,7 +121,7 @@ def _of_pyiqa(names: Sequence[str], device: str) -> list[PerceptualMetric | None
                 f'the weights of {name} cannot be read or downloaded ({error}); go online once, they are kept then, or '
                 'choose a metric without weights, such as gmsd.'
             ) from error
-        metrics.append(PerceptualMetric(name, metric, metric.metric_mode, bool(metric.lower_better)))
+        metrics[name] = PerceptualMetric(name, metric, metric.metric_mode, bool(metric.lower_better))
     return metrics
 
 

@@ -82,15 +82,13 @@ def _declare_operators() -> None:
 class _OldModule(types.ModuleType):
     """A type of its own, by which `active` tells the stand-in from the real module of an old torchvision."""
 
-
-def _old_module() -> types.ModuleType:
-    module = _OldModule(OLD_MODULE, 'Stand-in for a module that torchvision 0.17 removed.')
-
+    @staticmethod
     def rgb_to_grayscale(img: torch.Tensor, num_output_channels: int = 1) -> torch.Tensor:
         """Convert RGB to gray as `torchvision.transforms.functional.rgb_to_grayscale` does."""
         from torchvision.transforms.functional import rgb_to_grayscale
 
         return rgb_to_grayscale(img, num_output_channels)
 
-    module.rgb_to_grayscale = rgb_to_grayscale
-    return module
+
+def _old_module() -> types.ModuleType:
+    return _OldModule(OLD_MODULE, 'Stand-in for a module that torchvision 0.17 removed.')

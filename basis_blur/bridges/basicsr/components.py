@@ -30,7 +30,9 @@ def registries_of_basicsr(asks_for_ours: bool) -> Registries:
     from basicsr.utils import registry
 
     kinds = ('arch', 'dataset', 'loss', 'metric', 'model')
-    known = {kind: dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY'))) for kind in kinds}
+    known: dict[str, Mapping[str, Any]] = {
+        kind: dict(iter(getattr(registry, f'{kind.upper()}_REGISTRY'))) for kind in kinds
+    }
     return Registries(known, asks_for_ours)
 
 

@@ -161,7 +161,7 @@ def _check_metrics(metrics: Mapping[str, Any], section: Mapping[str, Any], where
         if size is None or metric.__module__.split('.')[0] not in known:
             continue
         # Ours have no border to crop, and align photos, which takes seconds of large ones.
-        tried = size if metric.__module__.startswith('basicsr') else tuple(min(side, 128) for side in size)
+        tried = size if metric.__module__.startswith('basicsr') else (min(size[0], 128), min(size[1], 128))
         try:
             with warnings.catch_warnings(), np.errstate(all='ignore'):
                 warnings.simplefilter('ignore')
@@ -180,7 +180,7 @@ def _check_metrics(metrics: Mapping[str, Any], section: Mapping[str, Any], where
 
 def _size_of_first(section: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     dataset = opened(section)
-    if type(dataset).__module__.split('.')[0] == 'basicsr':
+    if dataset is None or type(dataset).__module__.split('.')[0] == 'basicsr':
         # These open an LMDB at their first sample, which must not happen before workers are forked.
         dataset = _build(section, where)
     with seeded_by(Draw(0, (0,))):

@@ -12,7 +12,9 @@ import itertools
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unicodedata import normalize
 
@@ -29,13 +31,13 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.photos.decoding import decode_photo, is_a_photo_name, photo_size
 from basis_blur.photos.formats import DATA_SUFFIXES
 
-try:
+PAIRED: list[ModuleType] = [paired]
+KINDS: list[type[Dataset]] = [paired.PairedImageDataset, single.SingleImageDataset]
+with suppress(ImportError):  # an older BasicSR has none
     import basicsr.data.realesrgan_paired_dataset as realesrgan_paired
-except ImportError:  # an older BasicSR
-    PAIRED, KINDS = (paired,), (paired.PairedImageDataset, single.SingleImageDataset)
-else:
-    PAIRED = (paired, realesrgan_paired)
-    KINDS = (paired.PairedImageDataset, single.SingleImageDataset, realesrgan_paired.RealESRGANPairedDataset)
+
+    PAIRED.append(realesrgan_paired)
+    KINDS.append(realesrgan_paired.RealESRGANPairedDataset)
 SIZE_IN_LMDB = re.compile(r'(\S+) \((\d+),(\d+),\d+\)')  # line of an LMDB with the name and size of a photo
 
 
@@ -195,7 +197,7 @@ def lmdb_lines(folder: str | Path) -> list[str]:
     return lines
 
 
-def check_sizes(dataset: Dataset, where: str) -> None:
+def check_sizes(dataset: Any, where: str) -> None:
     """Compare the sizes of the photos of a PairedImageDataset, from their headers or the LMDB's list.
 
     Args:
@@ -235,8 +237,9 @@ def _sizes_of_pairs(dataset: Any) -> Iterator[tuple[tuple[int, int], tuple[int, 
         return ((photo_size(names['lq_path']), photo_size(names['gt_path'])) for names in dataset.paths)
     sizes = []
     for folder in (dataset.lq_folder, dataset.gt_folder):
-        matches = [SIZE_IN_LMDB.match(line) for line in lmdb_lines(folder)]
-        if not all(matches):
+        lines = lmdb_lines(folder)
+        matches = [match for line in lines if (match := SIZE_IN_LMDB.match(line)) is not None]
+        if len(matches) < len(lines):
             return itertools.repeat(((1 << 30,) * 2,) * 2, len(dataset.paths))  # a list that tells no sizes
         sizes.append({match[1].split('.')[0]: (int(match[2]), int(match[3])) for match in matches})
     return ((sizes[0][names['lq_path']], sizes[1][names['gt_path']]) for names in dataset.paths)

@@ -170,7 +170,8 @@ def _check_dataset(
     dataset = components.find('dataset', section, 'type', where, registries)
     trains = str(phase).split('_')[0] == 'train'
     needed = {key: dataclasses.replace(DATASET[key], default=REQUIRED) for key in NEEDED_IN_TRAINING if trains}
-    own, others = getattr(dataset, 'OPTIONS', {}), ()
+    own: Mapping[str, Option] = getattr(dataset, 'OPTIONS', {})
+    others: Iterable[str] = ()
     if not is_ours(dataset):
         _check_roots(section, where)
         if ours is None:

@@ -57,5 +57,5 @@ def register_when_complete(name: str) -> None:
         name: name of the module.
     """
     hook = sys.modules.get('_basis_blur_hook')
-    if getattr(hook, 'WAITS', False):
+    if hook is not None and getattr(hook, 'WAITS', False):
         hook.register_after(name)

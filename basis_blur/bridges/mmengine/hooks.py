@@ -104,7 +104,7 @@ class NormalizationHook(Hook):
     def before_run(self, runner: Any) -> None:
         if not hasattr(runner, '_train_loop') or isinstance(runner._train_loop, dict) or runner._train_loop is None:
             return
-        values = [None]
+        values: list[Any] = [None]
         if is_main_process():
             values = [derive_normalization(runner.train_dataloader.dataset.source.spread())]
         broadcast_object_list(values)
@@ -174,7 +174,7 @@ class RandomNumbersHook(Hook):
         np.random.seed(words[2])  # noqa: NPY002
 
 
-def _bare(model: nn.Module) -> nn.Module:
+def _bare(model: nn.Module) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 

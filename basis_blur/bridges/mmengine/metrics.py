@@ -38,7 +38,7 @@ class MeanMetric(BaseMetric):
     default_prefix = 'blur'
 
     @abstractmethod
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor | float]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         """Return the scores of one photo, each one number."""
 
     @torch.no_grad()
@@ -56,7 +56,7 @@ class MeanMetric(BaseMetric):
 class PhotoPSNR(MeanMetric):
     """PSNR of the restored photo, and of the blurred one to compare with."""
 
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         return {
             'psnr': psnr(prediction['image'], prediction['gt']),
             'blurred_psnr': psnr(prediction['lq'], prediction['gt']),
@@ -67,7 +67,7 @@ class PhotoPSNR(MeanMetric):
 class PhotoSSIM(MeanMetric):
     """SSIM of the restored photo, and of the blurred one to compare with."""
 
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         return {
             'ssim': ssim(prediction['image'], prediction['gt']),
             'blurred_ssim': ssim(prediction['lq'], prediction['gt']),
@@ -84,7 +84,7 @@ class RealBlurScore(MeanMetric):
 
     default_prefix = 'realblur'
 
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, float]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         found = realblur_score(prediction['image'].float().cpu(), prediction['gt'].float().cpu())
         return {'psnr': found.psnr, 'ssim': found.ssim}
 
@@ -104,7 +104,7 @@ class ReblurPSNR(MeanMetric):
         self.gamma = gamma
         self.pixel_gamma = pixel_gamma
 
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         field, gt = prediction['field'], prediction['gt']
         if isinstance(field, PixelField):
             again = pixel_reblur(field.pixel_kernels, gt, self.pixel_gamma).clamp(0, 1)
@@ -117,7 +117,7 @@ class ReblurPSNR(MeanMetric):
 class KernelErrors(MeanMetric):
     """The kernels of the estimate against the true ones, at a grid of pixels."""
 
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         return field_errors(prediction['field'], prediction['true_field'])
 
 
@@ -125,7 +125,7 @@ class KernelErrors(MeanMetric):
 class BitsPerDimension(MeanMetric):
     """The bits per pixel that a KernelFlow needs to write a kernel down."""
 
-    def score(self, prediction: Mapping[str, Any]) -> dict[str, Tensor]:
+    def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
         return {'bits_per_dim': prediction['bits_per_dim']}
 
 

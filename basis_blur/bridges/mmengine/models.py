@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.logging import MessageHub
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from basis_blur import losses
 from basis_blur.archs import ARCHS
-from basis_blur.archs.iterate_fusion_arch import COLOURS, clipped_to_range
+from basis_blur.archs.iterate_fusion_arch import COLOURS, IterateFusion, clipped_to_range
+from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.deblurring.restoring import restore
@@ -47,7 +48,7 @@ from basis_blur.objectives.restoration_objective import (
     images_of,
     restoration_losses,
 )
-from basis_blur.objectives.sample import Sample
+from basis_blur.objectives.sample import Sample, needed
 from basis_blur.objectives.self_supervised_objective import (
     Estimate,
     estimate_of,
@@ -65,6 +66,7 @@ for _component in (*ARCHS.values(), *(getattr(losses, name) for name in losses._
 MODELS.register_module('L1Loss', module=nn.L1Loss)
 
 Samples = Mapping[str, Any]
+Loss = TypeVar('Loss', bound=nn.Module)
 
 
 @MODELS.register_module()
@@ -198,12 +200,12 @@ class BasisBlurModel(StageModel):
     ):
         super().__init__(net, gamma, **others)
         self.objective = BasisObjective(
-            _loss(reblur, ReblurLoss, 'reblur', gamma=gamma),
-            _loss(kernel, KernelLoss, 'kernel'),
+            _loss_if(reblur, ReblurLoss, 'reblur', gamma=gamma),
+            _loss_if(kernel, KernelLoss, 'kernel'),
             kernel_p1_iter,
             gamma,
-            _loss(divergence, KernelDivergenceLoss, 'divergence'),
-            _loss(restoration, RestorationLoss, 'restoration', gamma=gamma, fusion=load_fusion(fusion)),
+            _loss_if(divergence, KernelDivergenceLoss, 'divergence'),
+            _loss_if(restoration, RestorationLoss, 'restoration', gamma=gamma, fusion=load_fusion(fusion)),
         )
 
     def compute(self, inputs: Tensor) -> BlurField:
@@ -246,9 +248,10 @@ class SelfSupervisedReblurModel(StageModel):
     ):
         super().__init__(net, gamma, **others)
         if pretrained_flow is not None:
-            _give_weights(self.net.flow, pretrained_flow)
+            _give_weights(self.net.get_submodule('flow'), pretrained_flow)
         if pretrained_decoder is not None:
             load_decoder(pretrained_decoder, [self.net.kernel_extra])
+        self.loss: PixelReblurLoss | ReblurLoss
         if has_pixel_kernels(self.net):
             self.loss = _loss(reblur, PixelReblurLoss, 'reblur')
         else:
@@ -280,6 +283,8 @@ class KernelFlowModel(StageModel):
         nll: config of a FlowNLLLoss.
         others: keyword arguments of `StageModel`.
     """
+
+    net: KernelFlow
 
     def __init__(self, net: dict | nn.Module, nll: dict | None = None, **others: Any):
         super().__init__(net, **others)
@@ -333,7 +338,7 @@ class RestorerModel(StageModel):
     ):
         super().__init__(net, **others)
         self.pixel = None if pixel is None else _built(pixel)
-        self.reblur = _loss(reblur, ConsistencyLoss, 'reblur')
+        self.reblur = _loss_if(reblur, ConsistencyLoss, 'reblur')
         self.tile = tile
         self.check_losses()
 
@@ -386,7 +391,7 @@ class UFPNetModel(RestorerModel):
         if freeze_estimator:
             if getattr(self.net, 'latent_kernels', None) is None:
                 raise InputError(f'freeze_estimator is True, but {type(self.net).__name__} estimates no kernels.')
-            self.net.latent_kernels.requires_grad_(False)
+            self.net.get_submodule('latent_kernels').requires_grad_(False)
 
 
 class _BesideFrozenBlur(RestorerModel):
@@ -446,6 +451,8 @@ class IterateFusionModel(_BesideFrozenBlur):
         InputError: the file of `blur` holds another network.
     """
 
+    net: IterateFusion
+
     def __init__(
         self, net: dict | nn.Module, blur: str = 'correlation_kpn', views: int = 4, view_size: int = 160, **others: Any
     ):
@@ -467,7 +474,7 @@ class IterateFusionModel(_BesideFrozenBlur):
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode)
         sample = _sample_of(inputs, data_samples or {})
-        stack, gt = random_views(self.shown(sample.lq), sample.sharp, self.view_size, self.views)
+        stack, gt = random_views(self.shown(sample.lq), needed(sample.sharp), self.view_size, self.views)
         image = self.net(stack)
         with self.full_precision(inputs):
             return _named(self.losses_of(image, stack, {'gt': gt}))
@@ -497,9 +504,11 @@ def _built(net: dict | nn.Module) -> nn.Module:
     return net if isinstance(net, nn.Module) else MODELS.build({'_scope_': SCOPE, **net})
 
 
-def _loss(config: dict | None, kind: type[nn.Module], name: str, **facts: Any) -> nn.Module | None:
-    if config is None:
-        return None
+def _loss_if(config: dict | None, kind: type[Loss], name: str, **facts: Any) -> Loss | None:
+    return None if config is None else _loss(config, kind, name, **facts)
+
+
+def _loss(config: dict, kind: type[Loss], name: str, **facts: Any) -> Loss:
     loss = _built({**facts, **config})
     if not isinstance(loss, kind):
         raise InputError(f'{name} has the type {type(loss).__name__}, expected {kind.__name__}.')
