@@ -17,7 +17,6 @@ FLOORS = [
     {'estimation', 'restoration', 'losses', 'metrics'},
     {'weights'},
     {'deblurring'},
-    {'objectives'},
     {'data'},
     {'models'},
     {'bridges', 'registry'},

@@ -121,8 +121,8 @@ def _read(path: Path) -> BlurField:
 
 
 def _reblurred(field: BlurField, path: Path, files: Mapping[str, Path], gamma: float | None) -> dict[str, float]:
+    from basis_blur.losses.basis_objective import reblur
     from basis_blur.metrics.aligned import plain_score
-    from basis_blur.objectives.basis_objective import reblur
     from basis_blur.ops.boundary import ReflectPad
     from basis_blur.ops.camera_response import GAMMA
     from basis_blur.ops.photo import check_larger_than_kernel

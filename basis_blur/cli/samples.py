@@ -90,7 +90,7 @@ def row(sample: dict[str, Any]) -> np.ndarray:
     import torch
 
     from basis_blur.field.blur_field import BlurField
-    from basis_blur.objectives.sample import Sample
+    from basis_blur.losses.sample import Sample
     from basis_blur.photos.pictures import draw_kernel_grid, put_side_by_side, resized_picture, rgb_levels, with_title
 
     lq, mixing, weight = (sample[name] for name in ('lq', 'mixing', 'weight'))

@@ -1,4 +1,8 @@
-"""Losses, which a training minimises: one formula a file. Each is one number, the mean over the batch."""
+"""Losses, which a training minimises: one formula a file. Each is one number, the mean over the batch.
+
+They are named here and are in `*_loss.py`. What each stage of training makes of them, whatever the framework, is in
+`*_objective.py` and `iterate_fusion.py`.
+"""
 
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.edge_loss import EdgeLoss

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from basis_blur.foundation.options import Option, OptionError
+from basis_blur.losses.restoration_objective import images_of
+from basis_blur.losses.sample import needed
 from basis_blur.losses.wasserstein_loss import WassersteinLoss
 from basis_blur.models.losses import build_loss_of
 from basis_blur.models.optimisation import build_optimiser
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.models.run_files import read_weights_under
-from basis_blur.objectives.restoration_objective import images_of
-from basis_blur.objectives.sample import needed
 from basis_blur.weights.fitting import give
 
 

@@ -23,19 +23,18 @@ from basis_blur.archs.network_facts import hyper_parameters_of
 from basis_blur.estimation.by_network import removal_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.options import Option, OptionError
+from basis_blur.losses.basis_objective import BasisObjective, estimated_field, reblur
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
+from basis_blur.losses.sample import Sample, needed
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.losses import Loss, build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
-from basis_blur.objectives.basis_objective import BasisObjective, reblur
-from basis_blur.objectives.sample import Sample, needed
-from basis_blur.ops.camera_response import to_linear
 from basis_blur.photos.pictures import draw_kernel_grids, write_picture
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion
@@ -137,9 +136,8 @@ class BasisBlurModel(NetworkModel):
         Raises:
             InputError: a loss or the gradient is not finite.
         """
-        light = to_linear(self.sample.lq, self.gamma)
         with self.autocast():
-            field = self.net_g(light)
+            field = estimated_field(self.net_g, self.sample.lq, self.gamma)
         self.descend(self.objective(field, self.sample, current_iter), current_iter)
 
     def lower_is_better(self, metric: str) -> bool:
@@ -154,7 +152,7 @@ class BasisBlurModel(NetworkModel):
                 self.name_batch(data)
                 sample = sample_of(data, self.device, gamma)
                 with torch.no_grad(), self.autocast():
-                    field = net(to_linear(sample.lq, gamma))
+                    field = estimated_field(net, sample.lq, gamma)
                 restored = self._restored(field, sample, gamma) if self.val_options['restore'] else None
                 scores.append(self._score(field, sample, gamma, restored))
                 if run.wants_picture(index):

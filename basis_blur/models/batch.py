@@ -10,7 +10,7 @@ from torch import Tensor
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
-from basis_blur.objectives.sample import Sample
+from basis_blur.losses.sample import Sample
 
 
 def gamma_of(dataset_options: Mapping[str, Any]) -> float:

@@ -15,9 +15,9 @@ from torch import Tensor
 from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
 from basis_blur.models.losses import build_loss_of
 from basis_blur.models.restorer_model import RestorerModel
-from basis_blur.objectives.restoration_objective import BLUR_NETWORKS, estimated_blur, images_of
 from basis_blur.weights.checkpoints import load_network
 
 

@@ -15,11 +15,11 @@ from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.network_facts import FUSION, facts_of
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import Option, OptionError
+from basis_blur.losses.iterate_fusion import fused_and_alone, iterate_stack, random_views
+from basis_blur.losses.restoration_objective import FIELD_NETWORKS
+from basis_blur.losses.sample import needed
 from basis_blur.models.batch import gamma_of
 from basis_blur.models.restorer_model import RestorerModel
-from basis_blur.objectives.iterate_fusion import fused_and_alone, iterate_stack, random_views
-from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
-from basis_blur.objectives.sample import needed
 from basis_blur.weights.checkpoints import load_network
 
 

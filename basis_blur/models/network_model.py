@@ -37,11 +37,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
 from basis_blur.archs.network_facts import hyper_parameters_of
+from basis_blur.archs.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.archs.processes import distributed
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import CheckedOptions, Option, OptionError, read_options
 from basis_blur.models.optimisation import build_optimiser, build_scheduler
-from basis_blur.models.precision import AMP_CHOICES, AUTO, amp_type, multiplies_bfloat16
 from basis_blur.models.random_state import random_state, resume_random_state, set_random_state
 from basis_blur.models.run_files import LossLog, read_weights_under, write_whole
 from basis_blur.models.state_check import check_form, check_optimizer, check_scaler, check_scheduler

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from basis_blur.deblurring.restoring import restore
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.consistency_loss import ConsistencyLoss
+from basis_blur.losses.restoration_objective import restoration_losses
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.losses import build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
-from basis_blur.objectives.restoration_objective import restoration_losses
 from basis_blur.photos.pictures import draw_side_by_side
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import basis_blur as bb
 from basis_blur.archs.correlation_kpn_arch import CHANNELS
-from basis_blur.models.precision import multiplies_bfloat16
+from basis_blur.archs.precision import multiplies_bfloat16
 
 MOST = 2  # the bar
 PRECISIONS = {'float32': False, 'bfloat16': True}

@@ -21,9 +21,10 @@ import torch
 from torch import nn
 
 from basis_blur import __version__, load_network
+from basis_blur.archs import names_of
+from basis_blur.archs.network_facts import ESTIMATOR, FIELD
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import atomic_path
-from basis_blur.objectives.restoration_objective import FIELD_NETWORKS
 
 HIGHEST_PSNR = 100.0  # of photos that are the same: JSON and means know no infinity
 DIGITS = 5
@@ -64,7 +65,12 @@ def load_scored(path: Path, device: str) -> nn.Module:
         InputError: the file does not hold such a network.
         OSError: it cannot be read.
     """
-    return load_network(path, device, expect=(*FIELD_NETWORKS, 'UFPNet'))
+    return load_network(path, device, expect=(*names_of(ESTIMATOR, returns=FIELD), 'UFPNet'))
+
+
+def load_fusion(path: Path | None, device: str) -> Any:
+    """Return the fusion of a file, None for none; errors are those of `load_scored`."""
+    return None if path is None else load_network(path, device, expect='IterateFusion')
 
 
 def facts_of(path: Path, net: nn.Module) -> dict[str, Any]:

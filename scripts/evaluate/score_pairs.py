@@ -33,6 +33,7 @@ from records import (
     check_output,
     facts_of,
     finite,
+    load_fusion,
     load_scored,
     means_of,
     run_script,
@@ -55,7 +56,6 @@ from basis_blur.photos.formats import SUFFIXES
 from basis_blur.photos.pictures import PICTURE_SUFFIXES, draw_side_by_side, put_side_by_side, write_picture
 from basis_blur.photos.reading import read_photo
 from basis_blur.photos.writing import write_photo
-from basis_blur.weights.checkpoints import load_fusion
 
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}
 STAGES = ('blurred', 'restored')

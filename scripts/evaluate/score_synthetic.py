@@ -33,6 +33,7 @@ from records import (
     check_output,
     facts_of,
     finite,
+    load_fusion,
     load_scored,
     means_of,
     run_script,
@@ -50,12 +51,11 @@ from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
+from basis_blur.losses.basis_objective import reblur
 from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
-from basis_blur.objectives.basis_objective import reblur
-from basis_blur.weights.checkpoints import load_fusion
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made

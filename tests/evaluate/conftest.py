@@ -28,15 +28,6 @@ def script(monkeypatch):
 
 
 @pytest.fixture(scope='session')
-def weights(tmp_path_factory) -> Path:
-    """An untrained network with kernels of 33 pixels."""
-    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    torch.manual_seed(0)
-    bb.save_network(bb.BasisKPN(num_kernels=2, num_feat=2).float(), path)
-    return path
-
-
-@pytest.fixture(scope='session')
 def ufpnet(tmp_path_factory) -> Path:
     """An untrained network that restores."""
     path = tmp_path_factory.mktemp('weights') / 'ufpnet.safetensors'

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def test_the_true_field_is_the_ceiling_and_a_delta_explains_nothing(script, phot
     assert means['mean']['kernel_l1'] == pytest.approx(
         sum(scene['mean']['kernel_l1'] for scene in record['scenes']) / 2, rel=1e-3
     )
-    assert record['weights'][0]['sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record['weights'][0]['sha256'] == hashlib.sha256(Path(weights).read_bytes()).hexdigest()
     assert str(tmp_path) not in out.read_text()
     assert 'tiny.safetensors' in capsys.readouterr().out
 

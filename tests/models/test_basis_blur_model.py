@@ -18,10 +18,10 @@ from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import OptionError
+from basis_blur.losses.sample import Sample
 from basis_blur.metrics.psnr import psnr
 from basis_blur.models.basis_blur_model import BasisBlurModel
 from basis_blur.models.non_uniform_rl_model import NonUniformRLModel
-from basis_blur.objectives.sample import Sample
 from basis_blur.restoration.as_printed import deblur_as_printed
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network

@@ -7,9 +7,9 @@ from steps import step
 from basis_blur.archs import BasisKPN
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import OptionError
+from basis_blur.losses.iterate_fusion import iterate_stack
 from basis_blur.models.iterate_fusion_model import IterateFusionModel
 from basis_blur.models.validation import Validation
-from basis_blur.objectives.iterate_fusion import iterate_stack
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import save_network
 

@@ -6,11 +6,11 @@ from steps import step
 
 from basis_blur.archs import BasisKPN, LatentKernelNet
 from basis_blur.foundation.options import OptionError
+from basis_blur.losses.restoration_objective import images_of
 from basis_blur.models.blur_to_deblur_model import BlurToDeblurModel
 from basis_blur.models.restorer_model import RestorerModel
 from basis_blur.models.ufpnet_model import UFPNetModel
 from basis_blur.models.validation import Validation
-from basis_blur.objectives.restoration_objective import images_of
 from basis_blur.weights.checkpoints import save_network
 
 PIXEL = {'pixel_opt': {'type': 'PSNRLoss'}}

@@ -32,30 +32,30 @@ from basis_blur.deblurring.restoring import restore
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.numbers import GAMMA
+from basis_blur.losses.basis_objective import BasisObjective, estimated_field
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
+from basis_blur.losses.iterate_fusion import iterate_stack, random_views
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
-from basis_blur.objectives.basis_objective import BasisObjective
-from basis_blur.objectives.iterate_fusion import iterate_stack, random_views
-from basis_blur.objectives.restoration_objective import (
+from basis_blur.losses.restoration_objective import (
     BLUR_NETWORKS,
     FIELD_NETWORKS,
     estimated_blur,
     images_of,
     restoration_losses,
 )
-from basis_blur.objectives.sample import Sample, needed
-from basis_blur.objectives.self_supervised_objective import (
+from basis_blur.losses.sample import Sample, needed
+from basis_blur.losses.self_supervised_objective import (
     Estimate,
     estimate_of,
     has_pixel_kernels,
     self_supervised_loss,
 )
-from basis_blur.ops.camera_response import GAMMA, to_linear
 from basis_blur.registry import MODELS, SCOPE
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_decoder, load_fusion, load_network
@@ -209,7 +209,7 @@ class BasisBlurModel(StageModel):
         )
 
     def compute(self, inputs: Tensor) -> BlurField:
-        return self.net(to_linear(inputs, self.gamma))
+        return estimated_field(self.net, inputs, self.gamma)
 
     def losses_of(self, result: BlurField, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
         return self.objective(result, _sample_of(inputs, samples), _iteration())
@@ -443,7 +443,7 @@ class IterateFusionModel(_BesideFrozenBlur):
     Args:
         net: config of the network, such as dict(type='IterateFusion').
         blur: weights of the frozen network that estimates the blur, a file or a name; by default the shipped one.
-        views: number of views of each photo in a step, see `basis_blur.objectives.iterate_fusion`.
+        views: number of views of each photo in a step, see `basis_blur.losses.iterate_fusion`.
         view_size: side of the views, pixels.
         others: keyword arguments of `RestorerModel`.
 

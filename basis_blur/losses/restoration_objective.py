@@ -20,7 +20,7 @@ from basis_blur.archs import names_of
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD, PHOTO, PIXEL_KERNELS, facts_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses.consistency_loss import ConsistencyLoss
-from basis_blur.objectives.sample import needed
+from basis_blur.losses.sample import needed
 from basis_blur.ops.camera_response import to_linear
 
 FIELD_NETWORKS = names_of(ESTIMATOR, returns=FIELD)  # networks that return a blur field

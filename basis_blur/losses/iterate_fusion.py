@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from basis_blur.archs.iterate_fusion_arch import COLOURS, IterateFusion
 from basis_blur.field.blur_field import BlurField
-from basis_blur.objectives.restoration_objective import estimated_blur
+from basis_blur.losses.restoration_objective import estimated_blur
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, step_towards

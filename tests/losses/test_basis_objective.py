@@ -7,9 +7,9 @@ from torch import nn
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses import KernelLoss, ReblurLoss
-from basis_blur.objectives.basis_objective import BasisObjective, reblur
-from basis_blur.objectives.restoration_objective import restoration_losses
-from basis_blur.objectives.sample import Sample
+from basis_blur.losses.basis_objective import BasisObjective, reblur
+from basis_blur.losses.restoration_objective import restoration_losses
+from basis_blur.losses.sample import Sample
 from basis_blur.ops.camera_response import to_linear
 
 

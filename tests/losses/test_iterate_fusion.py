@@ -7,7 +7,7 @@ import basis_blur as bb
 from basis_blur.archs import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import FIRST_STEP, IterateFusion
 from basis_blur.field.removal import ESTIMATED_BLUR
-from basis_blur.objectives.iterate_fusion import iterate_stack, random_views
+from basis_blur.losses.iterate_fusion import iterate_stack, random_views
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
 

@@ -20,7 +20,7 @@ from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.reblurred import photo_through
 from basis_blur.losses.restoration_loss import RestorationLoss
-from basis_blur.objectives.sample import Sample, needed
+from basis_blur.losses.sample import Sample, needed
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import GAMMA, to_linear
 
@@ -97,6 +97,17 @@ class BasisObjective(nn.Module):
     def _kernel_loss_at(self, iteration: int) -> KernelLoss | None:
         late = self.kernel_p1_iter is not None and iteration >= self.kernel_p1_iter
         return self.kernel_p1 if late else self.kernel
+
+
+def estimated_field(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> BlurField:
+    """Return the blur field that a network which sees light, such as a BasisKPN, estimates of photos.
+
+    Args:
+        net: the network, perhaps wrapped.
+        photo: (N, C, H, W); sRGB-like in [0, 1].
+        gamma: light = photo ** gamma.
+    """
+    return net(to_linear(photo, gamma))
 
 
 @torch.no_grad()
