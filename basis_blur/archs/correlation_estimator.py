@@ -12,7 +12,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basis_blur.archs.correlation_kpn_arch import WINDOW, WINDOWS, CorrelationDecoder, check_decoder, grid_of
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.foundation.numbers import GAMMA
+from basis_blur.ops.camera_response import to_linear
 
 HIDDEN = 512  # width of the two layers over all logits
 LOGIT_SCALE = 0.25  # factor that brings logits, which go down to -20, to the usual size of a layer's input

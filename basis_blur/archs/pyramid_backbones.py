@@ -94,7 +94,14 @@ class _InvertedResidual(nn.Module):
 class _Convolution(nn.Sequential):
     """Convolution, normalisation, ReLU, of Inception-ResNet-v2."""
 
-    def __init__(self, before: int, after: int, size: int | tuple[int, int] = 1, stride: int = 1, padding=0):
+    def __init__(
+        self,
+        before: int,
+        after: int,
+        size: int | tuple[int, int] = 1,
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
+    ):
         super().__init__(*_convolution(before, after, size, stride, padding, eps=INCEPTION_EPS))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from basis_blur.foundation.errors import InputError
 
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _actions(parser: argparse.ArgumentParser):
+def _actions(parser: argparse.ArgumentParser) -> Iterator[Any]:
     for action in parser._actions:
         yield action
         for below in (action.choices or {}).values() if isinstance(action, argparse._SubParsersAction) else ():

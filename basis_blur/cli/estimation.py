@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from basis_blur.foundation.errors import InputError, printable
 
@@ -99,7 +99,7 @@ def _number(text: str, least: float, most: float) -> float:
     return number
 
 
-def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings) -> Deblurrer:
+def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings: Any) -> Deblurrer:
     """Return the deblurrer that the options ask for, on the device of the arguments.
 
     Args:
@@ -188,7 +188,7 @@ def tell_doubts(path: Path, doubts: Iterable[object]) -> None:
         warnings.warn(f'{path}: {doubt}', stacklevel=2)
 
 
-def network_deblurrer(args: argparse.Namespace, **settings) -> NetworkDeblurrer:
+def network_deblurrer(args: argparse.Namespace, **settings: Any) -> NetworkDeblurrer:
     """Return the restoring network that the options ask for, on the device of the arguments.
 
     Args:
@@ -222,7 +222,7 @@ def _device(name: str | None) -> str:
 def plain_warnings(command: str) -> Iterator[None]:
     """Print warnings as one line on the standard error, above a progress bar, without the line of code of each."""
 
-    def show(message, *_, **__):
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         from tqdm import tqdm
 
         tqdm.write(f'basis-blur {command}: warning: {printable(message)}', file=sys.stderr)

@@ -13,7 +13,7 @@ import importlib
 import os
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from basis_blur import __version__
@@ -118,7 +118,7 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
     return next(choices).get(command, parser)
 
 
-def _kept_in(log: Path, args: argparse.Namespace):
+def _kept_in(log: Path, args: argparse.Namespace) -> AbstractContextManager[None]:
     from basis_blur.cli.log_file import kept_in
 
     given = [value for name, value in vars(args).items() if name != 'log']

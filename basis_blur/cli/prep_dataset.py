@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from basis_blur.foundation.errors import InputError
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    def watch(steps, total):
+    def watch(steps: Iterable, total: int) -> Iterable:
         return tqdm(steps, total=total, unit='photo', desc=COMMAND, mininterval=0.5, disable=None)
 
     try:

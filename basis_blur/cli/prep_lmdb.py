@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from basis_blur.foundation.errors import InputError, printable
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if value < least:
             raise InputError(f'{name} is {value}, expected at least {least}.')
 
-    def watch(steps, total, done):
+    def watch(steps: Iterable, total: int, done: int) -> Iterable:
         return tqdm(steps, total=total, initial=done, unit='photo', desc='prep-lmdb', mininterval=0.5)
 
     source = PhotoSource(args.photos, args.masks, args.mask_format, args.min_size, args.classes, args.min_object)

@@ -54,7 +54,7 @@ class KernelRecipe:
     kernel_size: int = 33
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 1 <= self.count <= LARGEST_COUNT:
             raise InputError(f'the number of kernels is {self.count}, expected 1 to {LARGEST_COUNT}.')
         if not 5 <= self.kernel_size <= LARGEST_SIZE or self.kernel_size % 2 == 0:

@@ -66,6 +66,9 @@ class PhotoSource:
     min_object: int = 0
 
 
+Watch = Callable[[Iterable, int, int], Iterable]
+
+
 @dataclass
 class Preparation:
     """A report of `prepare_photos`: `photos` in the LMDB, of them `unmasked` new ones without annotation, `objects` in
@@ -87,7 +90,7 @@ def prepare_photos(
     out: str | os.PathLike,
     workers: int = 0,
     skip_bad: bool = False,
-    watch: Callable[[Iterable, int, int], Iterable] = lambda steps, total, done: steps,
+    watch: Watch = lambda steps, total, done: steps,
 ) -> Preparation:
     """Write OUT/photos.lmdb and, where there are masks, OUT/masks.lmdb, or finish what an earlier call left.
 
@@ -228,7 +231,7 @@ class _Entry:
     objects: int = 0
 
 
-def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad: bool, watch) -> Preparation:
+def _fill(stores: list[LmdbWriter], jobs: list[_Job], pool: WorkerPool, skip_bad: bool, watch: Watch) -> Preparation:
     if stores[0].finished:
         return Preparation(photos=len(stores[0]), was_finished=True)
     if stores[-1].finished:  # an earlier call ended between the two last steps

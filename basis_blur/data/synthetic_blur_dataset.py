@@ -188,7 +188,7 @@ class SyntheticBlurDataset(Dataset):
         clean = self.opt['clean_share'] > 0 and generator.random() < self.opt['clean_share']
         if clean:
             ingredients['noise_std'] = torch.zeros_like(ingredients['noise_std'])
-        ingredients.update(self._draw_extras(clean, generator))
+        ingredients = {**ingredients, **self._draw_extras(clean, generator)}
         in_batch = self.opt['synthesis'] == 'device'
         sample: Mapping[str, Any] = ingredients if in_batch else blur_scene(ingredients, self.opt['gamma'])
         if self.opt['jpeg_quality'] is not None and not clean:

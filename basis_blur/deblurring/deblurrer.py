@@ -98,7 +98,7 @@ class DeblurSettings:
     fusion: bool | None = None
     refine: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.gamma is not None:
             check_number('gamma', self.gamma, above=0, remedy='photos have 2.2, linear data 1.')
         if self.iterations is not None:
@@ -261,7 +261,7 @@ class Deblurrer:
     judge: Judge = doubts_of_result
     device: torch.device | str = 'cpu'
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.settings.fusion and self.fusion is None:
             raise ValueError('the settings ask for a fusion, but there is no fusion network; give one.')
 
@@ -277,7 +277,7 @@ class Deblurrer:
         focal_length: float | None = None,
         method: str = 'rl',
         device: torch.device | str = 'cpu',
-        **settings,
+        **settings: Any,
     ) -> Deblurrer:
         """Return the deblurrer of `basis-blur deblur`; the arguments are the command's options.
 

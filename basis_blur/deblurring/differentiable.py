@@ -15,6 +15,7 @@ are made and recorded again, photo by photo, so memory holds the iterations of o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +135,13 @@ def deblur_iterates_with_gradients(
 
 class _Deblur(Function):
     @staticmethod
-    def forward(ctx, photo, kernels, mixing, settings):
+    def forward(
+        ctx: Any,
+        photo: Tensor,
+        kernels: Tensor,
+        mixing: Tensor,
+        settings: tuple[Sequence[int], float, float | None, float],
+    ) -> Tensor:
         ctx.save_for_backward(photo, kernels, mixing)
         ctx.settings = settings
         kept, gamma, tv_weight, least_tv_weight = settings
@@ -143,7 +150,7 @@ class _Deblur(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[:3]
         saved = list(zip(ctx.saved_tensors, needed, strict=True))
         kept, gamma, tv_weight, least_tv_weight = ctx.settings

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs import UFPNet, names_of
+from basis_blur.archs import names_of
 from basis_blur.archs.network_facts import RESTORER, facts_of
+from basis_blur.archs.ufpnet_arch import UFPNet
 from basis_blur.deblurring.deblurrer import REFINING, Deblurred, check_refine
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
@@ -55,7 +56,7 @@ class RestoringSettings:
     refine: int = 0
     tile: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_refine(self.refine, self.gamma)
         if self.tile is not None and self.tile <= OVERLAP:
             raise ValueError(f'tile is {self.tile}, expected more than the {OVERLAP} pixels by which tiles overlap.')
@@ -84,7 +85,7 @@ class NetworkDeblurrer:
 
     @classmethod
     def pretrained(
-        cls, weights: str | os.PathLike | None = None, *, device: torch.device | str = 'cpu', **settings
+        cls, weights: str | os.PathLike | None = None, *, device: torch.device | str = 'cpu', **settings: Any
     ) -> NetworkDeblurrer:
         """Return what `basis-blur deblur --method ufpnet` and `--method network` use; the arguments are their options.
 

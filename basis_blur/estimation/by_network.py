@@ -20,8 +20,8 @@ from basis_blur.estimation.tiles import blur_of_tiles, blur_tile, first_blur_til
 from basis_blur.field.blur_field import BlurField, CompactField, pack
 from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import kind_of
-from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
+from basis_blur.foundation.numbers import GAMMA, check_number
+from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo
 from basis_blur.ops.windows import WHOLE_PIXELS

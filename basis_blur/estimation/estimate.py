@@ -78,7 +78,7 @@ class Estimate:
     doubts: tuple[Doubt, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise ValueError(f'confidence is {self.confidence}, expected a number from 0 to 1, or None.')
         if len(self.field) != 1:

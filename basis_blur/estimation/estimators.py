@@ -40,7 +40,7 @@ class NetworkEstimator:
     size: str = 'auto'
     removal: Removal | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ValueError(f'size is {self.size!r}, expected one of {", ".join(SIZES)}.')
 

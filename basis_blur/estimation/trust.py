@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
 from basis_blur.estimation.estimate import LOOKING, Doubt, Estimate, Progress
 from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
+from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, LEAST_NOISE, contrast_of

@@ -182,7 +182,7 @@ class BlurField:
         """Return the same blur with a kernel for every pixel; K*K numbers a pixel, 94 MB at 256 x 256 and K = 19."""
         return PixelField(torch.einsum('nbhw,nbs->nshw', self.mixing, self.kernels.flatten(2)))
 
-    def to(self, *args, **kwargs) -> BlurField:
+    def to(self, *args: Any, **kwargs: Any) -> BlurField:
         """Return the field on another device or in another dtype; arguments are those of `Tensor.to`."""
         kernels, mixing = self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs)
         return BlurField.unchecked(kernels, mixing, removal=self.removal)
@@ -334,7 +334,7 @@ class CompactField(BlurField):
         weights = self._unpacked(self.packed[:, :, points[:, 0], points[:, 1]])
         return torch.einsum('nbm,nbij->nmij', weights, self.kernels)
 
-    def to(self, *args, **kwargs) -> CompactField:
+    def to(self, *args: Any, **kwargs: Any) -> CompactField:
         """Return the field on another device or in another dtype, as `BlurField.to`; the mixing stays packed."""
         kernels = self.kernels.to(*args, **kwargs)
         return CompactField(kernels, self.packed.to(kernels.device), removal=self.removal)

@@ -48,7 +48,7 @@ class Removal:
     fusion: bool = False
     least_tv_weight: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_strength(self.strength)
         check_number('iterations', self.iterations, least=1, whole=True)
         check_number('least_tv_weight', self.least_tv_weight, least=0)

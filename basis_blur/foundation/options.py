@@ -80,7 +80,7 @@ class CheckedOptions(dict):
         super().__init__(options)
         self.sections = sections
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self), self.sections)
 
 

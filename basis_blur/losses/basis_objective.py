@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
@@ -22,7 +23,7 @@ from basis_blur.losses.reblurred import photo_through
 from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.losses.sample import Sample, needed
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.ops.camera_response import to_linear
 
 
 class BasisObjective(nn.Module):

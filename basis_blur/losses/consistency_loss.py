@@ -11,9 +11,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.reblurred import Reblurred
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.pixel_blur import PixelBlur
 
 

@@ -25,7 +25,7 @@ as little memory as computing all again in `backward`, and a quarter less work.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -95,16 +95,26 @@ class _Distance(Function):
     """L summed over the batch, and its gradient with respect to the first two arguments."""
 
     @staticmethod
-    def forward(ctx, kernels, mixing, true_kernels, true_mixing, weight, p, squared, chunk):
+    def forward(
+        ctx: Any,
+        kernels: Tensor,
+        mixing: Tensor,
+        true_kernels: Tensor,
+        true_mixing: Tensor,
+        weight: Tensor,
+        p: int,
+        squared: bool,
+        chunk: int,
+    ) -> Tensor:
         result_dtype = torch.promote_types(kernels.dtype, torch.float32)
         dtype = torch.float64 if p == 2 else result_dtype
         basis = kernels.shape[1]
         rows = torch.cat([kernels.to(dtype), true_kernels.to(dtype)], 1).flatten(2)
-        orthonormal, triangular = torch.linalg.qr(rows.mT) if p == 2 else (None, None)
+        orthonormal, triangular = torch.linalg.qr(rows.mT) if p == 2 else (rows, rows)  # p = 1 has no use for them
 
         wants_kernels, wants_mixing = ctx.needs_input_grad[:2]
-        row_gradient = torch.zeros_like(rows if p == 1 else triangular.mT) if wants_kernels else None
-        mixing_gradient = mixing.new_empty(mixing.flatten(2).shape) if wants_mixing else None
+        row_gradient: Any = torch.zeros_like(rows if p == 1 else triangular.mT) if wants_kernels else None
+        mixing_gradient: Any = mixing.new_empty(mixing.flatten(2).shape) if wants_mixing else None
         total = rows.new_zeros(())
         parts = (each.flatten(2).split(chunk, 2) for each in (mixing, true_mixing, weight))
         for index, (m, t, w) in enumerate(zip(*parts, strict=True)):
@@ -143,7 +153,7 @@ class _Distance(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, factor):
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
         gradients = (None if each is None else factor.to(each.dtype) * each for each in ctx.saved_tensors)
         return *gradients, None, None, None, None, None, None
 

@@ -119,17 +119,25 @@ class _Loss(Function):
     """The loss with its gradient, which is computed in `forward`, so that nothing else is kept for `backward`."""
 
     @staticmethod
-    def forward(ctx, kernels, mixing, blurred, sharp, loss, precision):
+    def forward(
+        ctx: Any,
+        kernels: Tensor,
+        mixing: Tensor,
+        blurred: Tensor,
+        sharp: Tensor,
+        loss: RestorationLoss,
+        precision: dict[str, Any],
+    ) -> Tensor:
         needed = ctx.needs_input_grad[:2]
         inputs = [each.detach().requires_grad_(need) for each, need in zip((kernels, mixing), needed, strict=True)]
         with torch.set_grad_enabled(any(needed)), keep_copies(*inputs, blurred, sharp):
-            value = loss.compute(BlurField.unchecked(*inputs), blurred, sharp, precision)
+            value = loss.compute(BlurField.unchecked(inputs[0], inputs[1]), blurred, sharp, precision)
             ctx.gradients = torch.autograd.grad(value, [x for x in inputs if x.requires_grad]) if any(needed) else ()
         return value.detach()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, factor):
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
         gradients = iter(ctx.gradients)
         return (
             *(factor * next(gradients) if need else None for need in ctx.needs_input_grad[:2]),

@@ -408,7 +408,9 @@ class NetworkModel(BaseModel):
         """
         raise NotImplementedError
 
-    def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False):
+    def validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
+    ) -> None:
         """Validate; BasicSR calls this, the last time with a number one or two above the last iteration."""
         if self.is_train:
             current_iter = min(current_iter, int(self.opt['train']['total_iter']))
@@ -422,12 +424,14 @@ class NetworkModel(BaseModel):
         if self._saved_at is not None and self._saved_at[1] == current_iter:
             self.save_training_state(*self._saved_at)  # again, with the best scores
 
-    def nondist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
         """Validate in one process."""
         run = Validation(iter(dataloader), data_set_of(dataloader), current_iter, tb_logger, save_img, self.opt)
         self._conclude(self.validate(run), run)
 
-    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool):
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Validate in several processes, each on its share of the photos."""
         dataset = data_set_of(dataloader)
         share = range(self.opt['rank'], len(dataset), self.opt['world_size'])

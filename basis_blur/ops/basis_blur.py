@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,11 +110,11 @@ class _Blur(LinearForm):
     """H(k, m) u."""
 
     @staticmethod
-    def forward(u, k, m, chunk):
+    def forward(u: Tensor, k: Tensor, m: Tensor, chunk: int | None) -> Tensor:
         return _blurred(u, k, m, chunk)
 
     @staticmethod
-    def backward(ctx, v):
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
         u, k, m = ctx.saved_tensors
         needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
@@ -129,11 +129,11 @@ class _BlurTranspose(LinearForm):
     """H(k, m)^T v."""
 
     @staticmethod
-    def forward(v, k, m, chunk):
+    def forward(v: Tensor, k: Tensor, m: Tensor, chunk: int | None) -> Tensor:
         return _blurred_back(v, k, m, chunk)
 
     @staticmethod
-    def backward(ctx, u):
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         v, k, m = ctx.saved_tensors
         needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
@@ -148,12 +148,12 @@ class _KernelGradient(LinearForm):
     """dT/dk: for each basis element, sum_i m_b[i] v[i] u[i + (K - 1) - s], over channels."""
 
     @staticmethod
-    def forward(u, m, v, kernel_size, chunk):
+    def forward(u: Tensor, m: Tensor, v: Tensor, kernel_size: int, chunk: int | None) -> Tensor:
         u, m, v = plain(u, m, v)
         none = v.new_zeros(*m.shape[:2], kernel_size, kernel_size)
         plan = _Plan(none, m, u.shape[1], chunk)
 
-        def work(tiles):
+        def work(tiles: list[_Tile]) -> Tensor:
             k = torch.zeros_like(none)
             for tile in tiles:
                 spectrum = torch.fft.rfft2(u[tile.scene], s=plan.size).unsqueeze(1)
@@ -165,7 +165,7 @@ class _KernelGradient(LinearForm):
         return sum(plan.share(work, plan.bunches()), none)
 
     @staticmethod
-    def backward(ctx, k):
+    def backward(ctx: Any, k: Tensor) -> tuple[Tensor | None, ...]:
         u, m, v = ctx.saved_tensors
         needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
@@ -181,12 +181,12 @@ class _MixingGradient(LinearForm):
     """dT/dm: for each basis element, sum_c v_c (k_b conv u_c)."""
 
     @staticmethod
-    def forward(u, k, v, chunk):
+    def forward(u: Tensor, k: Tensor, v: Tensor, chunk: int | None) -> Tensor:
         u, k, v = plain(u, k, v)
         m = v.new_empty(v.shape[0], k.shape[1], *v.shape[-2:])
         plan = _Plan(k, m, u.shape[1], chunk)
 
-        def work(turn, tiles):
+        def work(turn: _Turn, tiles: list[_Tile]) -> None:
             places = [
                 (
                     tile,
@@ -206,7 +206,7 @@ class _MixingGradient(LinearForm):
         return m
 
     @staticmethod
-    def backward(ctx, m):
+    def backward(ctx: Any, m: Tensor) -> tuple[Tensor | None, ...]:
         u, k, v = ctx.saved_tensors
         needs, chunk = ctx.needs_input_grad, ctx.others[-1]
         return (
@@ -225,8 +225,8 @@ def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor 
         return convolve(u, k[:, 0] * m[:, 0, :1, :1], k.shape[-1] - 1, image)
     plan = _Plan(k, m, u.shape[1], chunk)
 
-    def work(turn, tiles):
-        places = []
+    def work(turn: _Turn, tiles: list[_Tile]) -> None:
+        places: list[tuple] = []
         for tile in tiles:
             light, window, mixing = u[tile.scene], image[tile.image], m[tile.image]
             chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
@@ -252,8 +252,9 @@ def _blurred_back(v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Te
         return convolve(v, k[:, 0].flip(-2, -1) * m[:, 0, :1, :1], 0, scene)
     plan = _Plan(k, m, v.shape[1], chunk)
 
-    def work(turn, tiles):
-        places, beyond = [], []
+    def work(turn: _Turn, tiles: list[_Tile]) -> list[tuple]:
+        places: list[tuple] = []
+        beyond: list[tuple] = []
         for tile in tiles:
             light, mixing = v[tile.image], m[tile.image]
             chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()

@@ -17,7 +17,7 @@ would hold K*K shifted photos. A CPU works on one band of rows at a time, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,11 +65,11 @@ class _Blur(LinearForm):
     """H(k) u."""
 
     @staticmethod
-    def forward(u, k):
+    def forward(u: Tensor, k: Tensor) -> Tensor:
         u, k = plain(u, k)
         image = u.new_zeros(*u.shape[:2], *k.shape[-2:])
 
-        def work(band):
+        def work(band: slice) -> None:
             for tap in _taps(k, band):
                 image[tap.image].addcmul_(u[tap.scene], k[tap.kernel].unsqueeze(1))
 
@@ -77,7 +77,7 @@ class _Blur(LinearForm):
         return image
 
     @staticmethod
-    def backward(ctx, v):
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
         u, k = ctx.saved_tensors
         needs = ctx.needs_input_grad
         return (
@@ -90,12 +90,12 @@ class _BlurTranspose(LinearForm):
     """H(k)^T v."""
 
     @staticmethod
-    def forward(v, k):
+    def forward(v: Tensor, k: Tensor) -> Tensor:
         v, k = plain(v, k)
         border = PixelField(k).kernel_size - 1
         scene = v.new_zeros(*v.shape[:2], *(side + border for side in v.shape[-2:]))
 
-        def work(band):
+        def work(band: slice) -> None:
             for tap in _taps(k, band, of_scene=True):
                 scene[tap.scene].addcmul_(v[tap.image], k[tap.kernel].unsqueeze(1))
 
@@ -103,7 +103,7 @@ class _BlurTranspose(LinearForm):
         return scene
 
     @staticmethod
-    def backward(ctx, u):
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         v, k = ctx.saved_tensors
         needs = ctx.needs_input_grad
         return (
@@ -116,12 +116,12 @@ class _KernelGradient(LinearForm):
     """dT/dk: for each tap, sum over the channels of v[i] u[i + (K - 1) - s]."""
 
     @staticmethod
-    def forward(u, v):
+    def forward(u: Tensor, v: Tensor) -> Tensor:
         u, v = plain(u, v)
         size = u.shape[-1] - v.shape[-1] + 1
         k = v.new_empty(v.shape[0], size**2, *v.shape[-2:])
 
-        def work(band):
+        def work(band: slice) -> None:
             for tap in _taps(k, band):
                 gradient, shifted, light = k[tap.kernel], u[tap.scene], v[tap.image]
                 torch.mul(shifted[:, 0], light[:, 0], out=gradient)
@@ -132,7 +132,7 @@ class _KernelGradient(LinearForm):
         return k
 
     @staticmethod
-    def backward(ctx, k):
+    def backward(ctx: Any, k: Tensor) -> tuple[Tensor | None, ...]:
         u, v = ctx.saved_tensors
         needs = ctx.needs_input_grad
         return (

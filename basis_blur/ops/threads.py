@@ -57,7 +57,7 @@ def _thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
     """
     started = threading.Barrier(threads)
 
-    def compute_alone(_):
+    def compute_alone(_: int) -> None:
         torch.get_num_threads()  # the first use
         torch.set_num_threads(1)
         started.wait()

@@ -59,19 +59,19 @@ class LinearForm(Function):
     """
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         tensors = [each for each in inputs if isinstance(each, Tensor)]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
         ctx.others = inputs[len(tensors) :]
 
     @classmethod
-    def jvp(cls, ctx, *tangents):
+    def jvp(cls, ctx: Any, *tangents: Any) -> Any:
         tensors = ctx.saved_tensors
         return derivative(cls.apply, (*tensors, *ctx.others), tangents[: len(tensors)])
 
     @classmethod
-    def vmap(cls, info, in_dims, *inputs):
+    def vmap(cls, info: Any, in_dims: Any, *inputs: Any) -> Any:
         return fold_into_batch(cls.apply, info, in_dims, *inputs)
 
 

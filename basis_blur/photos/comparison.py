@@ -70,7 +70,7 @@ class Comparison:
     notes: Sequence[str] = ()
     icc: bytes | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.before.shape[-2:] != self.after.shape[-2:]:
             raise ValueError(
                 f'the photo is {tuple(self.before.shape[-2:])} before and {tuple(self.after.shape[-2:])} after (rows, '

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
 from basis_blur.ops.camera_response import (
-    GAMMA,
     camera_response,
     camera_response_derivative,
     photo_of,

@@ -17,9 +17,10 @@ from torch import Tensor
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import kind_of
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.boundary import ReflectPad
-from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
+from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo, in_full_precision
 from basis_blur.ops.tiled_blur import TiledBlur

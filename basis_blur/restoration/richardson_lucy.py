@@ -82,7 +82,7 @@ class RichardsonLucy:
     saturation: bool = True
     tolerance: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number('iterations', self.iterations, least=1, whole=True, remedy='the default is 30.')
         check_number('tv_weight', self.tv_weight, least=0)
         check_number('offset', self.offset, least=0)

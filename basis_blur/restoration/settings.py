@@ -20,8 +20,8 @@ from basis_blur.field.removal import (
     check_strength,
 )
 from basis_blur.foundation.errors import kind_of
-from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.foundation.numbers import GAMMA, check_number
+from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.gradient import forward_difference
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy

@@ -35,8 +35,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import GAMMA, to_linear, to_srgb
+from basis_blur.ops.camera_response import to_linear, to_srgb
 
 MAX_OBJECTS = 3  # largest number of objects that move
 MIN_OBJECT_PIXELS = 400  # least number of pixels of an object that moves

@@ -11,6 +11,7 @@ accelerated projected gradient steps with restart.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +82,7 @@ def fit_kernels(edges: Tensor, photo_edges: Tensor, start: Tensor) -> Tensor:
     return descend(lambda k: normal(k) + RIDGE * k, other / scale, start, normal.largest() + RIDGE, STEPS)
 
 
-def descend(apply, target: Tensor, start: Tensor, largest: Tensor, steps: int) -> Tensor:
+def descend(apply: Callable[[Tensor], Tensor], target: Tensor, start: Tensor, largest: Tensor, steps: int) -> Tensor:
     """Minimise 1/2 x' Q x - target' x over x >= 0 by accelerated projected gradient steps.
 
     Momentum is taken as in FISTA and dropped for a batch item whose step goes against it (O'Donoghue, Candes 2015).

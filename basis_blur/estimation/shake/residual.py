@@ -15,7 +15,8 @@ from basis_blur.estimation.estimate import CHOOSING, Progress
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.trust import reblur_residual
 from basis_blur.field.blur_field import BlurField
-from basis_blur.ops.camera_response import GAMMA, to_srgb
+from basis_blur.foundation.numbers import GAMMA
+from basis_blur.ops.camera_response import to_srgb
 from basis_blur.ops.windows import Window, spread_windows
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.settings import Removal

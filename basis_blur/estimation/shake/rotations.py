@@ -331,7 +331,7 @@ class RotationsEstimator:
     search: Estimator
     focal_length: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         focal_in_pixels((1, 1), self.focal_length)
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:

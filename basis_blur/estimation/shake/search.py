@@ -47,7 +47,8 @@ from basis_blur.estimation.shake.residual import share_of_wrong
 from basis_blur.estimation.shake.schedule import Variant, best_window, levels_of, reduced, search
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError, kind_of
-from basis_blur.ops.camera_response import GAMMA, to_linear
+from basis_blur.foundation.numbers import GAMMA
+from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.photo import check_photo, in_full_precision
 from basis_blur.ops.threads import share
 from basis_blur.ops.windows import WHOLE_PIXELS
@@ -326,7 +327,7 @@ def _of_variants(
     """Return the kernels of each variant, on a CPU searched side by side; `tell` is called after each level."""
     abandoned = threading.Event()
 
-    def after_level(*_) -> None:
+    def after_level(*_: object) -> None:
         if abandoned.is_set():
             raise InterruptedError('the search was given up')
         tell()
@@ -366,7 +367,7 @@ def _counted(progress: Progress | None, stage: str, total: int) -> Callable[...,
     done = 0
     lock = threading.Lock()  # variants are searched side by side
 
-    def tell(*_) -> None:
+    def tell(*_: object) -> None:
         nonlocal done
         with lock:
             done += 1
