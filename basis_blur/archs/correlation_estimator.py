@@ -12,7 +12,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basis_blur.archs.correlation_kpn_arch import WINDOW, WINDOWS, CorrelationDecoder, check_decoder, grid_of
-from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.camera_response import to_linear
 
 HIDDEN = 512  # width of the two layers over all logits
@@ -65,7 +64,7 @@ class CorrelationEstimator(nn.Module):
             photo = photo.repeat_interleave(2, -2).repeat_interleave(2, -1)
         number, (height, width) = len(photo), map(int, photo.shape[-2:])
         rows, columns = grid_of(height, width, WINDOWS, WINDOW)
-        logits = self.decoder.of_windows(to_linear(photo, GAMMA), rows, columns, WINDOW, self.kernel_size)
+        logits = self.decoder.of_windows(to_linear(photo), rows, columns, WINDOW, self.kernel_size)
         x = self.head(logits.log_softmax(1) * LOGIT_SCALE)
         shares = self.mean(x).to(logits.dtype).softmax(1)
         sigma = shares.new_zeros(len(shares), 1) if self.var is None else self.var(x).to(shares.dtype).sigmoid()
