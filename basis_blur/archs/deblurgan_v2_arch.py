@@ -1,4 +1,4 @@
-"""DeblurGANv2Generator: a feature pyramid over a network that was trained to classify, which corrects the photo.
+"""DeblurGANv2Generator: a correction of the photo, from a feature pyramid over a network that was trained to classify.
 
     [Kupyn19] Kupyn, Martyniuk, Wu, Wang, "DeblurGAN-v2: Deblurring (Orders-of-Magnitude) Faster and Better", ICCV 2019.
 
@@ -7,9 +7,10 @@
     to 1/32, enlarged to 1/4 and put together -> enlarged to 1/2, the features there added -> enlarged to full size ->
     tanh / 2 = correction;    image = photo + correction
 
-Features are enlarged by repeating pixels. Normalisations take their means over the photo itself, those of the backbone
-too: its authors restore in the mode of training, one photo at a time. Beyond the right and lower side the photo is
-continued in middle gray, by at least one pixel, to a multiple of 32, as they do; the gray is in the means.
+Features are enlarged by repeating pixels. All normalisations, also those of the backbone, take their means over the
+photo itself, since the authors restore in the mode of training, one photo at a time. As in their program, the photo is
+continued in middle gray beyond its right and lower side, by at least one pixel, to a multiple of 32; the means include
+the gray.
 
 Parameters: 35.84 M with Inception-ResNet-v2, 2.11 M with MobileNetV2. The paper counts 60.9 M and 3.3 M, since it
 includes the ends of the classifiers, which nothing uses.
@@ -28,11 +29,11 @@ from basis_blur.archs.kernel_attention import check_inputs
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 32  # multiple of pixels that sides are padded to
-# Backbone -> least side, of which the smallest features have more than one pixel, so that they have a spread.
+# Least side of the padded photo by backbone, pixels, for which the smallest features have a variance: over one pixel.
 LEAST_SIDE = {'inception': 128, 'mobilenet': 64}
-# What unpadded convolutions of Inception-ResNet-v2 took off each size, left and above, right and below.
+# Pixels that the features lack at each size, (left and above, right and below), due to convolutions without padding.
 TAKEN_OFF = {'inception': ((0, 1), (1, 1), (1, 2), (1, 1), (1, 1)), 'mobilenet': ((0, 0),) * 5}
-SMALLER = 4  # heads, at 1/4 to 1/32
+SMALLER = 4  # number of heads, at 1/4 to 1/32 of the size
 
 
 class DeblurGANv2Generator(DescribedNetwork):

@@ -1,4 +1,4 @@
-"""DMPHN: a photo restored in ever larger parts, from eighths to the whole.
+"""DMPHN: a network that restores a photo in parts, first eighths, then ever larger ones to the whole.
 
     [Zhang19] Zhang, Dai, Li, Koniusz, "Deep Stacked Hierarchical Multi-Patch Network for Image Deblurring", CVPR 2019.
 
@@ -8,8 +8,9 @@
         correction <- decoder_l(features), in the parts of the level before;  that of level 0 is the image
 
 An encoder has three sizes of w, 2 w, 4 w channels with two residual blocks each, a decoder the same backwards. Parts
-are zero beyond their borders, and 0.5 is taken off the photo. Stacked networks go on from the image of the one before,
-whose features they add; level 1 of theirs begins at the image of the first.
+are continued by zeros, and 0.5 is subtracted from the photo. Of stacked networks, each takes the image of the one
+before as its photo and adds that one's features to its own; from the second on, the correction of level 1 has the image
+of the first added.
 
 Parameters: 7.23 M with the default sizes, DMPHN(1-2-4-8) of the paper; `levels` 3 and `stacks` 4 make its
 Stack(4)-DMPHN(1-2-4), 21.70 M.

@@ -1,12 +1,12 @@
-"""Feature extractors of DeblurGAN-v2: five groups of layers, each of which halves the size, as far as it uses them.
+"""Feature extractors of DeblurGAN-v2: five groups of layers, each of which halves the size.
 
     [Sandler18] Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR
         2018.
     [Szegedy17] Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual Connections
         on Learning", AAAI 2017.
 
-Differs from the papers: 1. what stands behind the fifth group is left out; 2. batch normalisation takes its means over
-the photo, as `DeblurGANv2Generator` says.
+Differs from the papers: 1. layers after the fifth group, which the pyramid does not use, are left out; 2. batch
+normalisation takes its means over the photo, as `DeblurGANv2Generator` says.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     out[i] = sum_s k[s] u[i + reach - s],         u = 0 outside,         s in [0, K-1] x [0, K-1]
 
-With a reach of K - 1, `u` a scene and `out` its image, that is H of one kernel; with a reach of 0, flipped kernels, `u`
-an image and `out` a scene, it is H^T. Both gather what a tile of the result needs (overlap-save), so that each place is
-written once. A tile is one colour of a part of the photo; all its steps stay in the cache.
+If `u` is a scene, `out` its image and the reach K - 1, this is H of one kernel; if `u` is an image, `out` a scene, the
+reach 0 and the kernels are flipped, it is H^T. Each tile of the result is computed from the part of `u` that reaches it
+(overlap-save), so that each place is written once. A tile is one colour of a part of the photo, and so small that all
+its steps stay in the cache.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from basis_blur.ops.threads import share
 
-# Largest side of a transform: a number of pixels, and of borders of K - 1, by which a tile is smaller.
+# Terms of the largest side of a transform, LARGEST + LARGEST_IN_BORDERS (K - 1) pixels; a tile is K - 1 smaller.
 LARGEST, LARGEST_IN_BORDERS = 384, 4
-EVEN = 8  # transforms whose side is a multiple of this are fast; odd ones take three times as long
+MULTIPLE = 8  # pixels that divide the side of a transform; transforms of odd sides take three times as long
 SPARSE = 32  # distance of the pixels that are looked at first to see whether any is not zero
 
 
@@ -57,9 +58,12 @@ def convolve(u: Tensor, kernels: Tensor, reach: int, out: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _cut(length: int, border: int) -> tuple[list[slice], int]:
-    """Return the cores of tiles along one side, and the side of their transforms: those that transform the least."""
+    """Return the cores of tiles along one side, and the side of their transforms.
+
+    Of all sides of transforms, it is the one with the smallest sum over the tiles.
+    """
     most = LARGEST + LARGEST_IN_BORDERS * border
-    sizes = [size for size in range(EVEN, most + 1, EVEN) if size > border and size == fast_fft_size(size)]
+    sizes = [size for size in range(MULTIPLE, most + 1, MULTIPLE) if size > border and size == fast_fft_size(size)]
     parts, size = min(
         ((math.ceil(length / (size - border)), size) for size in sizes), key=lambda found: (found[0] * found[1], found)
     )

@@ -53,9 +53,9 @@ class LinearOperator:
         return self._apply(x)
 
     def into(self, memory: Tensor | None, x: Tensor) -> Tensor:
-        """Return what a call does, in memory that is given, where the operator can and it fits; else in new memory.
+        """Return what a call returns, written to the given memory if the operator can do so and the shape fits.
 
-        Where gradients are recorded, memory is always new.
+        The memory is new otherwise, and always while gradients are recorded.
         """
         return self(x) if memory is None or torch.is_grad_enabled() else self._apply_into(memory, x)
 

@@ -286,8 +286,8 @@ class _Photo:
     def gradient(self, scene: Tensor, slope: Tensor, iteration: int, memory: Tensor | None = None) -> Tensor:
         """Apply H' to the slope, which is overwritten. Pixels that overexposed places reach update only those places.
 
-        The result takes memory of its size that is given.
-        Which pixels these are changes less and less; they are computed again in iterations 1, 2, 3, 4, 8, 16, ...
+        The result is written to `memory` if that fits. Which pixels these are changes less and less; they are computed
+        again in iterations 1, 2, 3, 4, 8, 16, ...
         """
         if self.saturated is not None and (iteration < 4 or iteration.bit_count() == 1):
             split = self.saturated & overexposed(scene)
@@ -351,7 +351,7 @@ class _Steps:
         weight = self.settings.tv_weight
         if weight and self.weights is None:
             self.weights = torch.empty_like(scene[:, :1])
-        # D g takes the memory of the last gradient, as soon as that has been compared with it; and then the direction.
+        # D g is written over the last gradient, once the two have been compared, and the direction over D g.
         scaled = torch.empty_like(scene) if before is None else before.gradient
         conjugate = torch.empty_like(scene) if before is None else before.direction
 
