@@ -84,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep memory of up to 32 MB a piece that is freed, where it would give it back to the system.
+    """Let glibc keep pieces of up to 32 MB that are freed, up to 256 MB in all, and not return them to the system.
 
-    To have it given again takes longer than most of what is done in it: a quarter of the time of a large photo.
+    To get such memory from the system again takes a quarter of the time of a large photo.
     """
     mallopt = None
     with suppress(OSError, TypeError):  # a system where a program cannot be asked for its functions

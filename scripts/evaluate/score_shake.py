@@ -6,12 +6,12 @@
 Sets; photos are sharp ones of at least 420 pixels a side, of which windows of up to 800 pixels are taken:
 
     uniform   one simulated shake for a whole photo: kernels of 25 to 65 pixels, noise 0.003 to 0.01, gamma 2.2, 8 bits
-    roll2     the same with 512 pixels and noise 0.003, and a roll with a standard deviation of 2 pixels at the corners
-    roll5     of 5 pixels
-    turns3    the same by rotations about three axes, of a lens of 28 mm, with 3 pixels
-    gyro      800 pixels, linear light, noise 0.002, kernels of 25 to 129 pixels: a hand that turned a lens of 28 mm
+    roll2     512 pixels, kernels of 33, noise 0.003, and a roll with a standard deviation of 2 pixels at the corners
+    roll5     as roll2, with 5 pixels
+    turns3    as roll2, with 3 pixels, by rotations of a lens of 28 mm about three axes
+    gyro      800 pixels, linear light, noise 0.002, kernels of 25 to 129 pixels: a hand that rotated a lens of 28 mm
               about three axes, as in the recordings of `--recordings`
-    near      nearly sharp: blurred photos of 33 to 46 dB
+    near      nearly sharp: 512 pixels, kernels made smaller, noise 0.0005 to 0.004, blurred photos of 33 to 46 dB
     levin     DIR/{blurred,sharp,kernels} of Levin et al. 2009, "Understanding and evaluating blind deconvolution
               algorithms", gamma 1
 
@@ -48,11 +48,11 @@ from basis_blur.photos.reading import read_photo
 
 SETS = ('uniform', 'roll2', 'roll5', 'turns3', 'gyro', 'near', 'levin')
 ESTIMATORS = ('auto', 'network', 'shake', 'rotations')
-CROP, REACH = 20, 6  # pixels that are not scored at the sides; largest shift
+CROP, REACH = 20, 6  # pixels: width of the border that is not scored, largest shift
 TRUE_NOISE = 0.002  # least noise of which the true blur is removed
-PLACES = 9  # a side, at which a rolling camera has a kernel of its own
-LEAST_PHOTO = 420  # pixels a side
-GYRO_SIDE = 800  # pixels a side of the photos of recorded shakes
+PLACES = 9  # number of places a side at which a rolling camera has a kernel of its own
+LEAST_PHOTO = 420  # pixels; shortest side of a photo that is used
+GYRO_SIDE = 800  # pixels; side of the photos of recorded shakes
 
 
 class Scene(NamedTuple):
