@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ def _block_of_sixteenth() -> _Branches:
     return _Branches(_chain(1088, (192,)), _chain(1088, (128,), (160, (1, 7), 1, (0, 3)), (192, (7, 1), 1, (3, 0))))
 
 
-def _chain(before: int, *layers: tuple) -> nn.Sequential:
+def _chain(before: int, *layers: tuple[Any, ...]) -> nn.Sequential:
     """Return convolutions one behind the other; each is channels, size, stride, padding, as far as not 1, 1, 0."""
     channels = (before, *(after for after, *_ in layers))
     return nn.Sequential(*(_Convolution(before, *layer) for before, layer in zip(channels[:-1], layers, strict=True)))

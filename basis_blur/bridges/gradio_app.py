@@ -69,7 +69,7 @@ class Session:
         folder: folder of the files that are handed out.
     """
 
-    def __init__(self, deblurrer: Deblurrer, folder: str | os.PathLike):
+    def __init__(self, deblurrer: Deblurrer, folder: str | os.PathLike[str]):
         self.deblurrer = deblurrer
         self.folder = Path(folder)
         self._path: Path | None = None
@@ -77,7 +77,7 @@ class Session:
 
     def show(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike[str],
         strength: float | None = None,
         gamma: float | None = None,
         progress: Callable[[float, str], None] | None = None,
@@ -184,7 +184,7 @@ def _suffix_of(path: Path) -> str:
     return result_suffix(path.suffix) if path.suffix.lower() in READ_SUFFIXES else '.png'
 
 
-def build(deblurrer: Deblurrer, folder: str | os.PathLike) -> Any:
+def build(deblurrer: Deblurrer, folder: str | os.PathLike[str]) -> Any:
     """Return the page, as a `gradio.Blocks`.
 
     Args:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from basis_blur.deblurring.deblurrer import Deblurred, Deblurrer
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
+    from basis_blur.field.local_kernels import LocalKernels
     from basis_blur.photos.photo import Photo
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and remove it: by iterations of Richardson-Lucy, from
@@ -384,7 +385,7 @@ def by_network(task: Task, photo: Photo, deblurrer: NetworkDeblurrer, wanted: Wa
     return result.pixels
 
 
-def write_beside(task: Task, photo: Photo, result: Deblurred, wanted: Wanted) -> None:
+def write_beside(task: Task, photo: Photo, result: Deblurred[LocalKernels | None], wanted: Wanted) -> None:
     """Write the pictures of a photo that are wanted."""
     if wanted.kernels and result.field is not None:
         from basis_blur.photos.pictures import draw_kernel_grid, write_picture

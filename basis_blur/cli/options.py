@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from basis_blur.foundation import shipped
 from basis_blur.foundation.errors import InputError, did_you_mean
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _text_of(name: str, found: dict[str, dict]) -> str:
+def _text_of(name: str, found: dict[str, dict[str, Any]]) -> str:
     if name in found['options']:
         return found['options'][name].read_text(encoding='utf-8')
     if name in found['configs']:

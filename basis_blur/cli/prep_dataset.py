@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from basis_blur.foundation.errors import InputError
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    def watch(steps: Iterable, total: int) -> Iterable:
+    def watch(steps: Iterable[Any], total: int) -> Iterable[Any]:
         return tqdm(steps, total=total, unit='photo', desc=COMMAND, mininterval=0.5, disable=None)
 
     try:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from basis_blur.foundation.errors import InputError, printable
 from basis_blur.photos.folders import listed
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         if value < least:
             raise InputError(f'{name} is {value}, expected at least {least}.')
 
-    def watch(steps: Iterable, total: int, done: int) -> Iterable:
+    def watch(steps: Iterable[Any], total: int, done: int) -> Iterable[Any]:
         return tqdm(steps, total=total, initial=done, unit='photo', desc='prep-lmdb', mininterval=0.5)
 
     source = PhotoSource(args.photos, args.masks, args.mask_format, args.min_size, args.classes, args.min_object)

@@ -35,7 +35,7 @@ _work: Callable[[Any], Any]  # the function of a worker process, made when it st
 
 
 def in_workers(
-    make_work: Callable[..., Callable], arguments: Sequence, tasks: Sequence, number: int
+    make_work: Callable[..., Callable[..., Any]], arguments: Sequence[Any], tasks: Sequence[Any], number: int
 ) -> Iterator[Outcome]:
     """Do tasks in processes, and give the outcomes as they come.
 
@@ -56,7 +56,7 @@ def in_workers(
         number, multiprocessing.get_context('spawn'), initializer=_begin, initargs=(make_work, tuple(arguments))
     )
     try:
-        futures: list[Future] = [pool.submit(_do, task) for task in tasks]
+        futures: list[Future[Any]] = [pool.submit(_do, task) for task in tasks]
         for future in as_completed(futures):
             yield future.result()
     except BaseException:
@@ -71,7 +71,7 @@ def in_workers(
             del os.environ['OMP_NUM_THREADS']
 
 
-def _begin(make_work: Callable[..., Callable], arguments: Sequence) -> None:
+def _begin(make_work: Callable[..., Callable[..., Any]], arguments: Sequence[Any]) -> None:
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process too, which ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # files that are half written are removed on the way

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from basis_blur.data.download import UNREADABLE, Download, Member
 from basis_blur.foundation.errors import InputError, did_you_mean
@@ -90,13 +90,13 @@ class Preparation:
 
 def _tables(
     download: Download, patterns: Mapping[str, str], unused: str = r'(?!)'
-) -> tuple[dict[str, dict[tuple, str]], list[str]]:
+) -> tuple[dict[str, dict[tuple[Any, ...], str]], list[str]]:
     """Sort photos by the first pattern that fits the end of their path; the pattern's groups are the key.
 
     A photo of an archive may be there unpacked as well. Any other photo that is there twice, or that fits neither a
     pattern nor `unused`, is a complaint.
     """
-    tables: dict[str, dict[tuple, str]] = {kind: {} for kind in patterns}
+    tables: dict[str, dict[tuple[Any, ...], str]] = {kind: {} for kind in patterns}
     complaints = []
     for name in download:
         member = download[name]
@@ -147,7 +147,7 @@ def _find_realblur(download: Download, variant: str) -> Found:
     folder = rf'RealBlur-{variant}_[^/]*ECC[^/]*'
     patterns = {'blur': rf'{folder}/(scene\d+)/blur/blur_0*(\d+)', 'gt': rf'{folder}/(scene\d+)/gt/gt_0*(\d+)'}
     tables, complaints = _tables(download, patterns, unused=rf'(?:^|/)RealBlur-(?!{variant}_[^/]*ECC)')
-    split_of: dict[tuple, str] = {}
+    split_of: dict[tuple[Any, ...], str] = {}
     for split in ('train', 'test'):
         title = f'RealBlur_{variant}_{split}_list.txt'
         lists = [name for name in download if download[name].inside.rpartition('/')[2] == title]
@@ -326,7 +326,7 @@ def prepare_benchmark(
     out: Path,
     link: bool = False,
     allow_incomplete: bool = False,
-    watch: Callable[[Iterable, int], Iterable] = lambda steps, total: steps,
+    watch: Callable[[Iterable[Any], int], Iterable[Any]] = lambda steps, total: steps,
 ) -> Preparation:
     """Write a benchmark to the folder `out`, which appears when all is there and checked.
 
@@ -443,7 +443,11 @@ def _files_of(benchmark: Benchmark, found: Found, key: tuple[str, str]) -> list[
 
 
 def _write(
-    download: Download, files: list[_File], folder: Path, link: bool, watch: Callable[[Iterable, int], Iterable]
+    download: Download,
+    files: list[_File],
+    folder: Path,
+    link: bool,
+    watch: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> tuple[int, dict[str, str]]:
     """Write the files; return how many are links, and the complaints on damaged ones by target."""
     linked, bad = 0, {}

@@ -23,7 +23,7 @@ PEAK_QUANTILE = 0.9  # quantile of the kernels' peaks that the normalization of 
 DEFAULT_SAMPLE = 10_000  # largest number of kernels from which it is derived
 
 
-class KernelDataset(Dataset):
+class KernelDataset(Dataset[Any]):
     """Blur kernels, mirrored and turned at random in training.
 
     Training samples are turned by torch's default generator, which a training of BasicSR seeds for each sample, see

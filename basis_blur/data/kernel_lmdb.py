@@ -73,7 +73,7 @@ class Preparation(NamedTuple):
 
 
 def prepare_kernels(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     recipe: KernelRecipe,
     workers: int = 0,
     watch: Callable[[int], None] = lambda done: None,
@@ -163,7 +163,7 @@ class KernelLmdb:
         InputError: the folder is missing, truncated, no LMDB, or its first entry is no kernel.
     """
 
-    def __init__(self, path: str | os.PathLike, reader: type[LmdbReader] = LmdbReader):
+    def __init__(self, path: str | os.PathLike[str], reader: type[LmdbReader] = LmdbReader):
         self._reader = reader(path)
         if not self._reader.keys:
             raise InputError(f'{path} holds no kernel; prepare it with basis-blur prep-kernels.')

@@ -55,7 +55,7 @@ class LmdbWriter:
         OSError: the disk is full or cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike, parameters: Mapping[str, Any]):
+    def __init__(self, path: str | os.PathLike[str], parameters: Mapping[str, Any]):
         self.path = Path(path)
         if self.path.suffix != '.lmdb':
             raise InputError(f'{path} is not a name of an LMDB folder; BasicSR expects one that ends in ".lmdb".')
@@ -240,7 +240,7 @@ class LmdbReader:
             entries is not that of meta_info.txt.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self._store: Store | None = None
         self._process: int | None = None

@@ -66,7 +66,7 @@ class PhotoSource:
     min_object: int = 0
 
 
-Watch = Callable[[Iterable, int, int], Iterable]
+Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Preparation:
 
 def prepare_photos(
     source: PhotoSource,
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     workers: int = 0,
     skip_bad: bool = False,
     watch: Watch = lambda steps, total, done: steps,

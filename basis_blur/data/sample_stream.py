@@ -35,11 +35,11 @@ class Draw(int):
         draw.entropy = entropy
         return draw
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Draw, (int(self), self.entropy)
 
 
-class SampleStream(Sampler):
+class SampleStream(Sampler[Any]):
     """The draws of each epoch.
 
     Args:
@@ -72,7 +72,7 @@ class SampleStream(Sampler):
                 yield Draw(index, (self.seed, epoch, place * ranks + rank))
 
 
-class SeededDataset(Dataset):
+class SeededDataset(Dataset[Any]):
     """A data set that seeds the global generators by the draw of each sample, and leaves them as they were.
 
     So the augmentations of BasicSR's data sets, which use these generators, depend on the draw alone too.
@@ -83,7 +83,7 @@ class SeededDataset(Dataset):
         dataset: data set of samples that are asked for by an index.
     """
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: Dataset[Any]):
         self.dataset = dataset
 
     def __len__(self) -> int:

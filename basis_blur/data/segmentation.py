@@ -78,7 +78,7 @@ class Annotations(Protocol):
 
 
 def open_annotations(
-    form: str, path: str | os.PathLike | None, photos: str | os.PathLike, classes: Sequence[str] = ()
+    form: str, path: str | os.PathLike[str] | None, photos: str | os.PathLike[str], classes: Sequence[str] = ()
 ) -> Annotations:
     """Open the annotations of a photo folder.
 

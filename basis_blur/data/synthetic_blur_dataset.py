@@ -59,7 +59,7 @@ LAMP_RADIUS = (1.0, 5.0)  # range of the radius of a light source, pixels
 LAMP_LIGHT = (2.0, 50.0)  # range of the light of a light source, where 1 is white; its logarithm is uniform
 
 
-class SyntheticBlurDataset(Dataset):
+class SyntheticBlurDataset(Dataset[Any]):
     """Synthetic blurred photos with their true blur.
 
     Args:

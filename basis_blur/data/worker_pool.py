@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
@@ -68,7 +68,7 @@ class WorkerPool:
         if self._executor is None:
             yield from map(work, jobs)
             return
-        under_way: deque[Future] = deque()
+        under_way: deque[Future[Any]] = deque()
         try:
             for job in jobs:
                 under_way.append(self._executor.submit(work, job))

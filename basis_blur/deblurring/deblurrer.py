@@ -179,7 +179,7 @@ class Deblurred(Generic[FieldT]):
     given: Given
     restored: tuple[Tensor, ...] = ()
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the photo to a PNG, JPEG or TIFF file, whole or not at all.
 
         It has the bit depth, alpha, ICC profile, EXIF and resolution of the photo that was given, as far as that had
@@ -197,7 +197,7 @@ class Deblurred(Generic[FieldT]):
             raise ValueError(f'there are {len(self.pixels)} photos, expected one; write them one by one.')
         write_photo(path, self.pixels, like=self.given.photo)
 
-    def save_comparison(self, path: str | os.PathLike, title: str = '') -> None:
+    def save_comparison(self, path: str | os.PathLike[str], title: str = '') -> None:
         """Write the photo before and after, for a person to compare, whole or not at all.
 
         Args:
@@ -268,10 +268,10 @@ class Deblurrer:
     @classmethod
     def pretrained(
         cls,
-        weights: str | os.PathLike | None = None,
+        weights: str | os.PathLike[str] | None = None,
         *,
-        kernels: str | os.PathLike | BlurField | None = None,
-        fusion: str | os.PathLike | bool | None = None,
+        kernels: str | os.PathLike[str] | BlurField | None = None,
+        fusion: str | os.PathLike[str] | bool | None = None,
         estimate_at: str = 'auto',
         estimator: str | None = None,
         focal_length: float | None = None,
@@ -511,7 +511,7 @@ def _suited(estimator: Estimator, photo: Photo) -> Estimator:
     return estimator if for_film is None else for_film(film_focal_of(photo.exif))
 
 
-def _one_field(kernels: str | os.PathLike | BlurField) -> BlurField:
+def _one_field(kernels: str | os.PathLike[str] | BlurField) -> BlurField:
     field = kernels if isinstance(kernels, BlurField) else BlurField.load(kernels)
     if len(field) != 1:
         place = '' if isinstance(kernels, BlurField) else f'{kernels} holds '

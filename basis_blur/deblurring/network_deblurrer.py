@@ -85,7 +85,7 @@ class NetworkDeblurrer:
 
     @classmethod
     def pretrained(
-        cls, weights: str | os.PathLike | None = None, *, device: torch.device | str = 'cpu', **settings: Any
+        cls, weights: str | os.PathLike[str] | None = None, *, device: torch.device | str = 'cpu', **settings: Any
     ) -> NetworkDeblurrer:
         """Return what `basis-blur deblur --method ufpnet` and `--method network` use; the arguments are their options.
 

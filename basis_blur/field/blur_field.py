@@ -199,7 +199,7 @@ class BlurField:
         """Return the same numbers without their history of gradients."""
         return BlurField.unchecked(self.kernels.detach(), self.mixing.detach(), removal=self.removal)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write `kernels`, `mixing` and, if there is one, `removal` to a compressed npz file, whole or not at all.
 
         Args:
@@ -216,7 +216,7 @@ class BlurField:
                 np.savez_compressed(file, kernels=kernels, mixing=mixing, removal=np.array(self.removal.to_json()))
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> BlurField:
+    def load(cls, path: str | os.PathLike[str]) -> BlurField:
         """Read a field that `save` wrote, or one in a form of another method.
 
         The other forms are a motion flow, a kernel for every pixel, and a kernel for each window, see
@@ -465,7 +465,7 @@ def _warn_of_estimated() -> None:
     )
 
 
-def _stored_removal(arrays: Mapping[str, np.ndarray], path: str | os.PathLike) -> Removal | None:
+def _stored_removal(arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> Removal | None:
     if 'removal' in arrays:
         return Removal.from_json(str(arrays['removal']))
     if 'estimated' not in arrays:

@@ -26,7 +26,7 @@ FULL_SCALE = 65535  # sample that stands for the maximum of a page
 LARGEST = 1 << 32  # largest size of a TIFF file, bytes: its offsets have 32 bits
 
 
-def write_field_tiff(path: str | os.PathLike, field: BlurField) -> None:
+def write_field_tiff(path: str | os.PathLike[str], field: BlurField) -> None:
     """Write kernels and mixing to one TIFF file, whole or not at all; compressed without loss.
 
     Each kernel is divided by its largest value, since the values of wide kernels are small; mixing stays as it is.

@@ -24,7 +24,7 @@ LONGEST_NAME = 255  # largest length of a file's name without its folder, bytes
 
 
 @contextmanager
-def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside `final` to write to; rename it to `final` if the block succeeds, delete it if not.
 
     The bytes are flushed to the disk before the rename, so a crash leaves the old file or the new one.
@@ -52,7 +52,7 @@ def atomic_path(final: str | os.PathLike) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def make_folder(folder: str | os.PathLike) -> None:
+def make_folder(folder: str | os.PathLike[str]) -> None:
     """Make a folder and those above it, where they are missing.
 
     Raises:
@@ -65,7 +65,7 @@ def make_folder(folder: str | os.PathLike) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
-def real_path(path: str | os.PathLike) -> Path:
+def real_path(path: str | os.PathLike[str]) -> Path:
     """Return a path with its links followed; a loop of links leads to itself.
 
     `Path.resolve` raises a RuntimeError for a loop, up to Python 3.12.
@@ -79,7 +79,7 @@ def real_path(path: str | os.PathLike) -> Path:
         raise _no_name(path, error) from error
 
 
-def _no_name(path: str | os.PathLike, error: ValueError) -> InputError:
+def _no_name(path: str | os.PathLike[str], error: ValueError) -> InputError:
     return InputError(f'{path} cannot be the name of a file ({error}); correct it.')
 
 
@@ -92,7 +92,7 @@ def _partial_name(final: Path) -> str:
     return stem + mark
 
 
-def remove_partials(folder: str | os.PathLike) -> None:
+def remove_partials(folder: str | os.PathLike[str]) -> None:
     """Delete the unfinished files of `atomic_path` in a folder, which killed processes have left.
 
     Args:
@@ -103,7 +103,7 @@ def remove_partials(folder: str | os.PathLike) -> None:
             path.unlink(missing_ok=True)
 
 
-def hold_lock(file: str | os.PathLike, occupied: str) -> IO[bytes] | None:
+def hold_lock(file: str | os.PathLike[str], occupied: str) -> IO[bytes] | None:
     """Lock a file for as long as this process lives and the returned file is open.
 
     Forked workers do not inherit the lock, so it ends with the process that asked for it.
@@ -145,7 +145,7 @@ def release_lock(handle: IO[bytes]) -> None:
     handle.close()
 
 
-def check_is_file(path: str | os.PathLike, most_bytes: int | None = None) -> None:
+def check_is_file(path: str | os.PathLike[str], most_bytes: int | None = None) -> None:
     """Refuse paths whose reading might never end: a pipe, a device, a socket, or a file that is too large.
 
     Args:

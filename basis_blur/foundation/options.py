@@ -68,7 +68,7 @@ class Option:
     meaning: str = ''
 
 
-class CheckedOptions(dict):
+class CheckedOptions(dict[str, Any]):
     """Options of a run that have been checked: the dictionary that BasicSR takes, with the values of each section.
 
     Args:

@@ -30,7 +30,7 @@ def summary(path: Path) -> str:
     return next(line.removeprefix('#').strip() for line in lines if line.startswith('#'))
 
 
-def find(path_or_name: str | os.PathLike, kind: str) -> Path:
+def find(path_or_name: str | os.PathLike[str], kind: str) -> Path:
     """Return the file that a person means; a shipped file takes precedence over one of that name in the current folder.
 
     Raises:

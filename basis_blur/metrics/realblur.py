@@ -64,7 +64,7 @@ def _score(img: np.ndarray, img2: np.ndarray, input_order: str, others: dict[str
 
 
 @functools.lru_cache(maxsize=1)
-def _aligned(restored: tuple[bytes, tuple], reference: tuple[bytes, tuple]) -> Score:
+def _aligned(restored: tuple[bytes, tuple[Any, ...]], reference: tuple[bytes, tuple[Any, ...]]) -> Score:
     """Align once for both metrics of a photo: that takes seconds."""
     return realblur_score(_rgb(*restored), _rgb(*reference))
 

@@ -106,7 +106,7 @@ class NetworkModel(BaseModel):
         net = build_network(opt['network_g']).to(self.device)
         self.print_network(net)
         self.net_g_ema: nn.Module | None = None
-        self.best_metric_results: dict[str, dict[str, dict]] = {}
+        self.best_metric_results: dict[str, dict[str, dict[str, Any]]] = {}
         self.batch_name = 'no batch yet'
         self.iterations_done = 0
         # Names of the data sets that the network of this iteration was validated on; None where nobody knows.
@@ -224,7 +224,7 @@ class NetworkModel(BaseModel):
         paths = data.get('lq_path', data.get('gt_path', ()))
         self.batch_name = ', '.join([paths] if isinstance(paths, str) else map(str, paths)) or 'a batch without names'
 
-    def autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the network computes: mixed precision if `train: amp` asks for it."""
         kind = self.amp_type if self.is_train else None
         return torch.autocast(self.device.type, kind, enabled=kind is not None)
@@ -409,7 +409,7 @@ class NetworkModel(BaseModel):
         raise NotImplementedError
 
     def validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> None:
         """Validate; BasicSR calls this, the last time with a number one or two above the last iteration."""
         if self.is_train:
@@ -425,13 +425,15 @@ class NetworkModel(BaseModel):
             self.save_training_state(*self._saved_at)  # again, with the best scores
 
     def nondist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
         """Validate in one process."""
         run = Validation(iter(dataloader), data_set_of(dataloader), current_iter, tb_logger, save_img, self.opt)
         self._conclude(self.validate(run), run)
 
-    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+    def dist_validation(
+        self, dataloader: DataLoader[Any], current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
         """Validate in several processes, each on its share of the photos."""
         dataset = data_set_of(dataloader)
         share = range(self.opt['rank'], len(dataset), self.opt['world_size'])

@@ -20,6 +20,7 @@ from torch import Tensor
 from basis_blur.deblurring.deblurrer import METHODS, Deblurred, Deblurrer, DeblurSettings, settings_of_method
 from basis_blur.estimation.choice import CHOICES, estimator_for
 from basis_blur.estimation.estimators import SIZES, NetworkEstimator
+from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.foundation.options import Option, OptionError, options_of, read_options
 from basis_blur.models.network_model import NetworkModel
@@ -113,7 +114,7 @@ class NonUniformRLModel(NetworkModel):
             scores.append(self._score(result.photo, data))
         return scores
 
-    def restore(self, photo: Tensor) -> Deblurred:
+    def restore(self, photo: Tensor) -> Deblurred[BlurField]:
         """Return the estimated field and the restored photo.
 
         Args:

@@ -29,7 +29,7 @@ class DataSet(Protocol):
     def __getitem__(self, index: int, /) -> dict[str, Any]: ...
 
 
-def data_set_of(loader: DataLoader) -> DataSet:
+def data_set_of(loader: DataLoader[Any]) -> DataSet:
     """Return the data set of a loader that BasicSR built."""
     return cast(DataSet, loader.dataset)
 
@@ -47,7 +47,7 @@ class Validation:
         opt: the options of the run.
     """
 
-    samples: Iterable[dict]
+    samples: Iterable[dict[str, Any]]
     dataset: DataSet
     iteration: int | str
     tb_logger: Any
@@ -64,7 +64,7 @@ class Validation:
         """Exponent of the photos of the data set."""
         return gamma_of(self.dataset.opt)
 
-    def progress(self) -> Iterator[dict]:
+    def progress(self) -> Iterator[dict[str, Any]]:
         """Yield the samples with a progress bar, in the first process and unless `val: pbar` is false."""
         rank, processes = self.opt['rank'], self.opt['world_size']
         quiet = rank != 0 or not self.opt['val'].get('pbar', True)

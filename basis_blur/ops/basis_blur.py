@@ -226,7 +226,7 @@ def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor 
     plan = _Plan(k, m, u.shape[1], chunk)
 
     def work(turn: _Turn, tiles: list[_Tile]) -> None:
-        places: list[tuple] = []
+        places: list[tuple[Any, ...]] = []
         for tile in tiles:
             light, window, mixing = u[tile.scene], image[tile.image], m[tile.image]
             chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
@@ -252,9 +252,9 @@ def _blurred_back(v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Te
         return convolve(v, k[:, 0].flip(-2, -1) * m[:, 0, :1, :1], 0, scene)
     plan = _Plan(k, m, v.shape[1], chunk)
 
-    def work(turn: _Turn, tiles: list[_Tile]) -> list[tuple]:
-        places: list[tuple] = []
-        beyond: list[tuple] = []
+    def work(turn: _Turn, tiles: list[_Tile]) -> list[tuple[Any, ...]]:
+        places: list[tuple[Any, ...]] = []
+        beyond: list[tuple[Any, ...]] = []
         for tile in tiles:
             light, mixing = v[tile.image], m[tile.image]
             chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
@@ -310,7 +310,7 @@ class _Tile(NamedTuple):
         """The part of the scene of the tile's size that begins where the tile does; cores of tiles do not overlap."""
         return self.image
 
-    def from_corner(self, rows: slice, columns: slice) -> tuple:
+    def from_corner(self, rows: slice, columns: slice) -> tuple[Any, ...]:
         """Return where a part of the tile's scene lies in the whole scene."""
         top, left = self.rows.start, self.columns.start
         rows, columns = slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop)
@@ -372,7 +372,7 @@ class _Plan:
         most = max(1, min(BUNCH, len(self.tiles) // torch.get_num_threads())) if self.on_cpu else len(self.tiles)
         return [self.tiles[some] for some in _cuts(len(self.tiles), most)]
 
-    def steps(self, turn: _Turn, places: list[tuple]) -> Iterator[tuple]:
+    def steps(self, turn: _Turn, places: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """Go through the tiles of a bunch and the chunks that each uses: yield (chunk, spectra, is_new, place).
 
         A few chunks are used by all tiles before the next follow, so that they stay in the cache.
@@ -389,7 +389,7 @@ class _Plan:
                         yield part, spectrum, number not in begun, place
                         begun.add(number)
 
-    def share(self, work: Callable, pieces: list) -> list:
+    def share(self, work: Callable[..., Any], pieces: list[Any]) -> list[Any]:
         """Return `work` of all pieces, done on a CPU by several threads, each alone on a piece."""
         return share(work, pieces) if self.on_cpu else [work(piece) for piece in pieces]
 

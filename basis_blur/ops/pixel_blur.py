@@ -144,9 +144,9 @@ class _KernelGradient(LinearForm):
 class _Tap(NamedTuple):
     """One tap of the kernels in a band of rows, as indices: of the tap, of the image, and of the shifted scene."""
 
-    kernel: tuple
-    image: tuple
-    scene: tuple
+    kernel: tuple[Any, ...]
+    image: tuple[Any, ...]
+    scene: tuple[Any, ...]
 
 
 def _share(work: Callable[[slice], None], result: Tensor) -> None:

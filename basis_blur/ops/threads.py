@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -35,7 +35,7 @@ def share(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> list[Resu
     return list(_thread_pool(threads, os.getpid()).map(_without_gradients(work), pieces))
 
 
-def _without_gradients(work: Callable) -> Callable:
+def _without_gradients(work: Callable[..., Any]) -> Callable[..., Any]:
     """Return `work` for other threads: without gradients, and in inference mode if the calling thread is.
 
     Each thread has a mode of its own, and only inference mode may write to tensors that were made in it.

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Tensor, int]:
+def fold_into_batch(
+    apply: Callable[..., Any], info: Any, in_dims: Sequence[int | None], *inputs: Any
+) -> tuple[Tensor, int]:
     """Return what the `vmap` of an autograd Function has to return, if all its tensors have the batch first.
 
     Args:
@@ -36,7 +38,7 @@ def fold_into_batch(apply: Callable, info: Any, in_dims: Sequence[int | None], *
     return result.unflatten(0, (size, len(result) // size)), 0
 
 
-def derivative(apply: Callable, inputs: Sequence[Any], tangents: Sequence[Tensor | None]) -> Tensor:
+def derivative(apply: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Tensor | None]) -> Tensor:
     """Return the change of a function that is linear in each of its tensors.
 
     Args:

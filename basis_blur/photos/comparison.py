@@ -114,7 +114,7 @@ class Comparison:
         title = escape(self.title) or 'Before and after'
         return _PAGE.format(title=title, words=words, parts='\n'.join(parts), style=_STYLE, script=_SCRIPT)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page, or the picture, as the suffix of the name says; whole or not at all.
 
         Args:

@@ -32,7 +32,7 @@ MALFORMED = (
 )  # fmt: skip
 
 
-def photo_size(path: str | os.PathLike) -> tuple[int, int]:
+def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return (H, W) of the upright photo in a file, without decoding it.
 
     Raises:
@@ -105,7 +105,7 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
     return np.ascontiguousarray(turn_upright(photo, orientation))
 
 
-def decode_tiff_photo(content: bytes, source: str | os.PathLike) -> np.ndarray:
+def decode_tiff_photo(content: bytes, source: str | os.PathLike[str]) -> np.ndarray:
     """Return the photo of a TIFF file, upright, (H, W, 3 or 1) uint8 in the order blue, green, red.
 
     Args:
@@ -146,7 +146,7 @@ def _jpeg_scan(content: bytes) -> int | None:
     return None
 
 
-def is_a_photo_name(path: str | os.PathLike, suffixes: tuple[str, ...]) -> bool:
+def is_a_photo_name(path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> bool:
     """Return whether a file is to be taken for a photo: it is not hidden and has one of the suffixes."""
     name = Path(path).name
     return not name.startswith('.') and name.lower().endswith(suffixes)

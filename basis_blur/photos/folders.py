@@ -35,7 +35,7 @@ class Listing(NamedTuple):
         return f'left out: {number} file{"s" if number > 1 else ""} ({listed(self.others)}{words})' if number else ''
 
 
-def list_photos(folder: str | os.PathLike, suffixes: Sequence[str]) -> Listing:
+def list_photos(folder: str | os.PathLike[str], suffixes: Sequence[str]) -> Listing:
     """List a folder.
 
     Hidden files are no photos, whatever their suffix: macOS writes a "._x.jpg" beside x.jpg on other file systems.

@@ -74,7 +74,7 @@ def result_suffix(suffix: str) -> str:
     return RESULT_SUFFIXES.get(suffix.lower(), suffix)
 
 
-def check_suffix(path: str | os.PathLike) -> str:
+def check_suffix(path: str | os.PathLike[str]) -> str:
     """Return the suffix of a name to write to, in lower case.
 
     Raises:

@@ -244,7 +244,7 @@ def draw_side_by_side(photos: dict[str, Tensor]) -> np.ndarray:
     return _tiled(named, len(named))
 
 
-def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
+def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
     """Write a picture, whole or not at all; the suffix chooses the format.
 
     Args:
@@ -384,7 +384,9 @@ def _ink(angle: float, strength: float) -> np.ndarray:
     return strength * hue + (1 - strength) * DOT_INK
 
 
-def _overlap(canvas: tuple[int, ...], stamp: tuple[int, ...], top: int, left: int) -> tuple[tuple, tuple]:
+def _overlap(
+    canvas: tuple[int, ...], stamp: tuple[int, ...], top: int, left: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Return where a stamp lies on the canvas, and the part of it that lies there."""
     rows = slice(max(0, top), min(canvas[0], top + stamp[0]))
     columns = slice(max(0, left), min(canvas[1], left + stamp[1]))

@@ -45,7 +45,7 @@ UNREAD = {
 }  # fmt: skip
 
 
-def read_photo(path: str | os.PathLike) -> Photo:
+def read_photo(path: str | os.PathLike[str]) -> Photo:
     """Read a photo; the content of the file decides its format, whatever its name.
 
     Palettes become colour and 1-bit pictures gray; samples of 8 and 16 bits are divided by 255 and 65535. CMYK with a

@@ -23,7 +23,7 @@ from basis_blur.photos.png import ROWS_AT_ONCE, encode_png, tell_other_colours
 from basis_blur.photos.tiff import encode_tiff
 
 
-def write_photo(path: str | os.PathLike, pixels: Tensor, like: Photo | None = None) -> None:
+def write_photo(path: str | os.PathLike[str], pixels: Tensor, like: Photo | None = None) -> None:
     """Write a photo in the format that the suffix of its name says, whole or not at all.
 
     PNG keeps 8 or 16 bits (float becomes 16), TIFF 8, 16 or float, JPEG has 8, at quality 95 without subsampling of
@@ -73,7 +73,7 @@ def _rounded(samples: np.ndarray, bits: int) -> np.ndarray:
     return rounded
 
 
-def write_samples(path: str | os.PathLike, samples: np.ndarray, like: Photo | None = None) -> None:
+def write_samples(path: str | os.PathLike[str], samples: np.ndarray, like: Photo | None = None) -> None:
     """Write samples as they are, with the profile, EXIF and resolution of `like`, whole or not at all.
 
     Args:
@@ -104,7 +104,7 @@ def write_samples(path: str | os.PathLike, samples: np.ndarray, like: Photo | No
         partial.write_bytes(encoded)
 
 
-def check_can_hold(path: str | os.PathLike, width: int, height: int, alpha: bool) -> None:
+def check_can_hold(path: str | os.PathLike[str], width: int, height: int, alpha: bool) -> None:
     """Find out before a long computation whether a file of this name can hold a photo.
 
     Args:

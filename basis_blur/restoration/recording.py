@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -19,7 +20,7 @@ from basis_blur.ops.camera_response import photo_of, to_linear
 from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy_with_graph
 
 
-def keep_copies(*constants: Tensor) -> AbstractContextManager:
+def keep_copies(*constants: Tensor) -> AbstractContextManager[Any]:
     """Save copies of tensors for `backward`, in a `with` block, where autograd would save the tensors themselves.
 
     Args:

@@ -63,7 +63,7 @@ Network = TypeVar('Network', bound=nn.Module)
 
 def save_network(
     net: nn.Module,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype | None = None,
     removal: Removal | None = None,
@@ -130,7 +130,7 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def load_network(
-    path_or_name: str | os.PathLike, device: torch.device | str = 'cpu', expect: str | Iterable[str] | None = None
+    path_or_name: str | os.PathLike[str], device: torch.device | str = 'cpu', expect: str | Iterable[str] | None = None
 ) -> DescribedNetwork:
     """Build the network that a file holds, with its weights, in evaluation mode.
 
@@ -172,12 +172,12 @@ def load_network(
     return net.to(device).eval()
 
 
-def load_fusion(path_or_name: str | os.PathLike | None, device: torch.device | str = 'cpu') -> Any:
+def load_fusion(path_or_name: str | os.PathLike[str] | None, device: torch.device | str = 'cpu') -> Any:
     """Return the IterateFusion of a file or name, and None for None; errors are those of `load_network`."""
     return None if path_or_name is None else load_network(path_or_name, device, expect='IterateFusion')
 
 
-def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[Any]) -> None:
+def load_decoder(path_or_name: str | os.PathLike[str], estimators: Iterable[Any]) -> None:
     """Load the decoder of a trained CorrelationKPN into CorrelationEstimators of one size.
 
     Raises:
@@ -191,7 +191,7 @@ def load_decoder(path_or_name: str | os.PathLike, estimators: Iterable[Any]) -> 
     )
 
 
-def _find(path_or_name: str | os.PathLike) -> Path:
+def _find(path_or_name: str | os.PathLike[str]) -> Path:
     if isinstance(path_or_name, str) and path_or_name in OLD_NAMES:
         name = OLD_NAMES[path_or_name]
         warnings.warn(

@@ -79,7 +79,7 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
 
 
 def export_onnx(
-    net: nn.Module, path: str | os.PathLike, size: tuple[int, int] | None = None, gamma: float = GAMMA
+    net: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] | None = None, gamma: float = GAMMA
 ) -> None:
     """Write the network, in evaluation mode, to an ONNX file, whole or not at all.
 
@@ -135,7 +135,7 @@ def export_onnx(
 
 
 def save_program(
-    net: nn.Module, path: str | os.PathLike, size: tuple[int, int] | None = None, gamma: float = GAMMA
+    net: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] | None = None, gamma: float = GAMMA
 ) -> None:
     """Write the program of `export_program` to a file for `torch.export.load`, whole or not at all.
 
@@ -181,7 +181,9 @@ def _facts_for_export(net: nn.Module) -> NetworkFacts:
     return facts
 
 
-def _example(net: nn.Module, facts: NetworkFacts, size: tuple[int, int] | None) -> tuple[Tensor, tuple | None]:
+def _example(
+    net: nn.Module, facts: NetworkFacts, size: tuple[int, int] | None
+) -> tuple[Tensor, tuple[Any, ...] | None]:
     if size is not None and not (len(size) == 2 and min(size) >= 1):
         raise ValueError(f'size is {size}, expected (H, W) of at least one pixel, or None for any.')
     if size is None and facts.one_size:

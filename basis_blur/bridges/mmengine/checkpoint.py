@@ -58,7 +58,7 @@ def _full(history: Any) -> Any:
     return HistoryBuffer(history['values'].tolist(), history['counts'].tolist(), history['max_length'])
 
 
-def read_checkpoint(path: str | os.PathLike, trusted: bool = False) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str], trusted: bool = False) -> dict[str, Any]:
     """Read a checkpoint of mmengine onto the CPU.
 
     Args:
@@ -110,7 +110,7 @@ def from_basicsr(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {'state_dict': {f'{PREFIX}{key.removeprefix("module.")}': value for key, value in weights.items()}}
 
 
-def save_network_file(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> None:
+def save_network_file(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a checkpoint in BasicSR's form, whole or not at all.
 
     Raises:
