@@ -33,7 +33,7 @@ from torch import Tensor
 from basis_blur.field.blur_field import BlurField, CompactField, unpack
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.convolution import any_not_zero, convolve, even_share, fast_fft_size
+from basis_blur.ops.convolution import any_not_zero, convolve, equal_part, fast_fft_size
 from basis_blur.ops.linear_operator import LinearOperator
 from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
@@ -218,10 +218,10 @@ class _MixingGradient(LinearForm):
 
 
 def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None) -> Tensor:
-    """Return H(k, m) u, in memory that is given if it fits."""
+    """Return H(k, m) u, written to the given memory if that fits."""
     u, k, m = plain(u, k, m)
     image = _room(memory, u, m.shape[-2:])
-    if _is_even(m):
+    if _is_uniform(m):
         return convolve(u, k[:, 0] * m[:, 0, :1, :1], k.shape[-1] - 1, image)
     plan = _Plan(k, m, u.shape[1], chunk)
 
@@ -245,10 +245,10 @@ def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor 
 
 
 def _blurred_back(v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None) -> Tensor:
-    """Return H(k, m)^T v, in memory that is given if it fits."""
+    """Return H(k, m)^T v, written to the given memory if that fits."""
     v, k, m = plain(v, k, m)
     scene = _room(memory, v, [side + k.shape[-1] - 1 for side in m.shape[-2:]])
-    if _is_even(m):
+    if _is_uniform(m):
         return convolve(v, k[:, 0].flip(-2, -1) * m[:, 0, :1, :1], 0, scene)
     plan = _Plan(k, m, v.shape[1], chunk)
 
@@ -339,7 +339,7 @@ class _Plan:
         self.border = kernels.shape[-1] - 1
         self.image_size = (height, width)
         self.scene_shape = (number, channels, height + self.border, width + self.border)
-        tile_size = [even_share(side, CPU_TILE) if on_cpu else side for side in self.image_size]
+        tile_size = [equal_part(side, CPU_TILE) if on_cpu else side for side in self.image_size]
         self.size = tuple(fast_fft_size(side + self.border) for side in tile_size)
         self.together = together = 1 if on_cpu else number
         self.tiles = [
@@ -438,13 +438,13 @@ class _Plan:
         return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
 
 
-def _is_even(mixing: Tensor) -> bool:
-    """Tell whether mixing on a CPU has one coefficient for all of a photo, which `expand` has spread over it."""
+def _is_uniform(mixing: Tensor) -> bool:
+    """Return whether mixing lies on a CPU and is one coefficient, spread over the photo by `expand`."""
     return mixing.device.type == 'cpu' and mixing.shape[1] == 1 and mixing.stride()[-2:] == (0, 0)
 
 
 def _room(memory: Tensor | None, like: Tensor, size: Sequence[int]) -> Tensor:
-    """Return memory for photos of another size: that which is given, if it fits."""
+    """Return memory for photos of a size: the given memory if it fits, new memory otherwise."""
     shape = (*like.shape[:2], *size)
     if memory is not None and (memory.shape, memory.dtype, memory.device) == (shape, like.dtype, like.device):
         return memory

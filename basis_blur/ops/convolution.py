@@ -76,8 +76,8 @@ def any_not_zero(values: Tensor) -> bool:
     return bool(values[..., ::SPARSE, ::SPARSE].any() or values.any())
 
 
-def even_share(length: int, target: int) -> int:
-    """Cut `length` into equal parts of about `target`; return the size of a part."""
+def equal_part(length: int, target: int) -> int:
+    """Return the size of a part of `length` that is cut into equal parts of about `target`."""
     return math.ceil(length / max(1, round(length / target)))
 
 
