@@ -19,7 +19,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
-from basis_blur.archs.kernel_attention import check_inputs
+from basis_blur.archs.kernel_attention import check_inputs, check_sizes
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 # Halved twice; and the smallest size must be 2 x 2 pixels, as one pixel has neither a reflection nor a variance.
@@ -101,8 +101,7 @@ def _normalised(conv: nn.Module, channels: int) -> tuple[nn.Module, ...]:
 
 
 def _check(in_channels: int, width: int, num_blocks: int, dropout: float) -> None:
-    if in_channels not in (3, 1):
-        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    check_sizes(in_channels)
     if width < 1:
         raise ValueError(f'width is {width}, expected at least 1; the default is 64.')
     if num_blocks < 0:

@@ -23,7 +23,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
-from basis_blur.archs.kernel_attention import check_inputs
+from basis_blur.archs.kernel_attention import check_inputs, check_sizes
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 4  # sides of a part are halved twice
@@ -141,8 +141,7 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
 
 
 def _check(in_channels: int, width: int, levels: int, stacks: int) -> None:
-    if in_channels not in (3, 1):
-        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    check_sizes(in_channels)
     if width < 1:
         raise ValueError(f'width is {width}, expected at least 1; the default is 32.')
     if not 1 <= levels <= MOST_LEVELS:

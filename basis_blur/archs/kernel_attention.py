@@ -52,6 +52,19 @@ def halving(taps: int) -> nn.Conv2d:
     return nn.Conv2d(taps, taps, 2, stride=2)
 
 
+def check_sizes(in_channels: int, kernel_size: int | None = None) -> None:
+    """Raise ValueError unless a restoring network can have these hyper-parameters.
+
+    Args:
+        in_channels: channels of the photo, 3 or 1.
+        kernel_size: K of its attention, odd; None for a network without.
+    """
+    if in_channels not in (3, 1):
+        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
+        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number, or none for no attention.')
+
+
 def check_inputs(photo: Tensor, kernels: Tensor | None, in_channels: int, kernel_size: int | None) -> None:
     """Check the inputs of a restoring network.
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
-from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
+from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, check_sizes, halving
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 4  # multiple of pixels that sides are padded to, since they are halved twice
@@ -224,11 +224,8 @@ def _scaled(x: Tensor, factor: float) -> Tensor:
 
 
 def _check(in_channels: int, width: int, num_res: int, kernel_size: int | None) -> None:
-    if in_channels not in (3, 1):
-        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    check_sizes(in_channels, kernel_size)
     if width < 2 or width % 2:
         raise ValueError(f'width is {width}, expected an even number; the default is 32.')
     if num_res < 1:
         raise ValueError(f'num_res is {num_res}, expected at least 1; 20 is MIMO-UNet+, 8 is MIMO-UNet.')
-    if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
-        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number, or none for no attention.')

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import reflect_to_multiple
-from basis_blur.archs.kernel_attention import KernelAttention, check_inputs
+from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, check_sizes
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 SIZE_MULTIPLE = 8  # multiple of pixels that sides are padded to: they are halved for the quarters and twice in U-Nets
@@ -280,8 +280,7 @@ def _conv(before: int, after: int) -> nn.Conv2d:
 def _check(
     in_channels: int, width: int, unet_step: int, full_size_step: int, num_cab: int, kernel_size: int | None
 ) -> None:
-    if in_channels not in (3, 1):
-        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    check_sizes(in_channels, kernel_size)
     if width < 1 or num_cab < 0:
         raise ValueError(f'width is {width} and num_cab {num_cab}, expected at least 1 and 0; the defaults are 96, 8.')
     if unet_step < 0 or full_size_step < 0:
@@ -289,5 +288,3 @@ def _check(
             f'unet_step is {unet_step} and full_size_step {full_size_step}, expected at least 0; '
             'the defaults are 48 and 32.'
         )
-    if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
-        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number, or none for no attention.')

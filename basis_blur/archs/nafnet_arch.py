@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.basis_kpn_arch import cropped, reflect_to_multiple
-from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, halving
+from basis_blur.archs.kernel_attention import KernelAttention, check_inputs, check_sizes, halving
 from basis_blur.archs.network_facts import PHOTO, RESTORER, DescribedNetwork, NetworkFacts
 
 
@@ -253,8 +253,7 @@ def _check(
     attention_levels: tuple[int, ...],
     local_size: int | None,
 ) -> None:
-    if in_channels not in (3, 1):
-        raise ValueError(f'in_channels is {in_channels}, expected 3 for colour or 1 for gray.')
+    check_sizes(in_channels, kernel_size)
     if width < 1:
         raise ValueError(f'width is {width}, expected at least 1; the default is 64.')
     numbers = (*enc_blocks, *dec_blocks, middle_blocks)
@@ -271,8 +270,6 @@ def _check(
         raise ValueError(f'local_size is {local_size}, expected at least 1 pixel, or none for the whole photo.')
     if kernel_size is None:
         return
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f'kernel_size is {kernel_size}, expected an odd number, or none for no attention.')
     if not attention_levels or not set(attention_levels) <= set(range(len(enc_blocks))):
         raise ValueError(
             f'attention_levels are {attention_levels}, expected some of 0 to {len(enc_blocks) - 1}, '
