@@ -3,8 +3,8 @@
     box     length, name of four letters, content;    meta = {pitm: number of the main photo, iprp: {ipco, ipma}}
     ipco    properties, one after the other;          ipma: for each photo, which of them are its own
 
-Pillow and pillow-heif decode the photo. Here is read what they do not tell alike: by which numbers (those of PNG's
-cICP chunk, ITU-T H.273) the colours are told where there is no profile, and the bits of an AVIF.
+Pillow and pillow-heif decode the photo. This module reads what the two do not report alike: the numbers that define the
+colours where there is no profile (those of PNG's cICP chunk, ITU-T H.273), and the bits of an AVIF.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-UNSPECIFIED = 2  # number of primaries or a curve that are not given
-# Primaries and curves that are taken for those of sRGB: video's are told of photos that were made for screens.
+UNSPECIFIED = 2  # number that stands for primaries, or a curve, that are not given
+# Numbers of primaries and curves that are taken for those of sRGB; photos made for screens often have those of video.
 USUAL_PRIMARIES, USUAL_CURVES = (1, UNSPECIFIED), (1, 6, 13, UNSPECIFIED)
 
 

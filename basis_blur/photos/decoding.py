@@ -1,8 +1,8 @@
-"""Decode photos for training by OpenCV: 8 bits, three channels, upright. A size is read from the header alone.
+"""Decoding of photos for training, by OpenCV: 8 bits, three channels, upright.
 
 OpenCV is fast, and a training reads millions of photos; `reading` is slower and keeps all that a file says. OpenCV
-takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. `reading` decodes
-TIFF: of many kinds OpenCV takes another page, one plane for all, or colours that it has multiplied by alpha.
+takes damaged files in silence (a JPEG that is cut off becomes half gray), so these are refused here. TIFF files are
+decoded by `reading`, since of many kinds OpenCV takes another page, one plane for all, or colours multiplied by alpha.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from basis_blur.photos.photo import check_size, no_warnings
 from basis_blur.photos.reading import photo_of, turn_upright
 from basis_blur.photos.tiff import size_of_tiff
 
-JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
-PNG_BEGIN, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND'
+JPEG_BEGIN, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA  # first and last bytes; marker of a scan
+PNG_BEGIN, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND'  # first bytes; name of the last chunk
+# Errors that readers raise for damaged files.
 MALFORMED = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error,
     EOFError, Image.DecompressionBombError,
@@ -55,7 +56,7 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _size_and_orientation(file: BinaryIO) -> tuple[tuple[int, int], int]:
-    """Return (W, H) as stored, and how the photo must be turned; of a PNG without what its texts say, see `png`."""
+    """Return (W, H) as stored, and the orientation; one that only texts of a PNG tell is not read here, see `png`."""
     if file.read(len(PNG_BEGIN)) != PNG_BEGIN:
         with no_warnings(), Image.open(file) as picture:
             return picture.size, orientation_of(picture.info.get('exif'))
@@ -90,7 +91,7 @@ def decode_photo(content: bytes, source: str) -> np.ndarray:
         samples = decode_tiff_photo(content, source)
         return samples if samples.shape[2] == 3 else samples.repeat(3, 2)
     try:
-        # What turns a photo is told here by one reader, since versions of OpenCV differ in which formats they turn.
+        # The orientation is read here and not by OpenCV, whose versions differ in which formats they turn.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         photo = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
         orientation = 1 if photo is None else _size_and_orientation(io.BytesIO(content))[1]

@@ -4,7 +4,7 @@
     IPTC    records; in JPEG a Photoshop resource in a segment APP13, in TIFF the tag 33723; PNG has no place for it
 
 Both are kept byte for byte, except for what would be untrue afterwards: the orientation, since pixels are upright here,
-and XMP that tells of further pictures in the file (gain maps, depth), which are not kept.
+and XMP that describes further pictures in the file (gain maps, depth), which are not kept.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import struct
 import warnings
 from pathlib import Path
 
-XMP_OF_JPEG, XMP_OF_PNG = b'http://ns.adobe.com/xap/1.0/\0', b'XML:com.adobe.xmp'
-RESOURCES_OF_JPEG = b'Photoshop 3.0\0'
-RESOURCE, IPTC_RESOURCE = b'8BIM', 0x0404
+XMP_OF_JPEG, XMP_OF_PNG = b'http://ns.adobe.com/xap/1.0/\0', b'XML:com.adobe.xmp'  # words before the XMP
+RESOURCES_OF_JPEG = b'Photoshop 3.0\0'  # words before Photoshop's resources
+RESOURCE, IPTC_RESOURCE = b'8BIM', 0x0404  # first bytes of a resource, and the number of the one that is IPTC
 IPTC_BEGIN = 0x1C  # first byte of every record
 ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|[^<>]*>)\s*)([2-8])(?=\s*["'<])""")
+# Namespaces of XMP that describes further pictures in the file.
 FURTHER_PICTURES = (b'http://ns.google.com/photos/1.0/container/', b'http://ns.adobe.com/hdr-gain-map/')
 EXTENDED = re.compile(rb"""\s*xmpNote:HasExtendedXMP\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
 def upright_xmp(path: Path, block: bytes | None, told: bool = True) -> bytes | None:
-    """Return the XMP of the upright photo: orientation 1, if the file told one by EXIF too; all else as it was.
+    """Return the XMP of the upright photo: orientation 1 if the photo was turned; all else as it was.
 
     Args:
         path: name of the photo, for warnings.
         block: XMP packet as it stands in the file.
-        told: whether something else than XMP told the orientation, so that the photo was turned by it.
+        told: whether the file tells the orientation outside of XMP, so that the photo was turned.
 
     Returns:
-        None where there is none, or where it tells of further pictures in the file, with a warning.
+        The packet; None if there is none, or if it describes further pictures in the file, with a warning.
     """
     if not block:
         return None

@@ -83,7 +83,7 @@ def upright_block(path: Path, block: bytes | None, width: int, height: int, turn
         turned: whether rows have become columns, so that both resolutions change their places.
 
     Returns:
-        the block, with the letters; None where there is none, or one that cannot be read at all, with a warning.
+        The block, with the letters; None if there is none, or if it cannot be read at all, with a warning.
     """
     data = bytearray((block or b'').removeprefix(PREFIX))
     if not data:
@@ -205,6 +205,7 @@ def block_of_tiff(data: bytes, page: int) -> bytes | None:
 
 
 def _laid_out(structure: Structure, tables: dict[int, dict[int, Entry]]) -> bytes:
+    """Return a TIFF structure of directories, by the tags that point to them (0 for the first), and their values."""
     note = tables.get(EXIF_DIRECTORY, {}).get(MAKER_NOTE)
     if note is not None and not 8 <= note.value <= 1 << 16:
         note = None

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # dtype of an array -> value of white
 ORDERS = ('rgb', 'bgr')  # orders of the channels of an array
-# Channels of an array -> the channels of colour, and that of alpha.
+# Number of channels of an array -> index of the one that is alpha.
 ALPHA_OF = {1: None, 2: 1, 3: None, 4: 3}
 # Mode of an image -> mode in which it is taken.
 PIL_MODES = {'1': 'L', 'L': 'L', 'LA': 'LA', 'P': 'RGB', 'PA': 'RGBA', 'RGB': 'RGB', 'RGBA': 'RGBA', 'I;16': 'I;16'}

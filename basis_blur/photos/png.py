@@ -25,6 +25,7 @@ from basis_blur.photos.by_pillow import open_with_pillow, samples_of
 from basis_blur.photos.descriptions import XMP_OF_PNG
 from basis_blur.photos.exif import PREFIX
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, sound_dpi
+from basis_blur.photos.profiles import LEAST_GAMMA, MOST_GAMMA
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'  # first bytes of a PNG
 ROWS_AT_ONCE = 64  # number of rows that are filtered at once
@@ -45,7 +46,6 @@ RAW_PROFILES = (b'Raw profile type exif', b'Raw profile type APP1')  # texts in 
 INCH = 0.0254  # an inch, metres
 MOST_UNPACKED = 1 << 26  # largest size of a profile or text, bytes
 LARGEST = 2**31 - 1  # largest whole number in a chunk
-LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
 
 
 def decode_png(path: Path, data: bytes) -> Stored:

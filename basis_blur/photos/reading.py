@@ -35,9 +35,7 @@ from basis_blur.photos.raw import decode_raw
 from basis_blur.photos.tiff import decode_tiff, is_camera_raw
 
 EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'  # words for the formats that are read, for messages
-
-
-# First bytes of what is often met in place of a photo, which Pillow does not name.
+# First bytes of files that are often given in place of a photo, and which Pillow does not name -> what they are.
 UNREAD = {
     b'\xff\x0a': 'a JPEG XL file', b'\0\0\0\x0cJXL ': 'a JPEG XL file', b'v/1\x01': 'an OpenEXR file',
     b'%PDF': 'a PDF file', b'version https://git-lfs': 'a pointer of Git LFS and not the photo itself',
@@ -81,7 +79,7 @@ def photo_of(path: Path, data: bytes) -> Photo:
         dpi=stored.dpi[::-1] if stored.dpi and turned else stored.dpi,
         gamma=gamma_of_profile(stored.icc) if stored.gamma is None else stored.gamma,
         colour_chunks=stored.colour_chunks,
-        # XMP alone turns nothing: where it is all that tells an orientation, that stays with the photo.
+        # XMP alone turns no photo, so an orientation that only XMP tells stays in it.
         xmp=upright_xmp(path, stored.xmp, stored.upright or told is not None),
         iptc=stored.iptc,
     )

@@ -5,7 +5,7 @@
     entry       tag, type, count, and the value, or its offset where it is longer than the field
 
 Nothing is converted here: a value is a place in the data, so that what is kept can be kept byte for byte. Pillow and
-tifffile tell values, and where they are rewritten, text, types and byte order change.
+tifffile return values, whose text, types and byte order change when they are written again.
 """
 
 from __future__ import annotations

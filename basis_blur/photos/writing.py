@@ -32,7 +32,7 @@ def write_photo(path: str | os.PathLike[str], pixels: Tensor, like: Photo | None
     Args:
         path: name ending in one of `formats.SUFFIXES`.
         pixels: (1, 3 or 1, H, W); sRGB-like in [0, 1]; rounded to the nearest sample value.
-        like: the photo whose alpha, bit depth, profile, EXIF and resolution the file shall have; None: 8 bit, bare.
+        like: photo whose alpha, bit depth, profile, EXIF and resolution are written; by default 8 bits and no more.
 
     Raises:
         ValueError: the pixels have other dimensions, values outside [0, 1] or NaN, or another size than the alpha.
@@ -65,7 +65,7 @@ def write_photo(path: str | os.PathLike[str], pixels: Tensor, like: Photo | None
 
 
 def _rounded(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Return numbers in [0, 1] as whole ones of some bits; a few rows at a time, which the cache holds."""
+    """Return numbers in [0, 1] as whole numbers of `bits` bits; a few rows at a time, which fit in the cache."""
     rounded = np.empty(samples.shape, f'uint{bits}')
     for top in range(0, len(samples), ROWS_AT_ONCE):
         rows = slice(top, top + ROWS_AT_ONCE)
@@ -80,7 +80,7 @@ def write_samples(path: str | os.PathLike[str], samples: np.ndarray, like: Photo
         path: name ending in one of `formats.SUFFIXES`.
         samples: (H, W, C); C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8; also uint16 in PNG and TIFF,
             and float32 in TIFF.
-        like: None for a bare file.
+        like: photo whose profile, EXIF and resolution are written; by default none.
 
     Raises:
         InputError: see `check_can_hold`.
