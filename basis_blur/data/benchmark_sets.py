@@ -1,4 +1,4 @@
-"""Bring the official downloads of benchmarks into one form, and check that nothing is missing.
+"""Benchmarks: their official downloads are brought into one form, and checked for what is missing.
 
     OUT/SPLIT/blur/NAME.png        the blurred photo
     OUT/SPLIT/sharp/NAME.png       its ground truth, or
@@ -27,7 +27,7 @@ from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.foundation.files import make_folder, real_path
 from basis_blur.photos.formats import DATA_SUFFIXES
 
-PNG_TAIL = 64  # bytes at the end of a PNG in which its last chunk begins
+PNG_TAIL = 64  # number of bytes at the end of a PNG in which its last chunk begins
 
 
 class IncompleteError(InputError):

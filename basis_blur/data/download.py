@@ -18,7 +18,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import real_path
 
 ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')  # suffixes of archives
-# What reading a damaged or encrypted archive raises.
+# Errors that are raised by reading a damaged or encrypted archive.
 UNREADABLE = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError,
     RuntimeError,
@@ -32,7 +32,7 @@ class Member(NamedTuple):
         inside: its path with '/', beginning with the name of its folder or archive.
         path: file, or None in an archive.
         open: function that returns it as a binary stream to read.
-        place: members of an archive are read the quickest in this order.
+        place: number of its archive, 0 for none, and its own in there; in this order archives are read the quickest.
     """
 
     inside: str

@@ -26,8 +26,8 @@ DEFAULT_SAMPLE = 10_000  # largest number of kernels from which it is derived
 class KernelDataset(Dataset[Any]):
     """Blur kernels, mirrored and turned at random in training.
 
-    Training samples are turned by torch's default generator, which a training of BasicSR seeds for each sample, see
-    `sample_stream`, and any other loader in each worker and epoch.
+    Mirroring and turning are drawn from torch's default generator. A training of BasicSR seeds it for each sample, see
+    `sample_stream`; other loaders seed it for each worker and epoch.
 
     Args:
         opt: a section of an option file; `OPTIONS` describes what it may hold.
@@ -106,10 +106,11 @@ class KernelDataset(Dataset[Any]):
 def derive_normalization(kernels: Tensor, quantile: float = PEAK_QUANTILE) -> float:
     """Return the kernel value that a flow shall take for 1: a quantile of the kernels' largest pixels.
 
-    Brighter pixels are cut to it, while all that is dark is lifted by half a 720th of it, by the noise that the flow
-    learns along. The largest pixel of all, of a camera that stood still, would cut nothing and bury the long paths: of
-    19x19 shake kernels 0.34 of their light (L1 distance) would change, by the cut and the lift together. It is least,
-    0.13, between the quantiles 0.75 and 0.8; 0.15 at 0.9, where nine in ten kernels are not cut at all.
+    Brighter pixels are cut to it, and the noise with which the flow learns lifts dark pixels by half a 720th of it. The
+    two together change a share of the light of the kernels (L1 distance). Measured on shake kernels of 19x19 pixels,
+    that share is 0.34 if the value is the largest of all pixels, that of a camera that stood still, since the lift then
+    buries long paths. It is smallest, 0.13, for quantiles from 0.75 to 0.8, and 0.15 for 0.9, which cuts one kernel in
+    ten.
 
     Args:
         kernels: (M, K, K); >= 0, sum 1.

@@ -83,8 +83,8 @@ def prepare_kernels(
     Args:
         path: the folder, its name ending in '.lmdb'; it gets this name when it is complete and checked.
         recipe: recipe of the kernels.
-        workers: processes that draw; 0 draws in this one.
-        watch: told from time to time how many kernels are safely on the disk.
+        workers: number of processes that draw; 0 draws in this one.
+        watch: function that is called from time to time with the number of kernels that are safely on the disk.
 
     Raises:
         InputError: `path` was begun or finished with another recipe, or is being written by another process.

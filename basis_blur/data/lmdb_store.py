@@ -1,12 +1,12 @@
-"""Write and read LMDB folders in BasicSR's layout, so that a killed preparation goes on where it stopped.
+"""LMDB folders in BasicSR's layout: writing, which goes on where it stopped if it was killed, and reading.
 
 A finished folder NAME.lmdb holds data.mdb, meta_info.txt (one line per entry, 'key.ext (h,w,c) level', in the order
 of the keys) and basis_blur.json (the parameters it was prepared with). Until it is finished, everything lives in the
 hidden folder .NAME.lmdb.partial beside it; the last step renames that folder.
 
 Entries are committed in batches: first their meta_info lines (a small LMDB of their own), then their values, each
-flushed to the disk. An entry whose value is there therefore always has its line, whenever the process is killed. At
-the end the lines move to meta_info.txt; one that is found in an unfinished folder is taken back.
+flushed to the disk. So each value that is there has its line, whenever the process was killed. At the end the lines
+move to meta_info.txt; if that file is found in an unfinished folder, its lines are moved back.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LmdbWriter:
 
     Args:
         path: the final folder; its name ends in '.lmdb', as BasicSR demands.
-        parameters: values that the contents depend on; kept in basis_blur.json. Must be writable as JSON.
+        parameters: values that the contents depend on, of types of JSON; they are kept in basis_blur.json.
 
     Raises:
         InputError: `path` does not end in '.lmdb', is a folder not written by this class, or it or its unfinished form

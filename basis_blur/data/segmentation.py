@@ -1,4 +1,4 @@
-"""Read which pixels of a photo belong to which object, from the annotations of several data sets.
+"""Label maps: which pixels of a photo belong to which object, from the annotations of several data sets.
 
 Every form becomes one label map per photo: (H, W) uint8, 0 = background, 1..n the objects from the largest to the
 smallest, at most 255 of them; smaller ones join the background. A photo without annotation has no label map.
@@ -42,7 +42,7 @@ from basis_blur.photos.photo import no_warnings
 FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')  # formats of masks
 MOST_OBJECTS = 255  # largest number of objects of a photo, since labels are uint8
 
-# By their number among the 150 classes of the 2016 challenge.
+# Number among the 150 classes of the 2016 challenge -> name, for classes that do not move by themselves.
 SURROUNDINGS_2016 = {
     1: 'wall', 2: 'building', 3: 'sky', 4: 'floor', 5: 'tree', 6: 'ceiling', 7: 'road', 9: 'window', 10: 'grass',
     11: 'cabinet', 12: 'sidewalk', 14: 'earth', 15: 'door', 17: 'mountain', 18: 'plant', 19: 'curtain', 22: 'water',
@@ -55,7 +55,7 @@ SURROUNDINGS_2016 = {
     114: 'waterfall', 122: 'step', 129: 'lake', 134: 'hood', 141: 'pier',
 }  # fmt: skip
 CLASSES_2016 = 150  # number of classes of the 2016 challenge
-# What moves by itself, by its number among the same classes, and among those of the full data set.
+# Name -> number, for classes that move by themselves: of the 2016 challenge, and of the full data set.
 MOVING_2016 = {
     'person': 13, 'car': 21, 'boat': 77, 'bus': 81, 'truck': 84, 'airplane': 91, 'van': 103, 'ship': 104,
     'minibike': 117, 'animal': 127, 'bicycle': 128,
@@ -84,8 +84,8 @@ def open_annotations(
 
     Args:
         form: one of FORMS.
-        path: the json file for 'coco', else a folder; None means the photo folder for 'ade20k' and is needed
-            for 'none'.
+        path: json file for 'coco', None for 'none', a folder for all others; by default the photo folder for
+            'ade20k'.
         photos: the photo folder.
         classes: names or numbers of those whose objects count; empty for all that the form has.
 

@@ -31,11 +31,11 @@ class WorkerPool:
     """Processes that are not forked from this one, and so inherit neither its files nor its locks.
 
     Args:
-        workers: number of processes; 0 works in this one. As always with processes, a script that asks for them
-            needs `if __name__ == '__main__':`.
+        workers: number of processes; 0 works in this one. A script that asks for processes needs
+            `if __name__ == '__main__':`, as with any use of `multiprocessing`.
 
     Raises:
-        InputError: `workers` is no number of processes that a machine could have.
+        InputError: `workers` is negative or above `MOST_WORKERS`.
     """
 
     def __init__(self, workers: int):
