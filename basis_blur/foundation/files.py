@@ -1,4 +1,4 @@
-"""Write files whole or not at all, lock them, and check files from elsewhere before they are read."""
+"""Files: written whole or not at all, locked, and checked before they are read if they come from elsewhere."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def check_is_file(path: str | os.PathLike[str], most_bytes: int | None = None) -
     """Refuse paths whose reading might never end: a pipe, a device, a socket, or a file that is too large.
 
     Args:
-        path: path of a file that is to be read. If there is none, or a folder, the reader has to say so.
+        path: path of a file that is to be read; a missing file and a folder are left for the reader to report.
         most_bytes: largest size that makes sense.
 
     Raises:
@@ -174,7 +174,7 @@ def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, no text, or nested so deeply that it can only be meant to do harm.
+        ValueError: it is no JSON, no text, or nested too deeply.
     """
     try:
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""End on Ctrl-C (SIGINT), SIGTERM and SIGHUP, at once or, where work would be lost, at the next safe point.
+"""The end of a process on Ctrl-C (SIGINT), SIGTERM and SIGHUP: at once, or at a safe point if work would be lost.
 
     with interrupts.handled():         # these signals raise Interrupted, which is a KeyboardInterrupt
         with interrupts.deferred():    # the first signal is remembered; a second one raises at once

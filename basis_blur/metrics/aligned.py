@@ -13,7 +13,7 @@ becomes the mask m. Both photos are multiplied by the mask; then
                                                     covariance; 5 pixels of each border do not count
 
 That is the protocol of RealBlur. That of Koehler's benchmark does so with every frame of the camera's trajectory, and
-counts the frame of the highest PSNR. Whatever ECC cannot align is an error here, never a score of the photo as it lay.
+counts the frame of the highest PSNR. A photo that ECC cannot align is an error here, and gets no score unaligned.
 
 Convention: the homography takes pixels (column, row, 1) of the ground truth to pixels of the restored photo.
 """
@@ -30,14 +30,14 @@ from basis_blur.foundation.errors import InputError
 
 ITERATIONS, FILTER_SIZE = 100, 5  # number of iterations of ECC, and side of its Gaussian filter, pixels
 SSIM_SIGMA, SSIM_CROP = 1.5, 5  # sigma of the weights of SSIM, and border that does not count, pixels
-# ECC also returns homographies of photos that have nothing in common, mostly by magnifying a detail. What tells them
-# from others: between different scenes correlations up to 0.5 came out; blurred photos of GoPro and RealBlur correlate
-# above 0.9 with the sharp ones.
+# Least correlation of aligned photos. ECC also returns homographies of photos that have nothing in common, mostly by
+# magnifying a detail. Different scenes came out with correlations of up to 0.5; blurred photos of GoPro and RealBlur
+# have more than 0.9 with the sharp ones.
 LEAST_CORRELATION = 0.6
-LARGEST_LOSS = 0.01  # largest loss of correlation by the alignment; above 0, because the overlap is another one
-LONGEST_MOVE = 0.2  # longest way that a corner may move, in diagonals of the photo
-# Correlation of photos that lie on each other as they are, up to rounding. Where ECC cannot tell a step, as in photos
-# with structure in one direction only, it returns the identity to the last bit, without an error.
+LARGEST_LOSS = 0.01  # largest loss of correlation by the alignment; above 0, since the overlap changes
+LONGEST_MOVE = 0.2  # largest distance by which a corner may move, in diagonals of the photo
+# Least correlation of photos that are aligned already, up to rounding. If ECC can compute no step, as in photos with
+# structure in one direction only, it returns exactly the identity, without an error.
 SAME = 1 - 1e-6
 
 
@@ -84,7 +84,7 @@ class Score(NamedTuple):
 
 
 def plain_score(restored: Tensor, reference: Tensor) -> Score:
-    """Compare two photos as they lie: PSNR and SSIM of all pixels, neither scaled nor aligned.
+    """Compare two photos by PSNR and SSIM of all pixels, neither scaled nor aligned.
 
     Args:
         restored: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
@@ -159,9 +159,9 @@ def align(restored: Tensor, reference: Tensor) -> Alignment:
         reference: photo of the same size.
 
     Raises:
-        AlignmentError: ECC did not converge, or to a homography that cannot be of two shots of one scene: a corner goes
-            far away, or the photos hardly correlate, or less than they did as they lay; or to none, the photos being
-            of too little structure to tell.
+        AlignmentError: ECC did not converge, or found no step, since the photos have too little structure; or its
+            homography cannot be one between two shots of a scene: a corner moves far away, or the photos hardly
+            correlate, or less than before.
         InputError, ValueError: see `plain_score`.
     """
     import cv2
