@@ -1,4 +1,4 @@
-"""scripts/benchmark/bench_as_printed.py, the figures of docs/papers.md, on one small scene."""
+"""scripts/benchmark/bench_as_printed.py on one small scene, and the figures of it that docs/papers.md has."""
 
 import importlib
 import json
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-SCRIPTS = Path(__file__).parents[2] / 'scripts' / 'benchmark'
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / 'scripts' / 'benchmark'
 
 
 def test_a_scene_has_a_score_by_every_method(monkeypatch, tmp_path):
@@ -25,3 +26,11 @@ def test_a_scene_has_a_score_by_every_method(monkeypatch, tmp_path):
     # The true blur is worth more than an estimate, by either method.
     assert scene['deblur'] > scene['estimated: deblur'] > 0
     assert scene['as printed'] > scene['estimated: as printed'] > 0
+
+
+def test_the_page_has_the_figures_of_the_record():
+    figures = json.loads((ROOT / 'docs' / 'results' / 'papers' / 'as_printed.json').read_text())
+    page = (ROOT / 'docs' / 'papers.md').read_text()
+    for scores in (*figures['scenes'], figures['mean']):
+        cells = [f'{value:.0f}' if key == 'iterations' else f'{value:.2f}' for key, value in scores.items()]
+        assert f'| {" | ".join(cells)} |' in page
