@@ -10,7 +10,7 @@
     search          the search of a photo: its size, its starts, its variants; `estimate_shake`
     streaks         the kernel as the streaks of small lights show it
     consistency     whether parts of the photo ask for other kernels
-    rotations       a camera that also rolls: the kernels of all places from its poses   [W12], [H11]
+    rotations       a camera that also rolls: the kernels of all places from its poses   [Whyte12], [Hirsch11]
     fields          a kernel as the blur field of a photo
 
 No network is needed, but the field that one estimated is a good start.
@@ -18,6 +18,6 @@ No network is needed, but the field that one estimated is a good start.
 [CL09] Cho, Lee, "Fast motion deblurring", SIGGRAPH Asia 2009.
 [XJ10] Xu, Jia, "Two-phase kernel estimation for robust motion deblurring", ECCV 2010.
 [XZJ13] Xu, Zheng, Jia, "Unnatural L0 sparse representation for natural image deblurring", CVPR 2013.
-[W12] Whyte, Sivic, Zisserman, Ponce, "Non-uniform deblurring for shaken images", IJCV 2012.
-[H11] Hirsch, Schuler, Harmeling, Schoelkopf, "Fast removal of non-uniform camera shake", ICCV 2011.
+[Whyte12] Whyte, Sivic, Zisserman, Ponce, "Non-uniform deblurring for shaken images", IJCV 2012.
+[Hirsch11] Hirsch, Schuler, Harmeling, Schoelkopf, "Fast removal of non-uniform camera shake", ICCV 2011.
 """

@@ -1,31 +1,31 @@
-"""A camera that rotates about three axes while it exposes, and how long it was in each pose [Whyte12, Eq. 3 to 8].
+"""The blur of a camera that rotates about three axes: how long it was in each pose [Whyte12, Eq. 3 to 8].
 
     blurred = sum_p w_p (sharp seen in pose p),   w_p >= 0, sum 1;      pose p moves pixel x to  C R(theta_p) C^-1 x
 
     [Whyte12]  Whyte, Sivic, Zisserman, Ponce, "Non-uniform deblurring for shaken images", IJCV 2012.
     [Hirsch11] Hirsch, Schuler, Harmeling, Schoelkopf, "Fast removal of non-uniform camera shake", ICCV 2011.
 
-C has the focal length f, in pixels, and the middle of the photo. The kernels of all places follow from one set of
-weights, linearly: k_i = A_i w, where column p of A_i is a point at the way that pose p moves pixel i. As [Hirsch11] has
-it, a window of the photo has the kernel of its middle, so the weights fit the edges of all windows at once:
+C has the focal length f, in pixels, and the middle of the photo. The kernels of all places follow linearly from one
+set of weights: k_i = A_i w, where column p of A_i is a point at the shift by which pose p moves pixel i. As in
+[Hirsch11], each window of the photo has the kernel of its middle, and the weights fit the edges of all windows at once:
 
     w = argmin_{w >= 0}  sum over windows r of  1/2 (A_r w)' Q_r (A_r w) - b_r' A_r w  +  1/2 ridge |w|^2
 
 with Q_r and b_r of `kernel_fit`. The poses are a grid: pitch and yaw move the middle of the photo by whole pixels and
-not further than the kernel of the search reaches, roll moves the corners in steps of `ROLL_STEP`. In turn, as in
-`schedule`, the scene has few edges under the present weights, and the weights fit the edges that tell them.
+not further than the kernel of the search reaches, roll moves the corners in steps of `ROLL_STEP`. Two steps take turns,
+as in `schedule`: a scene of few edges is found for the present weights, and the weights are fitted to its edges.
 
-A camera goes along a path: where it pitches and yaws by so much, it has one roll, the mean over the weights near there
-(`on_path`). The weights are gathered at these rolls after each fit but the last; without that they stay where they
-began, without roll, since the scene of wrong weights agrees with them.
+A camera goes along a path, so each pitch and yaw has one roll: the mean over the weights near them (`on_path`). The
+weights are moved to these rolls after each fit but the last. Without that they stay without roll, as they began, since
+the scene that is found for wrong weights agrees with them.
 
 Convention: `pitch` moves the middle down, `yaw` right; `roll` turns the picture clockwise. Angles are in radians.
 
-A photo of more than `MOST_PIXELS` is looked at at a smaller size, and its kernels are enlarged.
+A photo of more than `MOST_PIXELS` is made smaller for this, and its kernels are enlarged afterwards.
 
-Differs from [Whyte12]: the scene has few edges (`sparse_scene`), where theirs has the sparse gradients of a variational
-posterior; the weights begin with the kernel of the shake search and no roll, and are gathered on a path; windows, as
-above.
+Differs from [Whyte12]: 1. the scene has few edges (`sparse_scene`); theirs has the sparse gradients of a variational
+posterior; 2. the weights begin with the kernel of the shake search and no roll, and are moved onto a path; 3. kernels
+are those of windows.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.windows import Feathered, tile_windows
 
 TURNING = 'finding the turns of the camera'  # name of the stage
-MOST_PIXELS = 500_000  # of the photo that is looked at
+MOST_PIXELS = 500_000  # largest number of pixels of the photo that the poses are fitted to
 FULL_FRAME = 36.0  # mm; the longer side of the film that focal lengths are converted to
 USUAL_FOCAL = 28.0  # mm, so converted; the main camera of most phones
-ROLLS = 4  # roll has so many steps to each side
+ROLLS = 4  # number of steps of roll to each side
 ROLL_STEP = 2.0  # pixels, by which a step of roll moves the corners
 MARGIN = 2  # pixels, by which pitch and yaw go beyond the kernel of the search
-NEAR_PATH = 1.5  # standard deviation of what is near a point of the path, pixels
-BEYOND = 1.25  # factor on the rolls of the path, since the weights follow slower than they should
-ROUNDS = 15
+NEAR_PATH = 1.5  # standard deviation of the Gaussian that says what is near a point of the path, pixels
+BEYOND = 1.25  # factor on the rolls of the path, since the weights reach them too slowly
+ROUNDS = 15  # number of scenes, and of fits
 WEIGHT = 2e-3  # lambda of an edge at the beginning, squared linear light
-LEAST_WINDOW = 96  # pixels; a window has at least so many a side, and five kernels
-# Number of places a side at which the field has kernels; the second for photos of more pixels than the third, since a
-# field has as many numbers a pixel as places.
+LEAST_WINDOW = 96  # shortest side of a window, pixels; it is also five kernels at least
+# Number of places a side at which the field has kernels; that of photos of more than LARGE pixels, since a field has as
+# many numbers a pixel as places.
 PLACES, FEW_PLACES, LARGE = 9, 5, 2_000_000
 
 
@@ -122,7 +122,7 @@ class PoseKernels:
     Args:
         moved: (R, P, 2); `ways` of the places, pixels. What leaves a kernel is lost.
         kernel_size: K.
-        dtype: of the numbers.
+        dtype: dtype of the kernels.
     """
 
     def __init__(self, moved: Tensor, kernel_size: int, dtype: torch.dtype):
@@ -219,10 +219,10 @@ def fit_poses(
 
     Args:
         light: (1, 1, H, W); gray linear light, larger than the kernel.
-        kernel: (K, K); about that of the middle of the photo, such as the shake search finds.
+        kernel: (K, K); kernel of the middle of the photo, about, such as the shake search finds.
         focal: f, pixels.
         rounds: number of scenes, and of fits.
-        progress: called after each round.
+        progress: function that is called after each round.
     """
     size = (light.shape[-2], light.shape[-1])
     side = kernel.shape[-1] + 2 * MARGIN
@@ -265,7 +265,7 @@ def on_path(poses: Poses, near: float = NEAR_PATH, beyond: float = BEYOND) -> Te
     """Return weights (P,) that give each pitch and yaw one roll: the mean over the weights near it.
 
     Args:
-        poses: a grid as of `grid_around`.
+        poses: poses of a grid, as `grid_around` returns them.
         near: standard deviation of the Gaussian that says what is near, pixels of the middle of the photo.
         beyond: factor on the rolls, about their mean.
     """
@@ -290,7 +290,7 @@ def on_path(poses: Poses, near: float = NEAR_PATH, beyond: float = BEYOND) -> Te
 
 
 def _smoothed(images: Tensor, deviation: float) -> Tensor:
-    """Return images (N, 1, h, w) blurred by a Gaussian; dark outside."""
+    """Return images (N, 1, h, w) blurred by a Gaussian, with zeros beyond them."""
     reach = max(1, round(3 * deviation))
     offset = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     tap = torch.softmax(-offset.square() / (2 * deviation**2), 0)
@@ -304,7 +304,7 @@ def _fitted(edges: Tensor, photo_edges: Tensor, places: PoseKernels, start: Tens
     middle = places.size - 1
     scale = own[:, middle, middle].sum().clamp_min(1e-12)
     normal = Normal(own, scale)
-    # How many poses reach a pixel of a kernel bounds |A_r|^2, since a pose has no more light than it is given.
+    # |A_r|^2 is at most the light that all poses together put into one pixel, since none has more than 1 in all.
     reach = places(torch.ones_like(start)).amax((-2, -1))
     largest = (normal.largest().flatten() * reach).sum() + RIDGE
     target = places.transposed(other / scale)
@@ -350,15 +350,15 @@ class RotationsEstimator:
         return Estimate(field, 'rotations', found.removal, found.confidence, found.doubts, found.notes)
 
     def for_film(self, focal_length: float | None) -> RotationsEstimator:
-        """Return an estimator for a photo that says its focal length, in mm, converted; one that was given goes first.
+        """Return the estimator for a photo whose file tells a focal length; one that was given by hand is kept.
 
         Args:
-            focal_length: as EXIF has it; None where it says nothing.
+            focal_length: focal length in mm, converted as EXIF has it; None if the file tells none.
         """
         return self if self.focal_length is not None else dataclasses.replace(self, focal_length=focal_length)
 
     def _poses(self, light: Tensor, kernel: Tensor, progress: Progress | None) -> tuple[Poses, float]:
-        """Return the poses, and the size of the photo that they were found at."""
+        """Return the poses, and the factor by which the photo was made smaller for them."""
         height, width = light.shape[-2:]
         scale = min(1.0, math.sqrt(MOST_PIXELS / (height * width)))
         light = reduced(light, scale, 2 * kernel.shape[-1])
