@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from basis_blur.deblurring.deblurrer import Deblurred, Deblurrer
 
 HOST, PORT = '127.0.0.1', 7860  # address of the page
-LONGEST_SHOWN = 3000  # pixels of the longer side of what is shown; files have all pixels
+LONGEST_SHOWN = 3000  # longest side of a photo as the page shows it, pixels; files have all pixels
 LEAST_GAMMA, MOST_GAMMA = 1.0, 3.0  # range of the slider of gamma
 # Environment that keeps Gradio from sending anything.
 OPTIONS = {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_OFFLINE': '1', 'DO_NOT_TRACK': '1'}
+# Content security policy of the page.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'"

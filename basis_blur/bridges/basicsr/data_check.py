@@ -1,9 +1,9 @@
-"""Build the data sets of a run before it leaves any trace, and refuse those that it could not work with.
+"""The data sets of a run, built before it makes a folder, and refused if the run could not work with them.
 
 BasicSR builds them when the folder of the run is there already, and an earlier one of the same name has been moved
-away. What is built here is handed over to it later, so nothing is read twice. Refused are data sets without a sample,
-those that do not fill one batch (BasicSR's loader drops what does not, and its training ends without a step), pairs
-that do not fit together, and metrics that cannot be computed of their photos.
+away. The data sets that are built here are handed over to it later, so nothing is read twice. Refused are data sets
+without a sample, those that do not fill one batch (BasicSR's loader drops incomplete batches, and its training ends
+without a step), pairs that do not fit together, and metrics that cannot be computed of their photos.
 """
 
 from __future__ import annotations

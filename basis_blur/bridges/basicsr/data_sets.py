@@ -1,9 +1,9 @@
-"""Have BasicSR's data sets of photos name the file that they cannot use, and pass over what is no photo.
+"""Changes to BasicSR's data sets of photos: they name a file that they cannot use, and skip files that are no photos.
 
-PairedImageDataset and its like take every file of a folder for a photo (Thumbs.db is one of them then), compare the
-numbers of files by an assertion, and learn of a damaged photo as `'NoneType' object has no attribute 'astype'`, after
-hours. Changed are the names that their modules look up: how a folder is listed, how an LMDB is, how bytes become
-pixels. What they return stays the same, but for the order: sorted, where the originals take the file system's.
+PairedImageDataset and its like take every file of a folder for a photo, also Thumbs.db, compare the numbers of files by
+an assertion, and end after hours at a damaged photo with `'NoneType' object has no attribute 'astype'`. Functions that
+their modules look up by name are replaced: those that list a folder or an LMDB, and the one that decodes a photo. They
+return the same as the originals, except for the order: sorted, where the originals take the file system's.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""Mend what BasicSR lacks on this machine, and have its options checked before a run leaves any trace.
+"""Changes to BasicSR: what it lacks on this machine is mended, and options are checked before a run makes a folder.
 
-What is mended is in force for trainings and tests that ask for basis_blur, see `in_use`; for all others BasicSR does
-what it does without this package.
+The changes are in force for trainings and tests that use basis_blur, see `in_use`; for all others BasicSR works as
+without this package.
 
-BasicSR's own modules are changed at the few places below, each where the comment says why, and only attributes that
-BasicSR looks up by name at run time. It works the same for basicsr 1.4.2 and for the git master, whichever way the
-plugin was loaded:
+Only attributes that BasicSR looks up by name at run time are replaced; a comment at each says why. This works for
+basicsr 1.4.2 and for the git master, and for all ways in which the plugin is loaded:
 
-- The start-up hook loads it when `import basicsr` has just finished: everything is in time.
-- `basis-blur train` and `test` load it before BasicSR's pipeline starts: everything is in time.
-- The `plugin:` line of an option file loads it inside BasicSR's `parse_options`, which is running already. What that
-  function calls next is in time; the options are checked by the script's next step instead.
+- The start-up hook loads it when `import basicsr` has just finished, before any replaced function is called.
+- `basis-blur train` and `test` load it before BasicSR's pipeline starts, also before any of them is called.
+- The `plugin:` line of an option file loads it inside BasicSR's `parse_options`. That function is running already, so
+  the options are checked by the script's next step; all other changes are in time.
 """
 
 from __future__ import annotations
@@ -89,10 +88,9 @@ def apply() -> None:
 
 @contextmanager
 def handed_over(opt: CheckedOptions) -> Iterator[None]:
-    """Have BasicSR's reader, in the block, take these options for what stands in the option file.
+    """Let BasicSR's reader return these options in the block, whatever stands in the option file.
 
-    Our commands have read and checked the file already; so it is read once, and by a reader that runs nothing that
-    stands in it.
+    Our commands have read and checked the file already. So it is read once, and by a reader that runs no code in it.
     """
 
     class CheckedLoader(yaml.SafeLoader):
@@ -123,7 +121,7 @@ def active() -> list[str]:
 
 
 def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None:
-    """Put `make(original)`, where it is in force, in the place of `owner.name`, unless it is there."""
+    """Replace `owner.name` by `make(original)`, once; the original is still called where changes are not in force."""
     original = getattr(owner, name)
     if hasattr(original, OURS):
         return
@@ -138,7 +136,7 @@ def _replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> Non
 
 
 def stop(error: BaseException) -> NoReturn:
-    """End the process with the sentence of a user's mistake and exit code 2; of several processes one speaks."""
+    """End the process with exit code 2 and the sentence of a user's mistake, which one of several processes prints."""
     release_folder()
     if os.environ.get('RANK', '0') == '0':
         print(f'basis_blur: {sentence_of(error)}', file=sys.stderr, flush=True)
@@ -146,9 +144,9 @@ def stop(error: BaseException) -> NoReturn:
 
 
 def prepare(opt: dict[str, Any], is_train: bool) -> dict[str, Any]:
-    """Check what BasicSR's reader returned, unless that is done, and its data sets; turn number texts into numbers.
+    """Check the options that BasicSR's reader returned, unless that is done, and the data sets of the run.
 
-    Ends the process on a mistake.
+    Texts that are numbers become numbers. A mistake ends the process.
 
     Returns:
         The options, as an object that says that they are checked.
@@ -166,7 +164,7 @@ def prepare(opt: dict[str, Any], is_train: bool) -> dict[str, Any]:
 
 
 def _mend_parse_options(owner: Any) -> None:
-    """Have the options that `owner.parse_options` reads tell whether what is mended is in force, and checked if so."""
+    """Replace `owner.parse_options` by one that decides whether changes are in force, and checks the options if so."""
     if hasattr(owner.parse_options, OURS):
         return
     original = owner.parse_options
@@ -201,7 +199,7 @@ def _parse_options(original: Callable) -> Callable:
 
 
 def _blame_option_file(arguments: list[str], is_train: bool) -> None:
-    """End the process if it is the option file on the command line that BasicSR could not take."""
+    """End the process with a sentence if the option file on the command line has a mistake."""
     words = dict(itertools.pairwise(arguments))
     path = words.get('-opt') or words.get('--opt')
     if path is None:

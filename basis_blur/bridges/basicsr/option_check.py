@@ -1,8 +1,8 @@
-"""Check an option file of BasicSR before it makes a folder or builds anything.
+"""A check of an option file of BasicSR, before a folder is made or anything is built.
 
 BasicSR reads options with `.get`, so a misspelt key silently means its default, and a wrong type is found after the
-data have been loaded. Here every key of a file that trains or tests one of our models is known or named, with the
-nearest known one. Of components that are not ours only the type's name is checked.
+data have been loaded. Here every key of a file that trains or tests one of our models is checked, and an unknown one is
+named with the nearest known one. Of components that are not ours only the type's name is checked.
 
 What an option may be is described where it is read, see `foundation.options`.
 """

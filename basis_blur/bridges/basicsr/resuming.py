@@ -1,4 +1,4 @@
-"""Find the training state that a run goes on from, and the networks beside it."""
+"""The training state that a run goes on from, and the networks beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a training state of BasicSR, `ITERATION.state`, and say what to do where it is damaged.
+"""Reading a training state of BasicSR, `ITERATION.state`, with advice if it is damaged.
 
 A state is plain tensors and numbers, so nothing in it is executed. Its zip archive has check sums, which torch does not
 compare: a flipped bit in an optimiser's average would go on for the rest of the training. They are compared here.
@@ -21,7 +21,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
 
 ITERATION = re.compile(r'[0-9]{1,18}')  # name of a training state without suffix
-# What Python, zipfile and torch raise at bytes that are not what they should be.
+# Errors that Python, zipfile and torch raise for damaged files.
 MALFORMED = (
     zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, struct.error, EOFError, OSError, RuntimeError, ValueError,
     TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, MemoryError, ImportError,
