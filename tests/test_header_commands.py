@@ -252,7 +252,9 @@ def workshop(tmp_path_factory):
     torch.save(
         {'params': ARCHS['NAFNet'](width=2, enc_blocks=(1,), dec_blocks=(1,)).state_dict()}, given / 'WEIGHTS.pth'
     )
-    np.savez(given / 'FLOW.npz', flow=np.ones((1, 2, 96, 96), np.float32))
+    (given / 'FLOWS').mkdir()
+    for name in ('FLOW.npz', 'FLOWS/a.npz'):
+        np.savez(given / name, flow=np.ones((1, 2, 96, 96), np.float32))
     photo(given / 'PHOTOS' / 'a.png', 96)
     return Workshop(folder)
 

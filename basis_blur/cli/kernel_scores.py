@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from basis_blur.field.blur_field import BlurField
 
 FIELD_SUFFIXES = ('.npz',)
+OF_DEBLUR = '_kernels'  # ending of the names that `deblur --save-kernels` gives to fields, without suffix
 TRUTH, BLURRED, SHARP = '--true-kernels', '--blurred', '--gt'
 
 
@@ -73,7 +74,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def _files(name: str, path: Path, of_photos: bool, is_alone: bool) -> dict[str, Path]:
-    """Return files by the names that pair them; a single file has an empty name."""
+    """Return files by the names that pair them, fields without "_kernels"; a single file has an empty name."""
     if is_alone:
         return {'': path}
     if not path.is_dir():
@@ -82,7 +83,8 @@ def _files(name: str, path: Path, of_photos: bool, is_alone: bool) -> dict[str, 
     found = list_photos(path, suffixes).photos
     if not found:
         raise InputError(f'the folder {path} of {name} holds no {"photo" if of_photos else "blur field (.npz)"}.')
-    files = {normal_name(file.stem): file for file in found}
+    ending = '' if of_photos else OF_DEBLUR
+    files = {normal_name(file.stem.removesuffix(ending)): file for file in found}
     if len(files) < len(found):
         raise InputError(f'{path} holds a name more than once; keep one of each, whatever its suffix.')
     return files

@@ -106,3 +106,13 @@ def test_a_field_of_another_size_is_refused_by_name(folders, capsys):
     np.savez(folders / 'flows' / 'a.npz', flow=np.zeros((1, 2, 8, 9)))
     assert evaluate(folders, '--kernels', '@flows', '--blurred', '@blur', '--gt', '@sharp') == 2
     assert '(8, 9) pixels' in capsys.readouterr().err
+
+
+def test_fields_that_deblur_saved_pair_with_their_photos(folders):
+    for name in 'ab':
+        (folders / 'true' / f'{name}.npz').rename(folders / 'true' / f'{name}_kernels.npz')
+    pairs = ('--blurred', '@blur', '--gt', '@sharp')
+    assert evaluate(folders, '--kernels', 'saved=@true', '@flows', *pairs, '--csv', '@scores.csv') == 0
+    found = rows(folders / 'scores.csv')
+    assert set(found) == {(method, name) for method in ('saved', 'flows') for name in 'ab'}
+    assert float(found['saved', 'b']['reblur_psnr']) > 45
