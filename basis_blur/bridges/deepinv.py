@@ -71,8 +71,8 @@ def to_deepinv(field: BlurField, border: str = 'valid') -> SpaceVaryingBlur:
 def from_deepinv(physics: SpaceVaryingBlur) -> BlurField:
     """Return the blur field of an operator of deepinv.
 
-    The field is the operator's exactly, or it is refused. It knows no border: the table above tells by
-    `physics.padding` which operator to build. Noise and sensor of the physics are not part of it.
+    The field is exactly that of the operator, or the operator is refused. A field has no border; the table above tells
+    by `physics.padding` which operator to build. Noise and sensor of the physics are not part of it.
 
     Args:
         physics: operator of deepinv with `mask_first=False` and one filter for all colours.

@@ -1,4 +1,4 @@
-"""Let `import basicsr` succeed beside a torchvision that does not suit it.
+"""Stand-ins by which `import basicsr` succeeds beside a torchvision that does not suit it.
 
 Two gaps are closed, each only where it is there:
 

@@ -32,14 +32,14 @@ DESCRIPTION = """Score restored photos against their ground truth: PSNR and SSIM
 realblur  the ground truth is another shot of the scene: the restored photo is brought to its brightness, aligned with
           it by a homography (ECC), and compared where both are
 koehler   the same with every frame of the camera's trajectory; the frame of the highest PSNR counts
-plain     pixel by pixel, as the photos lie
+plain     pixel by pixel, without alignment
 
 Photos are paired by their names without suffix. For koehler, DIR of the ground truth holds a folder NAME of frames for
 the restored photo NAME.png, or one photo NAME.png.
 
 --perceptual adds scores of pyiqa, an optional package (pip install "basis_blur[perceptual]"), which downloads the
 weights of a metric when it is first used. Those with a reference, such as lpips, compare the photos as the protocol
-does, aligned or as they lie; those without, such as niqe, look at the restored photo as it is.
+does, aligned or not; those without, such as niqe, look at the restored photo alone.
 
 Several folders, as DIR or NAME=DIR, are methods that are compared: one table, and one sheet with all of them side by
 side. Without --gt there is no ground truth, and the scores are those of --perceptual, such as niqe; niqe_basicsr is
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=estimation.gamma,
         help='with --blurred: light = photo ** G, 1 or more (default: 2.2)',
     )
-    parser.add_argument('--protocol', choices=PROTOCOLS, help='protocol of the comparison with it, see above')
+    parser.add_argument('--protocol', choices=PROTOCOLS, help='with --gt: protocol of the comparison, see above')
     parser.add_argument('--csv', metavar='OUT.csv', type=Path, help='also write a line for each photo')
     parser.add_argument(
         '--sheet', metavar='OUT.png', type=Path, help='also draw the worst and best cases beside their ground truth'
@@ -456,7 +456,7 @@ def table(results: Sequence[Result], protocol: str) -> str:
             )
         failed = sum(score.failed_frames for score, _ in scored)
         if failed:
-            lines.append(f'{failed} frames could not be aligned with and do not count.')
+            lines.append(f'{failed} frames could not be aligned and do not count.')
     if scored:
         number = len(scored)
         psnr, ssim = sum(score.psnr for score, _ in scored) / number, sum(score.ssim for score, _ in scored) / number
@@ -537,7 +537,7 @@ def _row(result: Result) -> np.ndarray:
 
 
 def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures below each other, the narrower ones on paper."""
+    """Return pictures below each other, the narrower ones on paper."""
     from basis_blur.photos.pictures import put_side_by_side
 
     return put_side_by_side([each.swapaxes(0, 1) for each in pictures]).swapaxes(0, 1)

@@ -1,8 +1,8 @@
-"""A record of whether the training or test in this process asks for basis_blur; only then BasicSR is mended.
+"""A record of whether the training or test in this process uses basis_blur; only then is BasicSR changed.
 
 The start-up hook loads the plugin into every program that imports BasicSR, so that our components are found. The
-trainings of other projects, which ask for none of them, must run as if this package were not installed. What is mended
-is therefore in force only where
+trainings of other projects, which use none of them, must run as if this package were not installed. So the changes are
+in force only if
 
 1. a command of ours is at work, or the program itself imports `basis_blur.plugin`, as the `plugin:` line of an option
    file does; or
@@ -28,7 +28,7 @@ TYPES = ('type', 'model_type')  # keys that name a component
 
 
 class _Use:
-    asked: bool | None = None  # None before anybody has said so
+    asked: bool | None = None  # None before `decide` is called
 
 
 def loaded_by_hook() -> bool:
@@ -49,7 +49,7 @@ def decide(asked: bool) -> None:
 def decide_by_command_line(arguments: list[str]) -> None:
     """Decide by the option file that a command line of BasicSR names.
 
-    A file that cannot be read as one is for us if the text of our line stands in it: then we say what is wrong with it.
+    A file that cannot be read as an option file is ours if `basis_blur` stands in it; then its mistake is reported.
     """
     if not loaded_by_hook():
         return
@@ -68,7 +68,7 @@ def decide_by_command_line(arguments: list[str]) -> None:
 
 
 def asks_for_us(opt: Mapping[str, Any]) -> bool:
-    """Return whether options have our line or name a component that this package has registered."""
+    """Return whether options have our `plugin:` line or name a component that this package has registered."""
     if 'basis_blur' in str(opt.get('plugin')):
         return True
     named = set(_types_in(opt))

@@ -1,4 +1,4 @@
-"""The folder of a run: it belongs to one process, and holds no folders by the names of weights."""
+"""The folder of a run: it is locked by one process, and no folders with the names of weights are made in it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def release_folder() -> None:
         _Lock.held = None
 
 
-# Why make_exp_dirs: the original makes a folder of each path of a network's weights, but for `pretrain_network...`.
+# Why make_exp_dirs: the original makes a folder for each path of weights whose key is not `pretrain_network...`.
 def make_folders(original: Callable) -> Callable:
     """Replace `make_exp_dirs` of BasicSR."""
 

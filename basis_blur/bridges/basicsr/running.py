@@ -1,7 +1,7 @@
-"""The training in this process: its samples, its validations, and how it is stopped and gone on with.
+"""The training in this process: its samples, its validations, its stop and its continuation.
 
-A resumed training goes on with the sample, and with the validation, that it would have had next. A stop comes between
-two iterations, in all processes together, and what is reached by then is saved.
+A resumed training goes on with the sample, and with the validation, that it would have had next. A training stops
+between two iterations, in all processes together, and saves the state that it has reached.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from basis_blur.foundation import interrupts
 
 
 class Training:
-    """The training in this process: where it was resumed, its samples, and what the loop is at."""
+    """The training in this process: the state it was resumed from, its samples, and where its loop is."""
 
     resumed: dict[str, Any] | None = None
     stream: SampleStream | None = None
     validations: ClassVar[list[Any]] = []
     tb_logger: Any = None
     model: BaseModel | None = None
-    iterations_done, epoch = 0, 0  # the latter of the iteration after the former
-    # Shared with the workers of the loaders: whether this process has come to its end.
+    iterations_done, epoch = 0, 0  # iterations that are done, and the epoch of the next one
+    # Whether this process has come to its end; shared with the workers of the loaders.
     ends = multiprocessing.RawValue('b', 0)
 
 
@@ -50,7 +50,7 @@ def build_loader(original: Callable) -> Callable:
             return loader
         stream = SampleStream(sampler, seed)
         loader = original(SeededDataset(dataset), dataset_opt, num_gpu=num_gpu, dist=dist, sampler=stream, seed=seed)
-        # Else each epoch would take a number from torch's own generator, and a resumed run one more than another.
+        # Otherwise each epoch would take a number from torch's default generator, and a resumed run one more.
         loader.generator = torch.Generator().manual_seed(seed)
         loader.worker_init_fn = functools.partial(_begin_worker, then=loader.worker_init_fn, ends=Training.ends)
         Training.stream, Training.model = stream, None
@@ -61,8 +61,8 @@ def build_loader(original: Callable) -> Callable:
     return build_dataloader
 
 
-# Why create_train_val_dataloader: the original counts the epochs as if its loader kept the last batch of each, which it
-# drops where that is not full.
+# Why create_train_val_dataloader: the original counts the epochs as if its loader kept the last batch of each; but the
+# loader drops it if it is not full.
 def create_loaders(original: Callable) -> Callable:
     """Replace `create_train_val_dataloader` of BasicSR's train.py."""
 
@@ -80,15 +80,15 @@ def create_loaders(original: Callable) -> Callable:
 
 
 def last_epoch(batches: int, iterations: int, epoch: int = 0, done: int = 0) -> int:
-    """Return the number of epochs after which all iterations are made, as BasicSR's loop wants to know it.
+    """Return the number of epochs after which all iterations are made, for BasicSR's loop.
 
-    Its loop begins one more, and finds that all is done.
+    That loop begins one epoch more, in which it finds nothing to do.
 
     Args:
         batches: number of batches of an epoch, >= 1.
         iterations: number of iterations of the whole training.
-        epoch: that it begins with.
-        done: iterations before that; where they do not fit, the epoch begins again, see `skip_what_was_seen`.
+        epoch: epoch that the training begins with.
+        done: number of iterations before; if it does not fit the epoch, that begins again, see `skip_what_was_seen`.
     """
     seen = done - epoch * batches
     remaining = iterations - done + (seen if 0 <= seen <= batches else 0)
@@ -113,7 +113,7 @@ def skip_what_was_seen(stream: SampleStream, loader: Any, epoch: int, iteration:
     )
 
 
-# Why init_tb_loggers: a validation that is made up for wants the logger too.
+# Why init_tb_loggers: a validation that a resumed run makes first needs the logger too.
 def init_tb_loggers(original: Callable) -> Callable:
     """Replace `init_tb_loggers` of BasicSR's train.py."""
 
@@ -141,7 +141,7 @@ def update_learning_rate(original: Callable) -> Callable:
 
 
 def _make_up_for_validations(model: BaseModel, iteration: int) -> None:
-    """Do the validations that a state was interrupted in: BasicSR saves it before them, and would not come back."""
+    """Do the validations in which a run was interrupted: BasicSR saves a state before them, and would skip them."""
     options = model.opt.get('val') or {}
     validated = getattr(model, 'validated', None)
     if validated is None or not options.get('val_freq') or iteration % options['val_freq']:
@@ -188,7 +188,7 @@ def save_at(stop: interrupts.SafeStop) -> None:
     if model is None or stream is None or not done:
         stop.remark = 'no iteration was done yet, so nothing is saved'
         return
-    model.save(Training.epoch, done)  # that of the step: after the last one the loop begins one more
+    model.save(Training.epoch, done)  # the epoch of the last step, since the loop may have begun one more
     stop.remark = f'iteration {done} is done and saved in {model.opt["path"]["training_states"]}'
 
 
