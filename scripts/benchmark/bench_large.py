@@ -1,20 +1,22 @@
 """Claim: `basis-blur deblur` with its defaults takes a 24-megapixel photo on two cores in 90 s and 5 GB, 12 in 40 s.
 
-    python scripts/benchmark/bench_large.py [--size WIDTHxHEIGHT ...] [--against FOLDER] [--json PATH]
+    python scripts/benchmark/bench_large.py [--size WIDTHxHEIGHT ...] [--against COMMIT] [--json PATH]
 
 The photo is made up, with structure at every scale and one camera shake, so that the search explains all of it; seed 0.
 Each run is a process of its own. Seconds on a computer that does other things too say little; so the seconds of all
-cores, user and system, are told beside them. `--against` runs another checkout of the program in turn, on the same
-files, and tells how far its photos differ.
+cores, user and system, are told beside them; half of them is the least that two cores take. `--against` runs the
+program of another commit, or of a folder, in turn, on the same files, and tells how far its photos differ.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import resource
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -74,23 +76,33 @@ def run(checkout: Path, photo: Path, result: Path) -> dict:
     }
 
 
+def checkout_of(commit: str, folder: Path) -> Path:
+    """Return the folder of another program: the one that is named, or one with the files of a commit."""
+    if Path(commit).is_dir():
+        return Path(commit).resolve()
+    files = subprocess.run(['git', 'archive', commit, 'basis_blur'], cwd=HERE, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+        archive.extractall(folder, filter='data')
+    return folder
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--size', nargs='+', default=list(LIMITS), help='sizes of the photos, pixels')
-    parser.add_argument('--against', type=Path, help='another checkout of the program')
+    parser.add_argument('--against', metavar='COMMIT', help='another program: a commit, or a folder with a checkout')
     parser.add_argument('--json', type=Path, help='also write the figures here')
     args = parser.parse_args()
     result, rows, claims = {}, [], {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        checkouts = {'this': HERE}
+        if args.against:
+            checkouts['other'] = checkout_of(args.against, folder / 'other')
         for size in args.size:
             photo = folder / f'{size}.png'
             save_photo(photo, *map(int, size.split('x')))
             found = {}
-            for which, checkout in {
-                'this': HERE,
-                **({'other': args.against.resolve()} if args.against else {}),
-            }.items():
+            for which, checkout in checkouts.items():
                 found[which] = run(checkout, photo, folder / f'{size}_{which}.png')
                 told = found[which]
                 rows.append(
