@@ -170,14 +170,20 @@ def restored_photos(output: Path) -> Iterator[Section]:
     result = show(output / 'clock', read_photo(PHOTOS / CLOCK).pixels, deblurrer)
     yield Section(
         'A photo that was really blurred',
-        'the network sees that the clock moved sideways; it becomes round again, its hands stay blurred.',
+        'the network sees that the clock moved sideways; it becomes round again, with ripples at its sides, and its '
+        'hands stay blurred.',
         ' '.join((
             'A clock that moved while it was photographed; nobody knows the sharp photo.',
-            *result.notes, *map(str, result.doubts),
+            *map(as_sentence, (*result.notes, *map(str, result.doubts))),
         )),
         folder='clock',
         pictures=(('kernel_grid.png', 'the estimated blur over the photo: each path is that of light at its place'),),
     )  # fmt: skip
+
+
+def as_sentence(text: str) -> str:
+    """Return a note or a doubt with a capital letter, as it stands among other sentences."""
+    return text[:1].upper() + text[1:]
 
 
 def print_tried() -> int:
