@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from importlib import metadata
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -132,7 +133,7 @@ def _check_border(border: str) -> None:
         raise InputError(f'the border is {border!r}{reason}, expected one of {", ".join(BORDERS)}.')
 
 
-def _physics():
+def _physics() -> ModuleType:
     """Import deepinv.physics, and torchvision with it, whose build need not suit this torch."""
     remedy = "pip install 'basis_blur[deepinv]'"
     try:

@@ -8,6 +8,7 @@ are taken. Files are read by `basis_blur.weights.weight_files`, so pickled code 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ class SpandrelRestorer(nn.Module):
         described: spandrel's description of the network: `model`, `architecture`, `size_requirements`, and the call.
     """
 
-    def __init__(self, described):
+    def __init__(self, described: Any):
         super().__init__()
         self.net = described.model
         self._described = described

@@ -96,7 +96,7 @@ class _Kernels(kernel_dataset.KernelDataset):
 
 
 @DATASETS.register_module()
-class SyntheticBlurDataset(Dataset):
+class SyntheticBlurDataset(Dataset[Any]):
     """`basis_blur.data.SyntheticBlurDataset`; its options by keyword.
 
     Args:
@@ -120,7 +120,7 @@ class SyntheticBlurDataset(Dataset):
 
 
 @DATASETS.register_module()
-class KernelDataset(Dataset):
+class KernelDataset(Dataset[Any]):
     """`basis_blur.data.KernelDataset`; its options by keyword.
 
     Args:
@@ -162,8 +162,8 @@ class PhotoPairDataset(BaseDataset):
         self,
         dataroot_lq: str,
         dataroot_gt: str,
-        pipeline: Sequence[dict],
-        backend_args: dict | None = None,
+        pipeline: Sequence[dict[str, Any]],
+        backend_args: dict[str, Any] | None = None,
         **others: Any,
     ):
         self.roots = {'lq': str(dataroot_lq), 'gt': str(dataroot_gt)}
@@ -190,7 +190,7 @@ class PhotoPairDataset(BaseDataset):
             for key in places['lq']
         ]
 
-    def _backend(self, name: str) -> dict | None:
+    def _backend(self, name: str) -> dict[str, Any] | None:
         root = self.roots[name]
         return {'backend': 'lmdb', 'db_path': root} if root.endswith('.lmdb') else self.backend_args
 
@@ -269,7 +269,7 @@ def packed(sample: Mapping[str, Any], seen: str) -> dict[str, Any]:
     return {'inputs': sample[seen], 'data_samples': {key: value for key, value in sample.items() if key != seen}}
 
 
-def _photos_in(root: str, backend_args: dict | None) -> dict[str, str]:
+def _photos_in(root: str, backend_args: dict[str, Any] | None) -> dict[str, str]:
     """Return the photos of a place: their names, and the paths by which a backend reads them."""
     if root.endswith('.lmdb'):
         return {key: key for key in LmdbReader(root).keys}

@@ -64,10 +64,10 @@ class CheckpointFormHook(Hook):
 
     priority = 'HIGH'  # before the EMA hook, which reads the weights too
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint['message_hub'] = plain_history(checkpoint['message_hub'])
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = full_history(checkpoint['message_hub'])
         if 'params' not in checkpoint and 'params_ema' not in checkpoint:
@@ -88,7 +88,7 @@ class WriteNetworkHook(Hook):
 
     priority = 'LOWEST'  # after the EMA hook, which exchanges the weights in what is saved
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         if not is_main_process():  # the first process alone has the weights of a sharded model here
             return
         name = f'net_g_{checkpoint["meta"]["iter"]}.pth'
@@ -142,13 +142,13 @@ class KernelGridHook(Hook):
     def before_test_epoch(self, runner: Any) -> None:
         self._drawn = 0
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence = ()) -> None:
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] = ()) -> None:
         self._draw(runner, 'val', outputs)
 
-    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence = ()) -> None:
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] = ()) -> None:
         self._draw(runner, 'test', outputs)
 
-    def _draw(self, runner: Any, phase: str, outputs: Sequence) -> None:
+    def _draw(self, runner: Any, phase: str, outputs: Sequence[Any]) -> None:
         for prediction in outputs:
             if not {'field', 'image'} & prediction.keys() or self._drawn >= self.photos or not is_main_process():
                 return

@@ -66,6 +66,7 @@ for _component in (*ARCHS.values(), *(getattr(losses, name) for name in losses._
 MODELS.register_module('L1Loss', module=nn.L1Loss)
 
 Samples = Mapping[str, Any]
+Config = dict[str, Any]  # what mmengine builds a component from
 Loss = TypeVar('Loss', bound=nn.Module)
 
 
@@ -118,11 +119,11 @@ class StageModel(BaseModel):
 
     def __init__(
         self,
-        net: dict | nn.Module,
+        net: Config | nn.Module,
         gamma: float = GAMMA,
         pretrained: str | None = None,
-        data_preprocessor: dict | nn.Module | None = None,
-        init_cfg: dict | None = None,
+        data_preprocessor: Config | nn.Module | None = None,
+        init_cfg: Config | None = None,
     ):
         super().__init__(data_preprocessor or {'type': 'basis_blur.BlurDataPreprocessor', 'gamma': gamma}, init_cfg)
         self.net = _built(net)
@@ -156,7 +157,7 @@ class StageModel(BaseModel):
         return self.net(inputs)
 
     @staticmethod
-    def full_precision(inputs: Tensor) -> AbstractContextManager:
+    def full_precision(inputs: Tensor) -> AbstractContextManager[Any]:
         """Return the context in which losses are computed, in full precision whatever that of the network is."""
         return torch.autocast(inputs.device.type, enabled=False)
 
@@ -188,13 +189,13 @@ class BasisBlurModel(StageModel):
 
     def __init__(
         self,
-        net: dict | nn.Module,
-        reblur: dict | None = None,
-        kernel: dict | None = None,
+        net: Config | nn.Module,
+        reblur: Config | None = None,
+        kernel: Config | None = None,
         kernel_p1_iter: int | None = None,
         gamma: float = GAMMA,
-        divergence: dict | None = None,
-        restoration: dict | None = None,
+        divergence: Config | None = None,
+        restoration: Config | None = None,
         fusion: str | None = None,
         **others: Any,
     ):
@@ -239,8 +240,8 @@ class SelfSupervisedReblurModel(StageModel):
 
     def __init__(
         self,
-        net: dict | nn.Module,
-        reblur: dict,
+        net: Config | nn.Module,
+        reblur: Config,
         pretrained_flow: str | None = None,
         pretrained_decoder: str | None = None,
         gamma: float = GAMMA,
@@ -286,7 +287,7 @@ class KernelFlowModel(StageModel):
 
     net: KernelFlow
 
-    def __init__(self, net: dict | nn.Module, nll: dict | None = None, **others: Any):
+    def __init__(self, net: Config | nn.Module, nll: Config | None = None, **others: Any):
         super().__init__(net, **others)
         self.loss = _loss(nll or {'type': 'FlowNLLLoss'}, FlowNLLLoss, 'nll')
 
@@ -330,9 +331,9 @@ class RestorerModel(StageModel):
 
     def __init__(
         self,
-        net: dict | nn.Module,
-        pixel: dict | None = None,
-        reblur: dict | None = None,
+        net: Config | nn.Module,
+        pixel: Config | None = None,
+        reblur: Config | None = None,
         tile: int | None = None,
         **others: Any,
     ):
@@ -378,9 +379,9 @@ class UFPNetModel(RestorerModel):
 
     def __init__(
         self,
-        net: dict | nn.Module,
-        pixel: dict | None = None,
-        reblur: dict | None = None,
+        net: Config | nn.Module,
+        pixel: Config | None = None,
+        reblur: Config | None = None,
         pretrained_estimator: str | None = None,
         freeze_estimator: bool = False,
         **others: Any,
@@ -419,7 +420,7 @@ class BlurToDeblurModel(_BesideFrozenBlur):
         InputError: the file of `blur` holds another network.
     """
 
-    def __init__(self, net: dict | nn.Module, blur: str, consistency: dict, **others: Any):
+    def __init__(self, net: Config | nn.Module, blur: str, consistency: Config, **others: Any):
         super().__init__(net, **others)
         frozen = load_network(blur)
         if frozen.facts.kind != ESTIMATOR:
@@ -454,7 +455,12 @@ class IterateFusionModel(_BesideFrozenBlur):
     net: IterateFusion
 
     def __init__(
-        self, net: dict | nn.Module, blur: str = 'correlation_kpn', views: int = 4, view_size: int = 160, **others: Any
+        self,
+        net: Config | nn.Module,
+        blur: str = 'correlation_kpn',
+        views: int = 4,
+        view_size: int = 160,
+        **others: Any,
     ):
         super().__init__(net, **others)
         self.net_blur = load_network(blur, expect=FIELD_NETWORKS).requires_grad_(False)
@@ -500,15 +506,15 @@ def _with_truth(images: Tensor, gt: Tensor | None) -> list[dict[str, Any]]:
     ]
 
 
-def _built(net: dict | nn.Module) -> nn.Module:
+def _built(net: Config | nn.Module) -> nn.Module:
     return net if isinstance(net, nn.Module) else MODELS.build({'_scope_': SCOPE, **net})
 
 
-def _loss_if(config: dict | None, kind: type[Loss], name: str, **facts: Any) -> Loss | None:
+def _loss_if(config: Config | None, kind: type[Loss], name: str, **facts: Any) -> Loss | None:
     return None if config is None else _loss(config, kind, name, **facts)
 
 
-def _loss(config: dict, kind: type[Loss], name: str, **facts: Any) -> Loss:
+def _loss(config: Config, kind: type[Loss], name: str, **facts: Any) -> Loss:
     loss = _built({**facts, **config})
     if not isinstance(loss, kind):
         raise InputError(f'{name} has the type {type(loss).__name__}, expected {kind.__name__}.')

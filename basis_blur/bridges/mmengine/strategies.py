@@ -100,7 +100,7 @@ class FSDPStrategy(_strategy.FSDPStrategy):
             for config in (self.state_dict_config, self.optim_state_dict_config):
                 config.offload_to_cpu = False
 
-    def load_optim_state_dict(self, state_dict: dict) -> None:
+    def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Give the optimiser its state; mmengine has the arguments in an order that torch has left."""
         optimizer = self.optim_wrapper.optimizer
         own = self.model.optim_state_dict_to_load(model=self.model, optim=optimizer, optim_state_dict=state_dict)
@@ -133,7 +133,12 @@ class DeepSpeedStrategy(_strategy.DeepSpeedStrategy):
                 raise
 
     def save_checkpoint(
-        self, filename: str, *, extra_ckpt: dict | None = None, callback: Callable | None = None, **others: Any
+        self,
+        filename: str,
+        *,
+        extra_ckpt: dict[str, Any] | None = None,
+        callback: Callable[..., Any] | None = None,
+        **others: Any,
     ) -> None:
         """Write a checkpoint, after the hooks have seen it with the weights in it."""
         if callback is not None:
