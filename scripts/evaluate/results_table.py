@@ -144,8 +144,8 @@ def synthetic_part(record: dict[str, Any]) -> str:
 def pairs_part(records: Sequence[dict[str, Any]]) -> str:
     """Return the table of real pairs, a row for each set and protocol."""
     lines = [
-        'Real blurred photos with sharp ones, PSNR in dB / SSIM (means; worst: the smallest gain of a pair). Plain: as '
-        'the photos lie. Aligned: by the protocol of RealBlur; pairs that cannot be aligned are not in the means:',
+        'Real blurred photos with sharp ones, PSNR in dB / SSIM (means; worst: the smallest gain of a pair). Plain: '
+        'without alignment. Aligned: by the protocol of RealBlur; pairs that cannot be aligned are not in the means:',
         '',
         '| set | weights | protocol | pairs | blurred | restored | gain | worst |',
         '|---|---|---|---|---|---|---|---|',
