@@ -159,6 +159,7 @@ class Session:
 # Source of an estimate -> words on it.
 ORIGINS = {
     'shake': 'one camera shake explains the whole photo',
+    'roll': 'the camera shook and rolled',
     'network': 'the blur of each place was estimated by the network',
     'none': 'nothing was removed',
 }

@@ -1,9 +1,10 @@
-"""The choice of an estimate for a photo: one kernel of the shake search, the field of the network, or none.
+"""Which estimate a photo gets: one kernel of the shake search, a roll, the field of the network, or none.
 
     source      for a photo
     shake       whose blur is one kernel: the variants of the search agree on one that explains all of the photo, or the
                 streaks of its lights show it
-    network     in which objects move on their own or the camera rolled, or on which the search failed
+    roll        of a camera that rolled, if that explains it much better than the reverse roll does
+    network     in which objects move on their own, or on which the search failed
     none        that is nearly sharp; it is left as it is
 
 A search has failed (`why_failed`) if its variants disagree, if its kernel is smaller or much larger than the blur that
@@ -35,6 +36,7 @@ from basis_blur.estimation.by_network import kernel_size_of
 from basis_blur.estimation.estimate import (
     BEGINNING,
     CHOOSING,
+    ROLLING,
     SEARCHING,
     SEARCHING_AGAIN,
     Doubt,
@@ -47,7 +49,9 @@ from basis_blur.estimation.shake.consistency import consistency
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import best_shift, spread
 from basis_blur.estimation.shake.residual import unexplained
+from basis_blur.estimation.shake.roll import Rolled, estimate_roll
 from basis_blur.estimation.shake.rotations import RotationsEstimator
+from basis_blur.estimation.shake.schedule import reduced
 from basis_blur.estimation.shake.search import (
     DUBIOUS,
     FAILED,
@@ -61,6 +65,8 @@ from basis_blur.estimation.shake.streaks import estimate_by_streaks
 from basis_blur.estimation.trust import is_flat
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
+from basis_blur.foundation.numbers import GAMMA
+from basis_blur.ops.camera_response import to_srgb
 from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
@@ -80,6 +86,10 @@ NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
 LEAST_LIKENESS = 0.93  # least likeness between the first and the last of these
 MOST_MISMATCH_MIDDLE, MOST_MISMATCH = 0.014, 0.005  # largest mismatch below and above `MIDDLE_EXCESS`, 1/pixel
+EXPLAINED = 0.4  # share_of_wrong up to which a kernel leaves no room for a roll
+MOST_OF_REVERSE = 0.7  # share of what the reverse roll leaves unexplained, up to which a roll is believed
+ROUGH_ITERATIONS = 10  # of Richardson-Lucy, by which the two are compared
+ROLLED = 'the camera rolled while it shook; the blur is that of its shifts and turns.'
 PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
 # Time of each stage on two cores. It hardly depends on the size of the photo, of which a part is searched if it is
 # large; few photos need the last stage.
@@ -148,11 +158,29 @@ class BestEstimator:
             found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # the photo is too small or too flat for the search, but not for the network
             return self.network(photo, gamma, progress)
-        return self._chosen(photo, gamma, found, spread(start[0]), progress)
+        rolled = self._rolled(photo, gamma, start[0], found, progress)
+        return rolled or self._chosen(photo, gamma, found, spread(start[0]), progress)
+
+    def _rolled(
+        self, photo: Tensor, gamma: float, start: Tensor, found: ShakeEstimate, progress: Progress | None
+    ) -> Estimate | None:
+        """Return the blur of a camera that rolled, or None where that does not explain the photo.
+
+        Args:
+            photo, gamma, progress: arguments of a call.
+            start: (K, K); kernel that the search started from.
+            found: estimate of the search.
+        """
+        if found.share_of_wrong <= EXPLAINED:
+            return None
+        rolled = estimate_roll(self.network.net, photo, gamma, start, progress)
+        if rolled is None or not is_right_roll(photo, gamma, rolled):
+            return None
+        return Estimate(rolled.field(photo), 'roll', found.removal, notes=(ROLLED,))
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:
         """Return the seconds of each stage; see `Estimator`."""
-        return {**SECONDS_OF_SEARCH, CHOOSING: 2.0, **self.network.expected_seconds(pixels)}
+        return {**SECONDS_OF_SEARCH, ROLLING: 1.0, CHOOSING: 2.0, **self.network.expected_seconds(pixels)}
 
     def _chosen(
         self, photo: Tensor, gamma: float, found: ShakeEstimate, extent: float, progress: Progress | None
@@ -273,6 +301,26 @@ def explains_all(
         return False
     mismatch = (1 - consistency(gray_light(photo, gamma), found.kernel)) / spread(found.kernel)
     return mismatch < (MOST_MISMATCH_MIDDLE if excess < MIDDLE_EXCESS else MOST_MISMATCH)
+
+
+@torch.no_grad()
+def is_right_roll(photo: Tensor, gamma: float, rolled: Rolled) -> bool:
+    """Tell whether a roll explains a photo much better than its reverse, as a right one does.
+
+    What one kernel for all places leaves unexplained is no measure: a wrong kernel often leaves as little.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        gamma: exponent of the photo.
+        rolled: what the camera did.
+    """
+    gray = to_srgb(reduced(gray_light(photo, gamma), rolled.size[0] / photo.shape[-2]).clamp(0, 1))
+    windows = spread_windows(gray.shape[-2:], PROBE_SIDE, PROBES)
+    right, reverse = (
+        unexplained(gray, rolled.field(gray, factor), GAMMA, Removal(ROUGH_ITERATIONS), windows)
+        for factor in (1.0, -1.0)
+    )
+    return right < MOST_OF_REVERSE * reverse
 
 
 @torch.no_grad()

@@ -26,9 +26,9 @@ KNOWN = 'known'  # source of a field that nobody estimated
 # A function of the name of a stage, the number of a step of it, from 1, and the number of its steps.
 Progress = Callable[[str, int, int], None]
 # Names of stages, in the order in which they come; those that a photo does not need are left out.
-BEGINNING, SEARCHING, SEARCHING_AGAIN, CHOOSING, LOOKING = (
-    'looking for a start', 'searching for the shake', 'searching from other starts', 'choosing an estimate',
-    'estimating the blur',
+BEGINNING, SEARCHING, SEARCHING_AGAIN, ROLLING, CHOOSING, LOOKING = (
+    'looking for a start', 'searching for the shake', 'searching from other starts', 'searching for a roll',
+    'choosing an estimate', 'estimating the blur',
 )  # fmt: skip
 
 

@@ -78,13 +78,15 @@ def field_of_window_kernels(window_kernels: Tensor, image_size: tuple[int, int])
     number, rows, columns, height, width = window_kernels.shape
     if image_size[0] < rows or image_size[1] < columns:
         raise ValueError(f'a photo of {tuple(image_size)} pixels has no {rows} x {columns} windows')
-    down, right = (_shares(side, many, window_kernels) for side, many in zip(image_size, (rows, columns), strict=True))
+    down, right = (
+        window_shares(side, many, window_kernels) for side, many in zip(image_size, (rows, columns), strict=True)
+    )
     mixing = torch.einsum('ry,cx->rcyx', down, right).flatten(0, 1)
     kernels = _with_sums_of_one(window_kernels.reshape(number, rows * columns, -1), 2)
     return BlurField(kernels.reshape(number, -1, height, width), mixing.expand(number, -1, -1, -1).contiguous())
 
 
-def _shares(side: int, windows: int, like: Tensor) -> Tensor:
+def window_shares(side: int, windows: int, like: Tensor) -> Tensor:
     """Return the share of each window in each row or column of a photo, (windows, side)."""
     place = (torch.arange(side, dtype=torch.float64, device=like.device) + 0.5) * windows / side - 0.5
     middle = torch.arange(windows, dtype=torch.float64, device=like.device)

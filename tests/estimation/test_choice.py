@@ -8,6 +8,7 @@ from basis_blur.estimation import choice
 from basis_blur.estimation.choice import BestEstimator
 from basis_blur.estimation.estimate import Estimate
 from basis_blur.estimation.shake.fields import uniform_field
+from basis_blur.estimation.shake.roll import Poses, Rolled
 from basis_blur.estimation.shake.search import ShakeEstimate
 
 
@@ -75,3 +76,33 @@ def test_when_a_search_has_failed(photo, share_of_extent, agreement, share_of_wr
         uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=agreement, share_of_wrong=share_of_wrong
     )
     assert (choice.why_failed(found, choice.spread(kernel) / share_of_extent) is not None) == failed
+
+
+@pytest.mark.parametrize(
+    ('share_of_wrong', 'right', 'reverse', 'source'),
+    [
+        (0.7, 0.005, 0.009, 'roll'),
+        (0.3, 0.005, 0.009, 'shake'),  # one kernel explains the photo
+        (0.7, 0.005, 0.006, 'shake'),  # the reverse roll explains it too
+    ],
+)
+def test_a_roll_is_believed_where_its_reverse_is_worse(photo, monkeypatch, share_of_wrong, right, reverse, source):
+    kernel = torch.zeros(5, 5)
+    kernel[2, 1:4] = 1 / 3
+    found = ShakeEstimate(
+        uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=0.9, share_of_wrong=share_of_wrong
+    )
+    weights = torch.zeros(3, 5, 5)
+    weights[2] = kernel
+    rolled = Rolled(Poses(weights, torch.tensor([-3.0, 0.0, 3.0])), photo.shape[-2:])
+
+    def left(gray, field, *_):
+        return right if torch.equal(field.kernels, rolled.field(gray).kernels) else reverse
+
+    monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
+    monkeypatch.setattr(choice, 'spread', lambda _: 2.0)
+    monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
+    monkeypatch.setattr(choice, 'explains_all', lambda *_: True)
+    monkeypatch.setattr(choice, 'estimate_roll', lambda *_: rolled)
+    monkeypatch.setattr(choice, 'unexplained', left)
+    assert BestEstimator(Network())(photo, 2.2).source == source

@@ -35,10 +35,11 @@ def correlations(edges: Tensor, photo_edges: Tensor, kernel_size: int) -> tuple[
     scene, photo = torch.fft.rfft2(edges), torch.fft.rfft2(photo_edges)
     own = torch.fft.irfft2(scene.abs().square().sum(1), s=size)
     other = torch.fft.irfft2((photo * scene.conj()).sum(1), s=size)
-    return _middle(own, 2 * kernel_size - 1), _middle(other, kernel_size)
+    return middle_of(own, 2 * kernel_size - 1), middle_of(other, kernel_size)
 
 
-def _middle(values: Tensor, size: int) -> Tensor:
+def middle_of(values: Tensor, size: int) -> Tensor:
+    """Return the values (N, h, w) of shifts up to (size - 1) / 2, with shift 0 in the middle, (N, size, size)."""
     half = size // 2
     return values.roll((half, half), (-2, -1))[..., :size, :size]
 

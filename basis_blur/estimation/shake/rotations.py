@@ -173,16 +173,17 @@ def field_of_poses(poses: Poses, size: tuple[int, int], kernel_size: int) -> Blu
         size: (H, W) of the photo.
         kernel_size: K.
     """
-    places = _places(size)
-    kernels = kernels_of(poses, _middles(size, places, poses.weights), kernel_size)
+    places = places_of(size)
+    kernels = kernels_of(poses, middles(size, places, poses.weights), kernel_size)
     return field_of_window_kernels(kernels.view(1, places, places, kernel_size, kernel_size), size)
 
 
-def _places(size: tuple[int, int]) -> int:
+def places_of(size: tuple[int, int]) -> int:
+    """Return how many places a side the field of a photo (H, W) has at most."""
     return PLACES if size[0] * size[1] <= LARGE else FEW_PLACES
 
 
-def _middles(size: tuple[int, int], places: int, like: Tensor) -> Tensor:
+def middles(size: tuple[int, int], places: int, like: Tensor) -> Tensor:
     """Return the middles of places x places windows of a photo, (places^2, 2), from the middle of the photo."""
     rows, columns = (
         (torch.arange(places, dtype=torch.float64, device=like.device) + 0.5) * side / places - side / 2
@@ -343,8 +344,8 @@ class RotationsEstimator:
         poses, scale = self._poses(gray_light(photo, gamma), found.kernel, progress)
         kernel_size = found.kernel.shape[-1] + 2 * MARGIN
         small = (round(size[0] * scale), round(size[1] * scale))
-        places = _places(size)
-        kernels = kernels_of(poses, _middles(small, places, poses.weights), odd_size(kernel_size * scale))
+        places = places_of(size)
+        kernels = kernels_of(poses, middles(small, places, poses.weights), odd_size(kernel_size * scale))
         kernels = resized(kernels, kernel_size).to(photo)
         field = field_of_window_kernels(kernels.view(1, places, places, kernel_size, kernel_size), size)
         return Estimate(field, 'rotations', found.removal, found.confidence, found.doubts, found.notes)
