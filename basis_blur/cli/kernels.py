@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import check_writable
-from basis_blur.foundation.errors import InputError, naming, printable
+from basis_blur.foundation.errors import InputError, naming, printable, sentence_of
 from basis_blur.foundation.files import TIFF_SUFFIXES, real_path
+
+if TYPE_CHECKING:
+    from basis_blur.deblurring.deblurrer import Deblurrer
 
 DESCRIPTION = """Estimate the blur at every pixel of a photo and save it as a blur field.
 
@@ -16,7 +22,9 @@ OUT.npz holds "kernels" (1, B, K, K) and "mixing" (1, B, H, W): the blur kernel 
 weighted by its mixing. In Python: field = basis_blur.BlurField.load('OUT.npz').
 
 OUT.tif holds the same as pictures of 16 bits, kernels first; what is white in each is told by its description.
-docs/exchange.md reads both without basis_blur."""
+docs/exchange.md reads both without basis_blur.
+
+Of a folder, each photo gets NAME.npz in the folder OUT; a photo that cannot be used is named and left out."""
 
 COMMAND = 'kernels'
 SUFFIXES = ('.npz', *TIFF_SUFFIXES)  # suffixes of blur fields that are written
@@ -24,10 +32,11 @@ SUFFIXES = ('.npz', *TIFF_SUFFIXES)  # suffixes of blur fields that are written
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('input', metavar='IMG', type=Path, help='a photo')
+    parser.add_argument('input', metavar='IMG', type=Path, help='a photo, or a folder of photos')
     parser.add_argument(
-        '-o', '--output', metavar='OUT.npz', type=Path, required=True, help='file to write: .npz or .tif'
-    )
+        '-o', '--output', metavar='OUT.npz', type=Path, required=True,
+        help='file to write: .npz or .tif; for a folder of photos, the folder of their .npz files',
+    )  # fmt: skip
     estimation.add_arguments(parser)
     parser.add_argument('--picture', metavar='PNG', type=Path, help='also draw the kernels over the photo')
     parser.add_argument('--montage', metavar='PNG', type=Path, help='also draw the basis kernels and their mixing')
@@ -41,6 +50,24 @@ def run(args: argparse.Namespace) -> int:
         InputError: the photo or the weights cannot be used, or an output has a wrong suffix or exists.
         OSError: a file does not exist, cannot be read, or cannot be written.
     """
+    if not args.input.is_dir():
+        return _run_for(args, [(args.input, _outputs(args))])
+    from basis_blur.photos.folders import list_photos
+    from basis_blur.photos.formats import READ_SUFFIXES
+
+    if args.picture is not None or args.montage is not None:
+        raise InputError('--picture and --montage are drawn of one photo; leave them out, or give a photo.')
+    if args.output.suffix.lower() in SUFFIXES or args.output.is_file():
+        raise InputError(f'{args.output} is no folder, expected one for the fields of a folder of photos; name it so.')
+    photos = list_photos(args.input, READ_SUFFIXES).photos
+    if not photos:
+        raise InputError(f'the folder {args.input} holds no photo; sub-folders are not looked into.')
+    tasks = [(photo, [args.output / f'{photo.stem}.npz']) for photo in photos]
+    return _run_for(args, tasks)
+
+
+def _outputs(args: argparse.Namespace) -> list[Path]:
+    """Return the files that are written of one photo, the field first."""
     if args.output.suffix.lower() not in SUFFIXES:
         raise InputError(
             f'{args.output} ends in "{args.output.suffix}", expected one of {", ".join(SUFFIXES)}; name the output so.'
@@ -49,38 +76,57 @@ def run(args: argparse.Namespace) -> int:
     for path in pictures:
         if path.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
             raise InputError(f'{path} ends in "{path.suffix}", expected .png or .jpg; name the picture so.')
-    outputs = [args.output, *pictures]
-    for index, path in enumerate(outputs):
-        if real_path(path) == real_path(args.input) or path in outputs[:index]:
-            raise InputError(f'{path} is given twice; give every file a name of its own.')
-        if path.exists() and not args.overwrite:
-            raise InputError(f'{path} already exists; add --overwrite to replace it.')
-        check_writable(path)
+    return [args.output, *pictures]
 
+
+def _run_for(args: argparse.Namespace, tasks: Sequence[tuple[Path, list[Path]]]) -> int:
+    """Write the fields of photos, each with its outputs; what is wrong with the only photo is raised."""
+    taken: list[Path] = []
+    for photo, outputs in tasks:
+        for path in outputs:
+            if real_path(path) == real_path(photo) or path in taken:
+                raise InputError(f'{path} is given twice; give every file a name of its own.')
+            if path.exists() and not args.overwrite:
+                raise InputError(f'{path} already exists; add --overwrite to replace it.')
+            check_writable(path)
+            taken.append(path)
+    failed = 0
+    with estimation.plain_warnings(COMMAND):
+        deblurrer = estimation.deblurrer(args, fusion=False)
+        for photo, outputs in tasks:
+            try:
+                _write(deblurrer, args, photo, outputs)
+            except (InputError, OSError) as error:
+                if len(tasks) == 1:
+                    raise
+                print(printable(sentence_of(error)), file=sys.stderr)
+                failed += 1
+    return 1 if failed else 0
+
+
+def _write(deblurrer: Deblurrer, args: argparse.Namespace, path: Path, outputs: Sequence[Path]) -> None:
+    """Estimate the blur of a photo and write it, with the pictures that are asked for."""
     from basis_blur.field.tiff import write_field_tiff
     from basis_blur.photos.pictures import draw_basis_montage, draw_kernel_grid, write_picture
     from basis_blur.photos.reading import read_photo
 
-    with estimation.plain_warnings(COMMAND):
-        photo = read_photo(args.input)
-        deblurrer = estimation.deblurrer(args, fusion=False)
-        expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel(), only_estimate=True)
-        with estimation.bar(args.input.name, expected) as progress, naming(args.input):
-            estimate = deblurrer.estimate(photo, progress=progress)
-        for note in estimate.notes:
-            print(printable(f'{args.input}: {note}'))
-        estimation.tell_doubts(args.input, estimate.doubts)
+    photo = read_photo(path)
+    expected = deblurrer.expected_seconds(photo.pixels[0, 0].numel(), only_estimate=True)
+    with estimation.bar(path.name, expected) as progress, naming(path):
+        estimate = deblurrer.estimate(photo, progress=progress)
+    for note in estimate.notes:
+        print(printable(f'{path}: {note}'))
+    estimation.tell_doubts(path, estimate.doubts)
     field = estimate.field
-    if args.output.suffix.lower() == '.npz':
-        field.save(args.output)
+    if outputs[0].suffix.lower() == '.npz':
+        field.save(outputs[0])
     else:
-        write_field_tiff(args.output, field)
+        write_field_tiff(outputs[0], field)
     if args.picture is not None:
         write_picture(args.picture, draw_kernel_grid(photo.pixels, field))
     if args.montage is not None:
         write_picture(args.montage, draw_basis_montage(field))
     height, width = field.image_size
     number, side = field.kernels.shape[1], field.kernel_size
-    made = printable(f'{args.input} -> {", ".join(map(str, outputs))}')
+    made = printable(f'{path} -> {", ".join(map(str, outputs))}')
     print(f'{made} ({width}x{height}, {number} kernels of {side}x{side})')
-    return 0

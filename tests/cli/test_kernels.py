@@ -55,6 +55,8 @@ def test_pictures_are_drawn_where_they_are_asked_for(tmp_path, weights, photo):
         (['a.png', '-o', 'there.npz'], 'already exists; add --overwrite'),
         (['none.png', '-o', 'b.npz'], r'no file none\.png'),
         (['small.png', '-o', 'b.npz'], r'small\.png: the photo is 20x40'),
+        (['.', '-o', 'b.npz'], r'b\.npz is no folder'),
+        (['.', '-o', 'b', '--montage', 'b.png'], 'are drawn of one photo'),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_written(
@@ -72,6 +74,15 @@ def test_overwrite_replaces(tmp_path, weights, photo):
     (tmp_path / 'a.npz').write_text('old')
     assert main(['kernels', photo, '-o', str(tmp_path / 'a.npz'), '--weights', weights, '--overwrite']) == 0
     assert BlurField.load(tmp_path / 'a.npz').image_size == (40, 48)
+
+
+def test_a_folder_of_photos_becomes_a_folder_of_fields(tmp_path, weights, photo, capsys):
+    write_photo(tmp_path / 'small.png', torch.rand(1, 3, 40, 20))
+    arguments = ['kernels', str(tmp_path), '-o', str(tmp_path / 'fields'), '--weights', weights]
+    assert main(arguments) == 1
+    assert 'small.png: the photo is 20x40' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'fields').iterdir()] == ['a.npz']
+    assert BlurField.load(tmp_path / 'fields' / 'a.npz').image_size == (40, 48)
 
 
 def test_a_network_by_correlations_is_taken_too_and_doubts_are_told(tmp_path, photo, capsys):

@@ -70,11 +70,11 @@ def test_what_says_estimated_still_works_and_warns(tmp_path, said, removal):
     np.savez(tmp_path / 'a.npz', kernels=plain.kernels.numpy(), mixing=plain.mixing.numpy(), estimated=said)
     with pytest.warns(DeprecationWarning, match='saved by an earlier version'):
         assert BlurField.load(tmp_path / 'a.npz').removal == removal
-    with pytest.warns(DeprecationWarning, match='replaced by "removal"'):
+    with pytest.warns(DeprecationWarning, match='use "removal" instead'):
         assert BlurField(plain.kernels, plain.mixing, said).removal == removal
-    with pytest.warns(DeprecationWarning, match='replaced by "removal"'):
+    with pytest.warns(DeprecationWarning, match='use "removal" instead'):
         assert BlurField.unchecked(plain.kernels, plain.mixing, estimated=said).estimated == said
-    with pytest.warns(DeprecationWarning, match='replaced by "removal"'):
+    with pytest.warns(DeprecationWarning, match='use "removal" instead'):
         plain.estimated = said
     assert plain.removal == removal
 
