@@ -53,7 +53,7 @@ from basis_blur.photos.kinds import Given, take
 from basis_blur.restoration import as_printed
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
-from basis_blur.restoration.settings import Removal, check_strength, step_towards
+from basis_blur.restoration.settings import Removal, Steps, check_strength, step_towards, steps_for
 from basis_blur.weights.checkpoints import load_fusion, load_network
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ class Restoration(Protocol):
         *,
         tv_weight: float | None,
         least_tv_weight: float,
+        further: int,
         callback: Callable[[int], None] | None,
     ) -> Tensor:
         """Return the photos after some numbers of iterations, one after the other in dim 1; see `deblur_iterates`."""
@@ -401,7 +402,8 @@ class Deblurrer:
         if self.settings.refine:
             check_refine(self.settings.refine, gamma)
             estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
-        kept, _, fusion = self.steps_for(estimate.removal)
+        (kept, _, further), fusion = self.steps_for(estimate.removal)
+        most = kept[-1] + further
         iterates = self.restoration(
             photo,
             estimate.field,
@@ -409,7 +411,8 @@ class Deblurrer:
             gamma,
             tv_weight=self.settings.tv_weight,
             least_tv_weight=estimate.removal.least_tv_weight,
-            callback=None if progress is None else lambda number: progress(REMOVING, number, kept[-1]),
+            further=further,
+            callback=None if progress is None else lambda number: progress(REMOVING, number, most),
         )
         tell = None if progress is None else lambda number, total: progress(FUSING, number, total)
         restored = iterates[:, -photo.shape[1] :] if fusion is None else fuse(fusion, photo, iterates, callback=tell)
@@ -439,11 +442,11 @@ class Deblurrer:
         }
 
     def _finished(self, photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float) -> _Result:
-        sharp = step_towards(restored, photo, self.steps_for(estimate.removal)[1])
+        sharp = step_towards(restored, photo, self.steps_for(estimate.removal)[0].strength)
         return _Result(sharp, restored, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
 
-    def steps_for(self, removal: Removal) -> tuple[tuple[int, ...], float, IterateFusion | None]:
-        """Return the numbers of the iterations that are kept, the strength, and the network that fuses the iterates.
+    def steps_for(self, removal: Removal) -> tuple[Steps, IterateFusion | None]:
+        """Return how far a restoration goes, and the network that fuses its iterates.
 
         Args:
             removal: settings of the estimate, which count where this deblurrer's are None.
@@ -455,9 +458,10 @@ class Deblurrer:
         if is_fused and self.fusion is not None:
             # The network decides how far to go; but a photo that the estimate leaves alone stays as it is.
             whole = 1.0 if removal.strength else 0.0
-            return self.fusion.iterations, whole if wanted.strength is None else wanted.strength, self.fusion
-        iterations = removal.iterations if wanted.iterations is None else wanted.iterations
-        return (iterations,), removal.strength if wanted.strength is None else wanted.strength, None
+            return steps_for(
+                removal, None, whole if wanted.strength is None else wanted.strength, self.fusion
+            ), self.fusion
+        return steps_for(removal, wanted.iterations, wanted.strength), None
 
 
 def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Deblur(nn.Module):
         check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
         if tv_weight is not None:
             check_number('tv_weight', tv_weight, least=0)
-        self.kept, self.strength = steps_for(removal_of(net), iterations, strength, fusion)
+        self.kept, self.strength, self.further = steps_for(removal_of(net), iterations, strength, fusion)
         self.net = net
         self.gamma = gamma
         self.tv_weight = tv_weight
@@ -93,7 +93,7 @@ class Deblur(nn.Module):
         given, photo = photo.dtype, in_full_precision(photo)
         field = checked_field(self.net, self.net(light)).to(photo)
         field = field.with_removal(removal_of(self.net))
-        iterates = deblur_iterates_with_gradients(photo, field, self.kept, self.gamma, self.tv_weight)
+        iterates = deblur_iterates_with_gradients(photo, field, self.kept, self.gamma, self.tv_weight, self.further)
         sharp = iterates if self.fusion is None else self.fusion.fused(photo, iterates)
         return step_towards(sharp, photo, self.strength).to(given)
 
@@ -114,8 +114,9 @@ def deblur_with_gradients(
     Arguments and errors are those of `deblur`. Gradients of gradients are refused.
     """
     check_is_field(field)
-    kept, strength = steps_for(field.removal, iterations, strength)
-    return step_towards(deblur_iterates_with_gradients(photo, field, kept, gamma, tv_weight), photo, strength)
+    kept, strength, further = steps_for(field.removal, iterations, strength)
+    iterates = deblur_iterates_with_gradients(photo, field, kept, gamma, tv_weight, further)
+    return step_towards(iterates, photo, strength)
 
 
 def deblur_iterates_with_gradients(
@@ -124,12 +125,13 @@ def deblur_iterates_with_gradients(
     iterations: Sequence[int],
     gamma: float = GAMMA,
     tv_weight: float | None = None,
+    further: int = 0,
 ) -> Tensor:
     """Return what `deblur_iterates` does, with gradients as in `deblur_with_gradients`."""
     refuse_transforms('deblur', 'take its gradients by backward() or torch.autograd.grad.')
     given, photo, field = photo.dtype, in_full_precision(photo), field.in_full_precision()
     least_tv_weight = 0.0 if field.removal is None else field.removal.least_tv_weight
-    settings = (tuple(iterations), gamma, tv_weight, least_tv_weight)
+    settings = (tuple(iterations), gamma, tv_weight, least_tv_weight, further)
     return _Deblur.apply(photo, field.kernels, field.mixing, settings).to(given)
 
 
@@ -140,26 +142,26 @@ class _Deblur(Function):
         photo: Tensor,
         kernels: Tensor,
         mixing: Tensor,
-        settings: tuple[Sequence[int], float, float | None, float],
+        settings: tuple[Sequence[int], float, float | None, float, int],
     ) -> Tensor:
         ctx.save_for_backward(photo, kernels, mixing)
         ctx.settings = settings
-        kept, gamma, tv_weight, least_tv_weight = settings
+        kept, gamma, tv_weight, least_tv_weight, further = settings
         field = BlurField.unchecked(kernels, mixing)
-        return deblur_iterates(photo, field, kept, gamma, tv_weight, least_tv_weight=least_tv_weight)
+        return deblur_iterates(photo, field, kept, gamma, tv_weight, least_tv_weight=least_tv_weight, further=further)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[:3]
         saved = list(zip(ctx.saved_tensors, needed, strict=True))
-        kept, gamma, tv_weight, least_tv_weight = ctx.settings
+        kept, gamma, tv_weight, least_tv_weight, further = ctx.settings
         found = []
         for n, towards in enumerate(gradient.split(1)):
             # The record of each photo is dropped before that of the next begins.
             inputs = [each[n : n + 1].detach().requires_grad_(need) for each, need in saved]
             with torch.enable_grad(), keep_copies(*inputs):
-                solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight, least_tv_weight)
+                solver = solver_settings(inputs[0], gamma, kept[-1], tv_weight, least_tv_weight, further)
                 field = BlurField.unchecked(*inputs[1:])
                 sharp = recorded_deblur(inputs[0], field, gamma, solver, kept)
                 found.append(torch.autograd.grad(sharp, [each for each in inputs if each.requires_grad], towards))

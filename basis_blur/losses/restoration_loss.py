@@ -54,7 +54,7 @@ class RestorationLoss(nn.Module):
         fusion: IterateFusion | None = None,
     ):
         super().__init__()
-        self.kept, self.strength = steps_for(ESTIMATED_BLUR, iterations, strength, fusion)
+        self.kept, self.strength, _ = steps_for(ESTIMATED_BLUR, iterations, strength, fusion)
         check_number('gamma', gamma, above=0, remedy='photos have 2.2, linear data 1.')
         self.gamma = gamma
         self.fusion = fusion if fusion is None else fusion.requires_grad_(False).eval()

@@ -61,6 +61,7 @@ def deblur_as_printed(
     *,
     tv_weight: float | None = None,
     least_tv_weight: float = 0.0,
+    further: int = 0,
     callback: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
@@ -75,6 +76,7 @@ def deblur_as_printed(
         gamma: exponent of the photo, light = photo ** gamma.
         tv_weight: lambda, < 0.25, beyond which the divisor may be 0; 0.001 unless given.
         least_tv_weight: lower bound of `tv_weight` where that is not given.
+        further: not used; the stop rule of [C21] says how many iterations are made.
         callback: function that is called with the number of each iteration, from 1.
 
     Raises:

@@ -55,7 +55,8 @@ def deblur(
         photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
         field: blur of that photo, on its device.
         gamma: exponent of the photo, light = photo ** gamma; 1 for photos in linear light.
-        iterations: largest number of iterations; by default that of `field.removal`, or 11 for a true blur.
+        iterations: largest number of iterations; by default that of `field.removal`. For a true blur it is 11, and 9
+            more where the blur explains the photo down to its noise and `tv_weight` is not given.
         tv_weight: weight of total variation, in linear light; by default it follows from the noise of the photo.
         callback: function that is called with the number of each iteration, from 1.
         tile: side of the windows in which the blur is applied, pixels; it saves memory and makes no difference beyond
@@ -82,11 +83,11 @@ def deblur(
     """
     refuse_transforms('deblur', INSTEAD)
     check_is_field(field)
-    kept, strength = steps_for(field.removal, iterations, strength, fusion)
+    kept, strength, further = steps_for(field.removal, iterations, strength, fusion)
     check_photo(photo)
     given, photo = photo.dtype, in_full_precision(photo)
     least_tv_weight = 0.0 if field.removal is None else field.removal.least_tv_weight
-    iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile, least_tv_weight)
+    iterates = deblur_iterates(photo, field, kept, gamma, tv_weight, callback, tile, least_tv_weight, further)
     sharp = step_towards(iterates if fusion is None else fuse(fusion, photo, iterates), photo, strength)
     return sharp.to(given)
 
@@ -108,6 +109,7 @@ def deblur_iterates(
     callback: Callable[[int], None] | None = None,
     tile: int | None = None,
     least_tv_weight: float = 0.0,
+    further: int = 0,
 ) -> Tensor:
     """Return the restored photos after some numbers of iterations, (N, C len(iterations), H, W).
 
@@ -117,6 +119,8 @@ def deblur_iterates(
         iterations: numbers of iterations, >= 1, ascending.
         photo, field, gamma, tv_weight, callback, tile: arguments of `deblur`, whose errors are raised too.
         least_tv_weight: lower bound of the weight of total variation that follows from the noise; linear light.
+        further: largest number of iterations that follow where the blur explains the photo down to its noise, which has
+            to be visible, and `tv_weight` is not given; the last iterate is what they lead to.
     """
     refuse_transforms('deblur', INSTEAD)
     check_is_field(field)
@@ -132,7 +136,7 @@ def deblur_iterates(
         )
     results = []
     for n, one in enumerate(photo.split(1)):
-        settings = solver_settings(one, gamma, iterations[-1], tv_weight, least_tv_weight)
+        settings = solver_settings(one, gamma, iterations[-1], tv_weight, least_tv_weight, further)
         solver = _Solver(one, field[n], gamma, settings, callback)
         work = partial(solver.solve, iterations)
         results.append(with_smaller_tiles(work, tile, TILE, 'removing the blur'))

@@ -5,6 +5,8 @@ With the true blur and with an estimated one, the best settings differ (docs/tra
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,7 +25,7 @@ from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import GAMMA, check_number
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.gradient import forward_difference
-from basis_blur.restoration.noise import estimate_noise
+from basis_blur.restoration.noise import estimate_jpeg_error, estimate_noise
 from basis_blur.restoration.richardson_lucy import RichardsonLucy
 
 TOLERANCE = 1e-3  # least improvement of the data term by an iteration, as a share of it; one with less is the last
@@ -31,11 +33,15 @@ TV_FACTOR = 0.1  # factor of the weight of total variation, found by experiment
 LEAST_CONTRAST = 0.005  # lower bound of the contrast by which that weight is divided, linear light
 BRIGHT_PHOTO = 0.15  # mean light of a photo up to which the offset grows with the light
 LEAST_NOISE = 0.001  # lower bound of a photo's noise, about the standard deviation of rounding to 8 bits
+VISIBLE_NOISE = 0.0015  # noise from which on it is more than rounding to 8 bits
+MOST_UNEXPLAINED = 1.2  # largest difference of an explained photo to the blurred scene, as a multiple of its noise
+LEAST_LIGHT = 1e-4  # lower bound of the light in which the size of the noise is computed
 
 
 __all__ = [
     'ESTIMATED_BLUR', 'ESTIMATED_ITERATIONS', 'ESTIMATED_STRENGTH', 'ITERATIONS', 'TRUE_BLUR', 'Removal',
-    'check_strength', 'contrast_of', 'offset_for', 'solver_settings', 'step_towards', 'steps_for', 'tv_weight_for',
+    'Steps', 'check_strength', 'contrast_of', 'data_term_of_noise', 'offset_for', 'solver_settings', 'step_towards',
+    'steps_for', 'tv_weight_for',
 ]  # fmt: skip
 
 
@@ -82,21 +88,62 @@ def offset_for(gamma: float, brightness: float = 1.0) -> float:
     return 0.2 * gamma**-1.75 * min(1.0, brightness / BRIGHT_PHOTO)
 
 
+def data_term_of_noise(light: Tensor, noise: float, gamma: float, offset: float) -> float:
+    """Return the data term of `richardson_lucy` at the true scene: half the variance of the noise over the light.
+
+    Args:
+        light: the photo; linear light.
+        noise: standard deviation in the photo, sRGB-like.
+        gamma: exponent of the photo.
+        offset: c of the solver.
+    """
+    light = light.clamp_min(LEAST_LIGHT)
+    deviation = noise * gamma * light ** (1 - 1 / gamma)
+    return (deviation.square_() / (2 * (light + offset))).mean().item()
+
+
 def solver_settings(
-    photo: Tensor, gamma: float, iterations: int, tv_weight: float | None, least_tv_weight: float = 0.0
+    photo: Tensor,
+    gamma: float,
+    iterations: int,
+    tv_weight: float | None,
+    least_tv_weight: float = 0.0,
+    further: int = 0,
 ) -> RichardsonLucy:
     """Return the settings of the solver for one photo (1, C, H, W); arguments are those of `deblur_iterates`."""
-    light = to_linear(photo.detach(), gamma)
-    if tv_weight is None:
-        noise = max(estimate_noise(photo.detach()).item(), LEAST_NOISE)
-        tv_weight = max(tv_weight_for(noise, gamma, contrast_of(light)), least_tv_weight)
-    return RichardsonLucy(iterations, tv_weight, offset_for(gamma, light.mean().item()), tolerance=TOLERANCE)
+    photo = photo.detach()
+    light = to_linear(photo, gamma)
+    offset = offset_for(gamma, light.mean().item())
+    if tv_weight is not None:
+        return RichardsonLucy(iterations, tv_weight, offset, tolerance=TOLERANCE)
+    noise = max(estimate_noise(photo).item(), LEAST_NOISE)
+    if further:
+        noise = max(noise, estimate_jpeg_error(photo).item())
+    tv_weight = max(tv_weight_for(noise, gamma, contrast_of(light)), least_tv_weight)
+    if not further or noise < VISIBLE_NOISE:
+        return RichardsonLucy(iterations, tv_weight, offset, tolerance=TOLERANCE)
+    explained = data_term_of_noise(light, MOST_UNEXPLAINED * noise, gamma, offset)
+    return RichardsonLucy(iterations, tv_weight, offset, tolerance=TOLERANCE, further=further, explained=explained)
+
+
+class Steps(NamedTuple):
+    """How far a restoration goes.
+
+    Args:
+        kept: numbers of the iterations whose results are kept, ascending.
+        strength: length of the step from the blurred photo to the restored one, in [0, 1].
+        further: largest number of iterations that may follow, see `Removal`.
+    """
+
+    kept: tuple[int, ...]
+    strength: float
+    further: int = 0
 
 
 def steps_for(
     removal: Removal | None, iterations: int | None, strength: float | None, fusion: IterateFusion | None = None
-) -> tuple[tuple[int, ...], float]:
-    """Return the numbers of the iterations that are kept, and the strength.
+) -> Steps:
+    """Return how far a restoration goes.
 
     Args:
         removal: settings of the field, which hold where an argument is None; None itself for a known blur.
@@ -117,12 +164,12 @@ def steps_for(
     if iterations is not None:
         check_number('iterations', iterations, least=1, whole=True, remedy='leave it out for the best number.')
     if fusion is not None:
-        return fusion.iterations, 1.0 if strength is None else strength
+        return Steps(fusion.iterations, 1.0 if strength is None else strength)
     usual = removal or TRUE_BLUR
-    return (
-        (usual.iterations if iterations is None else iterations,),
-        usual.strength if strength is None else strength,
-    )
+    strength = usual.strength if strength is None else strength
+    if iterations is not None:
+        return Steps((iterations,), strength)
+    return Steps((usual.iterations,), strength, usual.further)
 
 
 def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from basis_blur.archs import ARCHS
-from basis_blur.field.removal import TRUE_BLUR, Removal
+from basis_blur.field.removal import Removal
 from basis_blur.foundation.errors import InputError, did_you_mean
 from basis_blur.weights import published_restorers as published
 from basis_blur.weights.fitting import listing
@@ -208,7 +208,7 @@ LAYOUTS = (
     Layout('BasisKPN', 'BasisKPN', r'(mixing|kernel)_head\.', infer=_infer_basis_kpn),
     Layout(
         'BasisKPN', 'BasisKPN (two heads) [C21]', r'(kernel_up\d|kernels_end|masks_end|inc_rgb|inc_gray)\.',
-        _translate_two_heads, _infer_basis_kpn, TRUE_BLUR,
+        _translate_two_heads, _infer_basis_kpn, Removal(),
     ),
     Layout(
         'MPRNet', 'MPRNet [Zamir21]', r'(shallow_feat\d|stage\d_encoder|stage3_orsnet|sam12)\.',

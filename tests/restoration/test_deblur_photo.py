@@ -12,6 +12,7 @@ from basis_blur.ops.camera_response import to_srgb
 from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import (
     contrast_of,
+    data_term_of_noise,
     offset_for,
     tv_weight_for,
 )
@@ -146,3 +147,29 @@ def test_a_photo_without_noise_is_taken_to_be_rounded():
     flat[..., 40:] = 0.6
     weight = tv_weight_for(0.001, contrast=contrast_of(flat**2.2))
     torch.testing.assert_close(deblur(flat, field), deblur(flat, field, tv_weight=weight))
+
+
+def iterations_of(photo, field, **options):
+    made = []
+    deblur(photo, field, callback=made.append, **options)
+    return len(made)
+
+
+def test_a_true_blur_is_removed_further_where_it_explains_the_photo():
+    blurred, _, field = make_scene(0, 2.2, 0.01)
+    turned = BlurField(field.kernels.flip(-1), field.mixing)
+    assert iterations_of(blurred, field) > 11
+    assert iterations_of(blurred, turned) == 11
+    # Without visible noise nothing tells how much is to be explained, and what is given is not overruled.
+    assert iterations_of(blurred, field, iterations=11) <= 11
+    assert iterations_of(blurred, field, tv_weight=0.002) <= 11
+    assert iterations_of(blurred, field.with_removal(Removal())) <= 11
+
+
+def test_the_data_term_at_the_true_scene_is_that_of_its_noise():
+    _, _, field = make_scene(0, 2.2, 0.0)
+    light = BasisBlur(field)(0.1 + 0.8 * torch.rand(1, 3, *field.scene_size))
+    photo = to_srgb(light) + 0.004 * torch.randn_like(light)
+    noisy, offset = photo**2.2, 0.05
+    difference = (noisy - light) ** 2 / (2 * (light + offset))
+    assert data_term_of_noise(noisy, 0.004, 2.2, offset) == pytest.approx(difference.mean().item(), rel=0.1)

@@ -171,6 +171,27 @@ def test_it_stops_when_nothing_improves():
     assert [iteration for iteration, _ in calls] == list(range(1, result.history.shape[1]))
 
 
+def test_further_iterations_are_those_of_photos_that_are_explained():
+    _, blur, _, light, start = make_problem(number=2)
+    light[0] += 0.2 * torch.rand_like(light[0])  # which no scene explains
+    few, many = (richardson_lucy(light, blur, start, RichardsonLucy(number)) for number in (20, 23))
+    falls = 1 - few.history[:, 1:] / few.history[:, :-1]
+    assert falls[0, -1] < 0.1
+    limit = few.history[:, -1].mean().item()  # between the two photos
+    found = richardson_lucy(light, blur, start, RichardsonLucy(20, further=3, explained=limit))
+    torch.testing.assert_close(found.scene[0], few.scene[0], rtol=0, atol=0)
+    torch.testing.assert_close(found.scene[1], many.scene[1], rtol=1e-9, atol=1e-12)
+
+
+def test_further_iterations_go_on_while_the_data_term_falls_fast():
+    _, blur, _, light, start = make_problem()
+    light = light + 0.02 * torch.rand_like(light)
+    whole = richardson_lucy(light, blur, start, RichardsonLucy(40)).history[0]
+    slow = next(n for n in range(3, 40) if whole[n] >= 0.9 * whole[n - 1])
+    found = richardson_lucy(light, blur, start, RichardsonLucy(2, further=38)).history[0]
+    torch.testing.assert_close(found, whole[: slow + 1], rtol=0, atol=0)
+
+
 def test_arguments_are_not_modified():
     _, blur, _, light, start = make_problem()
     before = light.clone(), start.clone()
