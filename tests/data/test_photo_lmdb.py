@@ -195,7 +195,7 @@ def test_photos_without_an_object_of_the_wanted_size_are_left_out(source, tmp_pa
 
 
 def test_objects_cannot_be_wanted_without_masks(source, tmp_path):
-    with pytest.raises(InputError, match='object of 5 pixels, but the mask format is "none"'):
+    with pytest.raises(InputError, match='least object is 5 pixels, but the mask format is "none"'):
         prepare_photos(PhotoSource(source.photos, min_object=5), tmp_path / 'out')
 
 
