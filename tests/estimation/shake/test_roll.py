@@ -42,10 +42,10 @@ def test_extents_of_kernels_tell_how_the_camera_turned():
     angles = torch.tensor([-3.0, 0.0, 3.0])
     weights = torch.zeros(3, 21, 21)
     weights[0, 6, 10] = weights[2, 14, 10] = weights[1, 10, 8] = weights[1, 10, 12] = 0.25
-    size = (240, 320)
-    places = roll.middles(size, 40, weights)
+    size = (120, 160)
+    places = roll.middles(size, 24, weights)
     kernels = kernels_of(Poses(weights, angles), places, size)
-    kernels = kernels.view(1, 40, 40, *kernels.shape[-2:])
+    kernels = kernels.view(1, 24, 24, *kernels.shape[-2:])
     seen = roll_seen(field_of_window_kernels(kernels, size))
     # Shares of a pixel between its neighbours add up to a quarter of a square pixel; a place of between is a mean.
     torch.testing.assert_close(seen.shift, torch.tensor([[8.0, 0.0], [0.0, 2.0]]), atol=0.5, rtol=0)
