@@ -60,6 +60,9 @@ ALIKE = 0.75  # least likeness of two marks of a group
 LEAST_MARKS, LEAST_AGREEMENT = 3, 0.75  # least number of marks in a group, and their least mean likeness
 LEAST_SPREAD = 2.0  # least extent of the kernel, pixels
 FAINT, SMALL = 0.25, 0.15  # shares by which the mean of the marks is `cleaned`
+# Largest median of the light of a photo whose lights are looked at. Night photos with streaks have 0.001 to 0.05; by
+# day, marks that are alike are parts of the scene.
+MOST_LIGHT = 0.1
 MOST_OF_WRONG = 0.5  # largest `share_of_wrong` of a right kernel
 LIKE_STREAKS = 0.7  # likeness to the streaks from which on the kernel of a search that began with them is taken
 
@@ -83,7 +86,8 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
     """Return the blur that the light streaks of a photo show, or None where there are none to trust.
 
     The search over the photo starts from their kernel. What it finds is returned if it is like the streaks, and else
-    the kernel of the streaks. A photo that is too small or too dark to be searched has no streaks.
+    the kernel of the streaks. A photo that is too small or too dark to be searched has no streaks, nor has one that is
+    not dark for the most part.
 
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
@@ -97,10 +101,11 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
         light = gray_light(photo, gamma)
     except InputError:  # it is too small, or has no contrast in linear light
         return None
-    streaks = light_streaks(light)
+    streaks = light_streaks(light) if light.median() <= MOST_LIGHT else None
     if streaks is None or streaks.kernel.shape[-1] > min(light.shape[-2:]) // 2:
         return None
-    if share_of_wrong(light, streaks.kernel) > MOST_OF_WRONG:
+    share = share_of_wrong(light, streaks.kernel)
+    if share > MOST_OF_WRONG:
         return None
     note = f'the blur was read from {streaks.number} streaks of light.'
     found = estimate_shake(photo, gamma, streaks.kernel[None], progress=progress)
@@ -115,6 +120,7 @@ def estimate_by_streaks(photo: Tensor, gamma: float, progress: Progress | None =
         kernel=streaks.kernel,
         agreement=streaks.agreement,
         tried=(Tried('streaks', streaks.kernel), *found.tried),
+        share_of_wrong=share,
     )
 
 

@@ -97,6 +97,12 @@ def test_a_night_photo_gets_the_kernel_of_its_lamps_where_the_network_sees_none(
     assert likeness(estimate.kernel, hook()) > 0.65
 
 
+def test_the_lamps_of_a_bright_photo_tell_nothing(photo):
+    by_day = photo.clamp_min(0.45)  # light of 0.17
+    assert light_streaks(gray_light(by_day, 2.2)) is not None
+    assert estimate_by_streaks(by_day, 2.2) is None
+
+
 def test_a_photo_without_contrast_in_linear_light_is_left_as_it_is():
     rows, columns = torch.arange(150), torch.arange(160)
     dark = torch.zeros(1, 3, 150, 160) + 0.008 * ((rows[:, None] // 12 + columns // 12) % 2)
