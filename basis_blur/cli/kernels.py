@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basis_blur.cli import estimation
-from basis_blur.cli.plan import check_writable
+from basis_blur.cli.plan import check_writable, photos_of
 from basis_blur.foundation.errors import InputError, naming, printable, sentence_of
 from basis_blur.foundation.files import TIFF_SUFFIXES, real_path
 
@@ -52,18 +52,11 @@ def run(args: argparse.Namespace) -> int:
     """
     if not args.input.is_dir():
         return _run_for(args, [(args.input, _outputs(args))])
-    from basis_blur.photos.folders import list_photos
-    from basis_blur.photos.formats import READ_SUFFIXES
-
     if args.picture is not None or args.montage is not None:
         raise InputError('--picture and --montage are drawn of one photo; leave them out, or give a photo.')
     if args.output.suffix.lower() in SUFFIXES or args.output.is_file():
         raise InputError(f'{args.output} is no folder, expected one for the fields of a folder of photos; name it so.')
-    photos = list_photos(args.input, READ_SUFFIXES).photos
-    if not photos:
-        raise InputError(f'the folder {args.input} holds no photo; sub-folders are not looked into.')
-    tasks = [(photo, [args.output / f'{photo.stem}.npz']) for photo in photos]
-    return _run_for(args, tasks)
+    return _run_for(args, [(photo, [args.output / f'{photo.stem}.npz']) for photo in photos_of(args.input)])
 
 
 def _outputs(args: argparse.Namespace) -> list[Path]:
@@ -81,7 +74,7 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
 
 def _run_for(args: argparse.Namespace, tasks: Sequence[tuple[Path, list[Path]]]) -> int:
     """Write the fields of photos, each with its outputs; what is wrong with the only photo is raised."""
-    taken: list[Path] = []
+    taken: set[Path] = set()
     for photo, outputs in tasks:
         for path in outputs:
             if real_path(path) == real_path(photo) or path in taken:
@@ -89,7 +82,7 @@ def _run_for(args: argparse.Namespace, tasks: Sequence[tuple[Path, list[Path]]])
             if path.exists() and not args.overwrite:
                 raise InputError(f'{path} already exists; add --overwrite to replace it.')
             check_writable(path)
-            taken.append(path)
+            taken.add(path)
     failed = 0
     with estimation.plain_warnings(COMMAND):
         deblurrer = estimation.deblurrer(args, fusion=False)

@@ -106,7 +106,7 @@ def plan(sources: Sequence[Path], output: Path | None) -> list[Task]:
         raise InputError(f'{sources[0]} is {what} and {output} a file; give a folder as output.')
     found: dict[Path, tuple[Path, Path]] = {}  # file -> the path that was given, the folder of its result
     for source in sources:
-        for photo in _photos(source):
+        for photo in photos_of(source):
             found.setdefault(real_path(photo), (photo, _place(source, output)))
     if output is not None and not several and not _is_a_folder(output):
         check_suffix(output)
@@ -133,7 +133,12 @@ def _is_a_file_name(output: Path) -> bool:
     return not output.is_dir() and (output.exists() or output.suffix.lower() in READ_SUFFIXES)
 
 
-def _photos(source: Path) -> list[Path]:
+def photos_of(source: Path) -> list[Path]:
+    """Return the photos of a folder, or a photo itself; what a folder holds beside them is named on the standard error.
+
+    Raises:
+        InputError: the folder holds no photo.
+    """
     if not source.is_dir():
         return [source]
     found = list_photos(source, READ_SUFFIXES)

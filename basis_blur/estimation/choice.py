@@ -48,7 +48,7 @@ from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import best_shift, spread
-from basis_blur.estimation.shake.residual import unexplained
+from basis_blur.estimation.shake.residual import ITERATIONS, unexplained
 from basis_blur.estimation.shake.roll import Rolled, estimate_roll
 from basis_blur.estimation.shake.rotations import RotationsEstimator
 from basis_blur.estimation.shake.schedule import reduced
@@ -88,7 +88,6 @@ LEAST_LIKENESS = 0.93  # least likeness between the first and the last of these
 MOST_MISMATCH_MIDDLE, MOST_MISMATCH = 0.014, 0.005  # largest mismatch below and above `MIDDLE_EXCESS`, 1/pixel
 EXPLAINED = 0.4  # share_of_wrong up to which a kernel leaves no room for a roll
 MOST_OF_REVERSE = 0.7  # share of what the reverse roll leaves unexplained, up to which a roll is believed
-ROUGH_ITERATIONS = 10  # of Richardson-Lucy, by which the two are compared
 ROLLED = 'the camera rolled while it shook; the blur is that of its shifts and turns.'
 PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
 # Time of each stage on two cores. It hardly depends on the size of the photo, of which a part is searched if it is
@@ -317,8 +316,7 @@ def is_right_roll(photo: Tensor, gamma: float, rolled: Rolled) -> bool:
     gray = to_srgb(reduced(gray_light(photo, gamma), rolled.size[0] / photo.shape[-2]).clamp(0, 1))
     windows = spread_windows(gray.shape[-2:], PROBE_SIDE, PROBES)
     right, reverse = (
-        unexplained(gray, rolled.field(gray, factor), GAMMA, Removal(ROUGH_ITERATIONS), windows)
-        for factor in (1.0, -1.0)
+        unexplained(gray, rolled.field(gray, factor), GAMMA, Removal(ITERATIONS), windows) for factor in (1.0, -1.0)
     )
     return right < MOST_OF_REVERSE * reverse
 

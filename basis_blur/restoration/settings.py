@@ -120,9 +120,9 @@ def solver_settings(
     if further:
         noise = max(noise, estimate_jpeg_error(photo).item())
     tv_weight = max(tv_weight_for(noise, gamma, contrast_of(light)), least_tv_weight)
-    if not further or noise < VISIBLE_NOISE:
-        return RichardsonLucy(iterations, tv_weight, offset, tolerance=TOLERANCE)
-    explained = data_term_of_noise(light, MOST_UNEXPLAINED * noise, gamma, offset)
+    if noise < VISIBLE_NOISE:
+        further = 0
+    explained = data_term_of_noise(light, MOST_UNEXPLAINED * noise, gamma, offset) if further else 0.0
     return RichardsonLucy(iterations, tv_weight, offset, tolerance=TOLERANCE, further=further, explained=explained)
 
 

@@ -21,7 +21,7 @@ from basis_blur.ops.windows import Window, spread_windows
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.settings import Removal
 
-ITERATIONS = 10  # number of iterations of Richardson-Lucy in the comparison with mirror images
+ITERATIONS = 10  # number of iterations of Richardson-Lucy in comparisons with wrong blurs, such as mirror images
 PROBE, PROBES = 420, 2  # side in pixels, and number, of the windows that are restored for it
 
 
