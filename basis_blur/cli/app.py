@@ -7,6 +7,7 @@ import threading
 import webbrowser
 
 from basis_blur.cli import estimation
+from basis_blur.foundation.choices import DEFAULT_WEIGHTS
 from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Open a page in the browser: drop a photo, and see it before and after under one slider, the kernels
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'port of this computer, 0 for any (default: {PORT})',
     )
     parser.add_argument('--no-browser', action='store_true', help='print the address and open no browser')
-    weights = estimation.DEFAULT_WEIGHTS
+    weights = DEFAULT_WEIGHTS
     words = estimation.WEIGHTS_HELP.format(f'{weights}, which is in the package')
     parser.add_argument('--weights', metavar='W', default=weights, help=words)
     parser.add_argument('--device', metavar='D', help=estimation.DEVICE_HELP)

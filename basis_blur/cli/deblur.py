@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from basis_blur.cli import estimation
 from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
+from basis_blur.foundation.choices import DEFAULT_RESTORER, DEFAULT_WEIGHTS, RESTORATIONS
 from basis_blur.foundation.errors import InputError, naming, printable, sentence_of
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ If a photo of a folder cannot be read or written, that is reported, the others a
 an interrupt, the same command with --skip-done does the rest."""
 
 COMMAND = 'deblur'
-METHODS = ('rl', 'rl-c21', 'ufpnet', 'network')
 BY_NETWORK = ('ufpnet', 'network')  # methods by which a network restores the photo
+METHODS = (*RESTORATIONS, *BY_NETWORK)
 # Options that mean something only where Richardson-Lucy removes the blur.
 OF_RICHARDSON_LUCY = ('kernels', 'iterations', 'strength', 'fusion', 'estimate_at', 'estimator', 'focal_length')
 # Shipped weights that each method takes by default.
-WEIGHTS = {'rl': estimation.DEFAULT_WEIGHTS, 'rl-c21': estimation.DEFAULT_WEIGHTS, 'ufpnet': 'ufpnet'}
+WEIGHTS = {**dict.fromkeys(RESTORATIONS, DEFAULT_WEIGHTS), 'ufpnet': DEFAULT_RESTORER}
 NO_FUSION = 'none'  # value of --fusion for no second network
 PREVIEW_SIDE = 448  # side of the part of a photo that a preview shows, pixels
 LARGEST_COUNT = 100_000  # largest number of steps, or of pixels of a tile, that is accepted

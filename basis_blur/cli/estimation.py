@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basis_blur.foundation.choices import DEFAULT_WEIGHTS, ESTIMATORS, LEAST_GAMMA, MOST_GAMMA, SIZES
 from basis_blur.foundation.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -20,14 +21,10 @@ if TYPE_CHECKING:
     from basis_blur.deblurring.deblurrer import Deblurrer
     from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
 
-DEFAULT_WEIGHTS = 'correlation_kpn'
 SECONDS_OF_BAR = 0.5  # time from one drawing of a progress bar to the next
-LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
 LEAST_FOCAL, MOST_FOCAL = 5, 2000  # smallest and largest focal length of a lens, mm
 WEIGHTS_HELP = 'network: a .safetensors or .pth file, or a name (default: {})'
 DEVICE_HELP = 'where to compute: cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)'
-SIZES = ('auto', 'full', 'half')  # choices of --estimate-at
-ESTIMATORS = ('auto', 'network', 'shake', 'rotations', 'none')  # choices of --estimator
 
 
 def add_arguments(

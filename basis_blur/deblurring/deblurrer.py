@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from basis_blur.archs import names_of
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
@@ -44,6 +44,7 @@ from basis_blur.estimation.refinement import refine_field
 from basis_blur.estimation.trust import doubts_of_result
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.local_kernels import LocalKernels
+from basis_blur.foundation.choices import AS_PRINTED, DEFAULT_FUSION, DEFAULT_WEIGHTS
 from basis_blur.foundation.errors import InputError, naming
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.photo import check_larger_than_kernel
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
     from basis_blur.photos.comparison import Comparison
     from basis_blur.photos.photo import Photo
 
-# Names of the shipped networks that are used by default.
-DEFAULT_WEIGHTS, DEFAULT_FUSION = 'correlation_kpn', 'iterate_fusion'
 # Names of the stages that follow those of an estimator, in their order.
 REFINING, REMOVING, FUSING, CHECKING = 'refining', 'removing the blur', 'fusing the iterates', 'checking the result'
 SECONDS_OF_ITERATION, SECONDS_OF_FUSION = 0.35, 1.5  # time that one takes for a megapixel on two cores
@@ -142,7 +141,7 @@ class Restoration(Protocol):
         ...
 
 
-METHODS: dict[str, Restoration] = {'rl': deblur_iterates, as_printed.METHOD: as_printed.deblur_as_printed}
+METHODS: dict[str, Restoration] = {'rl': deblur_iterates, AS_PRINTED: as_printed.deblur_as_printed}
 # A function of the photo, the restored photo that is handed out, the estimate, and gamma.
 Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt]]
 
@@ -269,10 +268,10 @@ class Deblurrer:
     @classmethod
     def pretrained(
         cls,
-        weights: str | os.PathLike[str] | None = None,
+        weights: str | os.PathLike[str] | nn.Module | None = None,
         *,
         kernels: str | os.PathLike[str] | BlurField | None = None,
-        fusion: str | os.PathLike[str] | bool | None = None,
+        fusion: str | os.PathLike[str] | bool | IterateFusion | None = None,
         estimate_at: str = 'auto',
         estimator: str | None = None,
         focal_length: float | None = None,
@@ -283,11 +282,12 @@ class Deblurrer:
         """Return the deblurrer of `basis-blur deblur`; the arguments are the command's options.
 
         Args:
-            weights: file or name of the network that estimates the blur; by default the shipped one.
+            weights: file or name of the network that estimates the blur, or the network itself, on `device`; by default
+                the shipped one.
             kernels: a known blur field, or the npz file of one, in place of a network.
-            fusion: file or name of an IterateFusion that makes the photo; True for the shipped one, False for none. By
-                default the shipped one is used where the estimate asks for it (`Removal.fusion`), as estimates of the
-                shipped network do.
+            fusion: file or name of an IterateFusion that makes the photo, or the network itself; True for the shipped
+                one, False for none. By default the shipped one is used where the estimate asks for it
+                (`Removal.fusion`), as estimates of the shipped network do.
             estimate_at: size of the photo that the network sees: 'full', 'half', or 'auto' for the one that suits.
             estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network;
                 'rotations' for a camera that rotated about three axes, which starts from the search; 'auto' for the
@@ -310,23 +310,24 @@ class Deblurrer:
                 'weights, estimate_at or estimator is given beside kernels, where nothing is estimated; leave it out.'
             )
         wanted = None if fusion is None else fusion is not False
-        file = DEFAULT_FUSION if fusion is True else None if fusion is False else fusion
+        fuser = DEFAULT_FUSION if fusion is True else None if fusion is False else fusion
         if method not in METHODS:
             raise ValueError(f'method is {method!r}, expected one of {", ".join(METHODS)}.')
         chosen = DeblurSettings(**settings_of_method(method, settings, bool(wanted)), fusion=wanted)
-        weights = DEFAULT_WEIGHTS if weights is None else weights
         if kernels is not None:
             field = _one_field(kernels).to(device)
             part: Estimator = KnownField(field)
             knows_fusion = field.removal is not None and field.removal.fusion
         else:
-            net = load_network(weights, device, expect=names_of(ESTIMATOR, returns=FIELD))
+            net = _loaded(DEFAULT_WEIGHTS if weights is None else weights, device)
             knows_fusion = removal_of(net).fusion
             usual = 'auto' if knows_fusion and estimate_at == 'auto' and method == 'rl' else 'network'
             part = estimator_for(estimator or usual, NetworkEstimator(net, estimate_at), focal_length)
-        if file is None and wanted is None and knows_fusion and chosen.iterations is None:
-            file = DEFAULT_FUSION
-        return cls(part, chosen, load_fusion(file, device), METHODS[method], device=device)
+        if fuser is None and wanted is None and knows_fusion and chosen.iterations is None:
+            fuser = DEFAULT_FUSION
+        if not isinstance(fuser, nn.Module):
+            fuser = load_fusion(fuser, device)
+        return cls(part, chosen, fuser, METHODS[method], device=device)
 
     def __call__(self, photo: Any, *, order: str = 'rgb', progress: Progress | None = None) -> Deblurred[BlurField]:
         """Return the sharp photo, of the kind that was given.
@@ -475,7 +476,7 @@ def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool)
     Raises:
         ValueError: a fusion is wanted together with the restoration of [C21], which has none.
     """
-    if method != as_printed.METHOD:
+    if method != AS_PRINTED:
         return dict(settings)
     if is_fused:
         raise ValueError(f'a fusion is given beside the method {method!r}, which uses none; leave one out.')
@@ -513,6 +514,12 @@ def _suited(estimator: Estimator, photo: Photo) -> Estimator:
     """Return the estimator, told the focal length of the photo (from its EXIF) if it can make use of one."""
     for_film: Callable[[float | None], Estimator] | None = getattr(estimator, 'for_film', None)
     return estimator if for_film is None else for_film(film_focal_of(photo.exif))
+
+
+def _loaded(weights: str | os.PathLike[str] | nn.Module, device: torch.device | str) -> nn.Module:
+    if isinstance(weights, nn.Module):
+        return weights
+    return load_network(weights, device, expect=names_of(ESTIMATOR, returns=FIELD))
 
 
 def _one_field(kernels: str | os.PathLike[str] | BlurField) -> BlurField:

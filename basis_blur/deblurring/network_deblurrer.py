@@ -25,6 +25,7 @@ from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
 from basis_blur.estimation.refinement import refine_codes
 from basis_blur.field.blur_field import PixelField
+from basis_blur.foundation.choices import DEFAULT_RESTORER
 from basis_blur.foundation.errors import InputError, naming
 from basis_blur.photos.alpha import with_hidden_as_before, with_visible_continued
 from basis_blur.photos.kinds import take
@@ -33,7 +34,6 @@ from basis_blur.weights.layouts import UnknownNetwork
 
 # Module that this one may not import, since bridges lie above; it is loaded by its name when it is needed.
 SPANDREL_BRIDGE = 'basis_blur.bridges.spandrel'
-DEFAULT_WEIGHTS = 'ufpnet'  # name of the shipped network that is used by default
 RESTORING = 'restoring'  # name of the stage
 SECONDS_OF_MEGAPIXEL = 10.0  # time that the shipped network takes for a megapixel on two cores
 
@@ -102,7 +102,7 @@ class NetworkDeblurrer:
             OSError: the file does not exist or cannot be read.
         """
         chosen = RestoringSettings(**settings)
-        weights = DEFAULT_WEIGHTS if weights is None else weights
+        weights = DEFAULT_RESTORER if weights is None else weights
         try:
             net = load_network(weights, device, expect=names_of(RESTORER))
         except UnknownNetwork as error:

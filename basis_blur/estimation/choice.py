@@ -64,6 +64,7 @@ from basis_blur.estimation.shake.search import (
 from basis_blur.estimation.shake.streaks import estimate_by_streaks
 from basis_blur.estimation.trust import is_flat
 from basis_blur.field.blur_field import BlurField
+from basis_blur.foundation.choices import ESTIMATORS
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.camera_response import to_srgb
@@ -71,7 +72,6 @@ from basis_blur.ops.windows import spread_windows
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_NOISE, Removal
 
-CHOICES = ('auto', 'network', 'shake', 'rotations', 'none')  # names of estimators
 # Extent of a blur, pixels; a photo with a smaller one is left alone. Removing such a blur makes 26 of 30 nearly sharp
 # photos (33 to 46 dB) worse. The network's kernels have the right extent to about a tenth, from 1.5 pixels on.
 LEAST_EXTENT = 1.25
@@ -205,7 +205,7 @@ def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | 
     """Return the estimator of a name.
 
     Args:
-        choice: one of `CHOICES`: 'auto' for the best for each photo; 'network'; 'shake' for the search, which starts
+        choice: one of `ESTIMATORS`: 'auto' for the best for each photo; 'network'; 'shake' for the search, which starts
             from the network; 'rotations' for a camera that turned about three axes, which starts from the search; or
             'none' to leave photos as they are.
         network: estimator by the network.
@@ -217,8 +217,8 @@ def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | 
     """
     if focal_length is not None and choice != 'rotations':
         raise ValueError(f'focal_length is given with the estimator {choice!r}, expected it with "rotations" only.')
-    if choice not in CHOICES:
-        raise ValueError(f'estimator is {choice!r}, expected one of {", ".join(CHOICES)}.')
+    if choice not in ESTIMATORS:
+        raise ValueError(f'estimator is {choice!r}, expected one of {", ".join(ESTIMATORS)}.')
     if choice == 'network':
         return network
     if choice == 'none':

@@ -15,9 +15,9 @@ from basis_blur.estimation.estimate import KNOWN, LOOKING, Estimate, Progress
 from basis_blur.estimation.trust import doubts_of_estimate, estimate_blur_at_best_size
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.removal import Removal
+from basis_blur.foundation.choices import SIZES
 from basis_blur.foundation.errors import InputError
 
-SIZES = ('auto', 'full', 'half')  # sizes at which a network can see a photo
 # Time that the shipped network takes on two cores: for a photo, and for each of its megapixels.
 SECONDS, SECONDS_OF_MEGAPIXEL = 1.0, 1.5
 

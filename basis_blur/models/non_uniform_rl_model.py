@@ -17,10 +17,8 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor
 
-from basis_blur.deblurring.deblurrer import METHODS, Deblurred, Deblurrer, DeblurSettings, settings_of_method
-from basis_blur.estimation.choice import CHOICES, estimator_for
-from basis_blur.estimation.estimators import SIZES, NetworkEstimator
-from basis_blur.field.blur_field import BlurField
+from basis_blur.deblurring.deblurrer import Deblurrer, DeblurSettings
+from basis_blur.foundation.choices import ESTIMATORS, RESTORATIONS, SIZES
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.foundation.options import Option, OptionError, options_of, read_options
 from basis_blur.models.network_model import NetworkModel
@@ -33,7 +31,7 @@ RL_OPTIONS = {
     'method': Option(
         (str,),
         'rl',
-        choices=tuple(METHODS),
+        choices=RESTORATIONS,
         meaning='How blur is removed; "rl-c21" is the restoration as [C21] prints it.',
     ),
 }
@@ -55,7 +53,7 @@ class NonUniformRLModel(NetworkModel):
             'gamma': Option((float,), GAMMA, above=0, meaning='Exponent of the photos; 1 for the Koehler set.'),
             'estimate_at': Option((str,), SIZES[0], choices=SIZES, meaning='Size of the photo that the network sees.'),
             'estimator': Option(
-                (str,), 'network', choices=CHOICES,
+                (str,), 'network', choices=ESTIMATORS,
                 meaning='What estimates the blur: the network; "shake", the search over the whole photo, which starts '
                 'from the network; "rotations", a camera that turned about three axes, which starts from the search; '
                 '"auto", the better of network and shake for each photo; or "none", which leaves photos as they are.',
@@ -79,19 +77,24 @@ class NonUniformRLModel(NetworkModel):
         if opt['is_train']:
             raise OptionError('NonUniformRLModel restores photos and does not train; train with BasisBlurModel.')
         super().__init__(opt)
-        self.fusion = load_fusion(self.read_section('path')['pretrain_fusion'], self.device)
-        chosen = dict(self.val_options['rl'] or read_options({}, RL_OPTIONS, 'val: rl'))
-        method = chosen.pop('method')
-        if self.fusion is not None and chosen['iterations'] is not None:
+        fusion = load_fusion(self.read_section('path')['pretrain_fusion'], self.device)
+        chosen = self.val_options['rl'] or read_options({}, RL_OPTIONS, 'val: rl')
+        if fusion is not None and chosen['iterations'] is not None:
             raise OptionError(
                 'val: rl: "iterations" means nothing with "path: pretrain_fusion", which says how many it needs.'
             )
         try:
-            chosen = settings_of_method(method, chosen, self.fusion is not None)
-            self.settings = DeblurSettings(self.val_options['gamma'], **chosen, fusion=self.fusion is not None)
+            self.deblurrer = Deblurrer.pretrained(
+                self.best_net,
+                fusion=fusion or False,
+                estimate_at=self.val_options['estimate_at'],
+                estimator=self.val_options['estimator'],
+                device=self.device,
+                gamma=self.val_options['gamma'],
+                **chosen,
+            )
         except ValueError as error:
             raise OptionError(f'val: rl: {error}') from error
-        self.restoration = METHODS[method]
         if opt['path'].get('pretrain_network_g') is None:
             get_root_logger().warning(
                 'No weights are named in "path: pretrain_network_g"; the network is untrained and its blur arbitrary.'
@@ -103,7 +106,7 @@ class NonUniformRLModel(NetworkModel):
         for data in run.progress():
             self.name_batch(data)
             photo = data['lq'].to(self.device)
-            result = self.restore(photo)
+            result = self.deblurrer(photo)
             path = run.picture_path(Path(self.batch_name).stem)
             if run.save_img:
                 write_picture(path, tensor2img(result.photo, rgb2bgr=False))
@@ -113,16 +116,6 @@ class NonUniformRLModel(NetworkModel):
                 result.field.save(path.with_suffix('.npz'))
             scores.append(self._score(result.photo, data))
         return scores
-
-    def restore(self, photo: Tensor) -> Deblurred[BlurField]:
-        """Return the estimated field and the restored photo.
-
-        Args:
-            photo: (N, 3, H, W); sRGB-like in [0, 1].
-        """
-        network = NetworkEstimator(self.best_net, self.val_options['estimate_at'])
-        estimator = estimator_for(self.val_options['estimator'], network)
-        return Deblurrer(estimator, self.settings, self.fusion, self.restoration, device=self.device)(photo)
 
     def _score(self, restored: Tensor, data: Mapping[str, Any]) -> dict[str, float]:
         metrics = self.val_options['metrics']

@@ -20,12 +20,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from basis_blur.foundation.choices import LEAST_GAMMA, MOST_GAMMA
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.by_pillow import open_with_pillow, samples_of
 from basis_blur.photos.descriptions import XMP_OF_PNG
 from basis_blur.photos.exif import PREFIX
 from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, sound_dpi
-from basis_blur.photos.profiles import LEAST_GAMMA, MOST_GAMMA
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'  # first bytes of a PNG
 ROWS_AT_ONCE = 64  # number of rows that are filtered at once

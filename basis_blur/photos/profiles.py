@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import struct
 
+from basis_blur.foundation.choices import LEAST_GAMMA, MOST_GAMMA
+
 CURVES = (b'rTRC', b'gTRC', b'bTRC', b'kTRC')  # tags of the curves of red, green, blue and gray
 MOST_TAGS = 200  # largest number of tags that are read
 LINEAR_CURVE = b'para' + bytes(4) + struct.pack('>HHi', 0, 0, 1 << 16)  # y = x ** 1
-LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma; beyond them light is all black or white
 
 
 def gamma_of_profile(profile: bytes | None) -> float | None:

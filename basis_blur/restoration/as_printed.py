@@ -43,7 +43,6 @@ from basis_blur.restoration.saturation import THRESHOLD, bright_scene, saturated
 from basis_blur.restoration.settings import Removal
 from basis_blur.restoration.total_variation import tv_slope
 
-METHOD = 'rl-c21'  # name of this restoration in options and commands, where 'rl' is `deblur`
 REMOVAL = Removal(iterations=30)  # iterations and strength of [C21]
 TV_WEIGHT = 1e-3  # weight of total variation, lambda
 STALL = 1e-6  # decrease of the reblur loss; an iteration that brings less is the last

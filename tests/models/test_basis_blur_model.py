@@ -286,7 +286,7 @@ def test_a_fusion_makes_the_restored_photo(tester, tmp_path):
     save_network(fusion, tmp_path / 'fusion.safetensors')
     path = {'pretrain_fusion': str(tmp_path / 'fusion.safetensors')}
     photo = torch.rand(1, 3, 40, 48)
-    result = tester(path).restore(photo)
+    result = tester(path).deblurrer(photo)
     torch.testing.assert_close(result.photo, deblur(photo, result.field, fusion=fusion))
     assert (result.photo - deblur(photo, result.field)).abs().max() > 1e-3
     with pytest.raises(OptionError, match='"iterations" means nothing with "path: pretrain_fusion"'):
@@ -304,15 +304,15 @@ def test_photos_are_restored_as_printed_if_that_is_asked_for(tester, weights):
     photo = torch.rand(1, 3, 40, 40)
     field = estimate_blur(weights[0], photo, gamma=1.0)
     for rl, iterations, strength in (({}, 30, 1.0), ({'iterations': 2, 'strength': 0.5}, 2, 0.5)):
-        found = tester(gamma=1.0, estimate_at='full', rl={'method': 'rl-c21', **rl}).restore(photo).photo
+        found = tester(gamma=1.0, estimate_at='full', rl={'method': 'rl-c21', **rl}).deblurrer(photo).photo
         printed = deblur_as_printed(photo, field, (iterations,), 1.0)
         torch.testing.assert_close(found, torch.lerp(photo, printed, strength), rtol=1e-4, atol=1e-5)
 
 
 def test_the_estimator_is_an_option(tester):
     photo = torch.rand(1, 3, 40, 40)
-    assert torch.equal(tester(estimator='none').restore(photo).photo, photo)
-    assert tester(estimator='network').restore(photo).estimates[0].source == 'network'
+    assert torch.equal(tester(estimator='none').deblurrer(photo).photo, photo)
+    assert tester(estimator='network').deblurrer(photo).estimates[0].source == 'network'
     with pytest.raises(OptionError, match='estimator'):
         tester(estimator='best')
 
