@@ -124,10 +124,10 @@ def _read(path: Path) -> BlurField:
 
 def _reblurred(field: BlurField, path: Path, files: Mapping[str, Path], gamma: float | None) -> dict[str, float]:
     from basis_blur.foundation.numbers import GAMMA
-    from basis_blur.losses.basis_objective import reblur
     from basis_blur.metrics.aligned import plain_score
     from basis_blur.ops.boundary import ReflectPad
     from basis_blur.ops.photo import check_larger_than_kernel
+    from basis_blur.ops.reblurring import reblur
     from basis_blur.photos.reading import read_photo
 
     sharp, blurred = (read_photo(files[key]).pixels for key in (SHARP, BLURRED))

@@ -20,8 +20,8 @@ from torch import Tensor
 from basis_blur.archs.latent_kernel_arch import LatentKernels, decoded
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.numbers import GAMMA, check_number
-from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.ops.photo import check_photo
+from basis_blur.ops.reblurring import error_inside
 from basis_blur.restoration.deblur import deblur
 from basis_blur.restoration.settings import ITERATIONS
 
@@ -95,12 +95,12 @@ def refine_field(
         >>> found.field.image_size
         (32, 48)
     """
-    _check(photo, steps)
-    loss = ConsistencyLoss(gamma=gamma)
+    _check(photo, steps, gamma)
 
     def judge(candidate: BlurField) -> float:
         with torch.no_grad():
-            return loss(candidate, deblur(photo, candidate, gamma, ITERATIONS, strength=1.0), photo).item()
+            best = deblur(photo, candidate, gamma, ITERATIONS, strength=1.0)
+            return error_inside(candidate, best, photo, gamma).item()
 
     logits = [each.detach().clamp_min(LEAST).log().requires_grad_() for each in (field.kernels, field.mixing)]
     optimizer = torch.optim.Adam(logits, LEARNING_RATE)
@@ -109,7 +109,7 @@ def refine_field(
         if step % STEPS_PER_RESTORATION == 0:
             with torch.no_grad():
                 restored = deblur(photo, _field_of(logits), gamma, RESTORATION_ITERATIONS)
-        error = loss(_field_of(logits), restored, photo)
+        error = error_inside(_field_of(logits), restored, photo, gamma)
         optimizer.zero_grad(set_to_none=True)
         error.backward()
         optimizer.step()
@@ -154,10 +154,10 @@ def refine_codes(
     Raises:
         ValueError: there are several photos, they are not as described, or the network has no codes.
     """
-    _check(photo, steps)
+    _check(photo, steps, gamma)
     if getattr(net, 'latent_kernels', None) is None or net.latent_kernels.flow is None:
         raise ValueError('the network has no latent codes; give a UFPNet with kernel attention and flow prior.')
-    estimator, loss = net.latent_kernels, ConsistencyLoss(gamma=gamma)
+    estimator = net.latent_kernels
     with torch.no_grad():
         estimate = estimator(photo)
 
@@ -176,7 +176,7 @@ def refine_codes(
         kernels = kernels_of(code)
         if step and step % STEPS_PER_RESTORATION == 0:
             image = restored(kernels.raw)
-        error = loss(kernels.pixel_kernels, image, photo)
+        error = error_inside(kernels.pixel_kernels, image, photo, gamma)
         (code.grad,) = torch.autograd.grad(error, code)
         optimizer.step()
         if callback is not None:
@@ -184,17 +184,18 @@ def refine_codes(
     with torch.no_grad():
         refined = kernels_of(code.detach())
         last = restored(refined.raw)
-        before = loss(estimate.pixel_kernels, first, photo).item()
-        after = loss(refined.pixel_kernels, last, photo).item()
+        before = error_inside(estimate.pixel_kernels, first, photo, gamma).item()
+        after = error_inside(refined.pixel_kernels, last, photo, gamma).item()
     if after < before:
         return CodeRefinement(before, after, True, last, refined.pixel_kernels)
     return CodeRefinement(before, after, False, first, estimate.pixel_kernels)
 
 
-def _check(photo: Tensor, steps: int) -> None:
+def _check(photo: Tensor, steps: int, gamma: float) -> None:
     check_photo(photo)
     if len(photo) != 1:
         raise ValueError(f'{len(photo)} photos are given, expected one; refine them one by one.')
+    check_number('gamma', gamma, least=1, remedy='photos have 2.2, linear data 1.')
     check_number('steps', steps, least=1, whole=True, remedy=f'the default is {STEPS}.')
 
 

@@ -11,7 +11,6 @@ own `loss_weight`.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from basis_blur.field.blur_field import BlurField
@@ -19,10 +18,8 @@ from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
-from basis_blur.losses.reblurred import photo_through
 from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.losses.sample import Sample, needed
-from basis_blur.ops.basis_blur import BasisBlur
 from basis_blur.ops.camera_response import to_linear
 
 
@@ -109,18 +106,3 @@ def estimated_field(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> Blur
         gamma: light = photo ** gamma.
     """
     return net(to_linear(photo, gamma))
-
-
-@torch.no_grad()
-def reblur(field: BlurField, scene: Tensor, gamma: float = GAMMA) -> Tensor:
-    """Return the photo that a camera would take of a scene under this blur [C21, Eq. 3], without noise.
-
-    Args:
-        field: blur of N photos of size H, W.
-        scene: (N, C, H+K-1, W+K-1); sRGB-like, >= 0, may exceed 1.
-        gamma: light = srgb ** gamma.
-
-    Returns:
-        (N, C, H, W); sRGB-like in [0, 1].
-    """
-    return photo_through(BasisBlur(field), to_linear(scene, gamma), gamma).clamp(0, 1)

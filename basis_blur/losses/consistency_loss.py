@@ -13,9 +13,7 @@ from torch import Tensor
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.reblurred import Reblurred
-from basis_blur.ops.basis_blur import BasisBlur
-from basis_blur.ops.camera_response import to_linear
-from basis_blur.ops.pixel_blur import PixelBlur
+from basis_blur.ops.reblurring import error_inside
 
 
 class ConsistencyLoss(Reblurred):
@@ -44,34 +42,5 @@ class ConsistencyLoss(Reblurred):
         Raises:
             ValueError: the shapes differ, or the photo is not larger than the kernels.
         """
-        if restored.shape != blurred.shape:
-            raise ValueError(
-                f'restored has shape {tuple(restored.shape)}, blurred {tuple(blurred.shape)}; give equal ones.'
-            )
-        inner, operator = inner_blur(blur)
-        again = self.again(operator, to_linear(restored.float(), self.gamma))
-        return self.loss_weight * (again - blurred[(..., *inner)]).abs().mean()
-
-
-def inner_blur(blur: BlurField | Tensor) -> tuple[tuple[slice, slice], BasisBlur | PixelBlur]:
-    """Return the rows and columns of the photo whose blur lies within it, and the operator from the photo to them.
-
-    Args:
-        blur: blur of N photos of size H, W: a field, or convolution kernels (N, K*K, H, W).
-
-    Raises:
-        ValueError: the photo is not larger than the kernels.
-    """
-    if isinstance(blur, BlurField):
-        (height, width), kernel_size = blur.image_size, blur.kernel_size
-    else:
-        (height, width), kernel_size = blur.shape[-2:], round(blur.shape[1] ** 0.5)
-    radius = kernel_size // 2
-    if min(height, width) < kernel_size:
-        raise ValueError(
-            f'the photo has {width}x{height} pixels and the kernels {kernel_size}x{kernel_size}; give larger photos.'
-        )
-    inner = slice(radius, height - radius), slice(radius, width - radius)
-    if isinstance(blur, BlurField):
-        return inner, BasisBlur(BlurField.unchecked(blur.kernels, blur.mixing[(..., *inner)]))
-    return inner, PixelBlur(blur[(..., *inner)])
+        error = error_inside(blur, restored, blurred, self.gamma, self.saturation)
+        return self.loss_weight * error

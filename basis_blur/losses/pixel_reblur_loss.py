@@ -11,11 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from basis_blur.field.blur_field import PixelField
-from basis_blur.losses.reblurred import Reblurred, photo_through
-from basis_blur.ops.boundary import ReplicatePad
-from basis_blur.ops.camera_response import to_linear
-from basis_blur.ops.pixel_blur import PixelBlur
+from basis_blur.losses.reblurred import Reblurred
+from basis_blur.ops.reblurring import pixel_reblur
 
 
 class PixelReblurLoss(Reblurred):
@@ -53,44 +50,3 @@ class PixelReblurLoss(Reblurred):
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}, gamma={self.gamma}'
-
-
-def pixel_reblur(pixel_kernels: Tensor, sharp: Tensor, gamma: float = 1.0) -> Tensor:
-    """Return g(H u), the sharp photo blurred by its pixel kernels, (N, C, H, W).
-
-    Args:
-        pixel_kernels: (N, K*K, H, W); convolution kernels.
-        sharp: sharp photos, as in `PixelReblurLoss.forward`.
-        gamma: exponent of the photos, >= 1.
-
-    Raises:
-        ValueError: the sharp photo does not fit the kernels.
-    """
-    field = PixelField(pixel_kernels)
-    blur, pad = PixelBlur(field), ReplicatePad(field)
-    scene = with_border(sharp, field.image_size, field.kernel_size // 2)
-    operator = blur if tuple(scene.shape[-2:]) == field.scene_size else blur @ pad
-    return photo_through(operator, to_linear(scene, gamma), gamma, saturation=False)
-
-
-def with_border(sharp: Tensor, image_size: tuple[int, int], radius: int) -> Tensor:
-    """Return the part of the sharp photo that the blurred one shows, with a border of `radius` pixels if there is one.
-
-    Args:
-        sharp: (N, C, H + 2 r, W + 2 r), with any r >= 0. The result has no border if r < `radius`.
-        image_size: (H, W) of the blurred photo.
-        radius: width of the border, pixels.
-
-    Raises:
-        ValueError: the sharp photo is smaller than the blurred one, or larger by other borders.
-    """
-    borders = [found - size for found, size in zip(sharp.shape[-2:], image_size, strict=True)]
-    if borders[0] != borders[1] or borders[0] < 0 or borders[0] % 2:
-        raise ValueError(
-            f'the sharp photo has {tuple(sharp.shape[-2:])} pixels and the blurred one {tuple(image_size)}; expected '
-            'equal sizes, or the same border on all sides of the sharp one.'
-        )
-    radius = radius if borders[0] >= 2 * radius else 0
-    first = borders[0] // 2 - radius
-    height, width = (size + 2 * radius for size in image_size)
-    return sharp[..., first : first + height, first : first + width]

@@ -19,6 +19,7 @@ from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.pixel_weight import check_pixel_weight
 from basis_blur.losses.reblurred import Reblurred
 from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.reblurring import photo_through
 
 
 class ReblurLoss(Reblurred):
@@ -62,5 +63,5 @@ class ReblurLoss(Reblurred):
                 f'blurred_srgb has shape {tuple(blurred_srgb.shape)}, expected {expected}: the photo of '
                 f'scene_light {tuple(scene_light.shape)} without the border.'
             )
-        error = (self.again(BasisBlur(field), scene_light) - blurred_srgb) ** 2
+        error = (photo_through(BasisBlur(field), scene_light, self.gamma, self.saturation) - blurred_srgb) ** 2
         return self.loss_weight / len(field) * (weight * error).sum()

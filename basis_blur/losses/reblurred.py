@@ -1,6 +1,6 @@
-"""The common part of the losses that blur a sharp photo again: how light becomes a photo through a blur.
+"""The common part of the losses that blur a sharp photo again: they share their settings.
 
-v' = g(R(H u)),     g(x) = x ** (1 / gamma)        [C21, Eq. 3, 4]
+v' = g(R(H u)),     g(x) = x ** (1 / gamma)        [C21, Eq. 3, 4], computed by `basis_blur.ops.reblurring`
 
 loss                the blur H, the scene u, and the difference from the photo
 ReblurLoss          a field, on a scene with its border; squares, weighted pixel by pixel         [C21, Eq. 5]
@@ -10,11 +10,9 @@ ConsistencyLoss     either, on the restored photo, inside its border; absolute v
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from basis_blur.foundation.numbers import check_number
-from basis_blur.ops.camera_response import camera_response, photo_of
-from basis_blur.ops.linear_operator import LinearOperator
 
 
 class Reblurred(nn.Module):
@@ -37,22 +35,5 @@ class Reblurred(nn.Module):
         self.gamma = gamma
         self.saturation = saturation
 
-    def again(self, operator: LinearOperator, light: Tensor) -> Tensor:
-        """Return v', the photo of a scene (N, C, h, w), linear light, through the blur `operator`."""
-        return photo_through(operator, light, self.gamma, self.saturation)
-
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}, gamma={self.gamma}, saturation={self.saturation}'
-
-
-def photo_through(operator: LinearOperator, light: Tensor, gamma: float, saturation: bool = True) -> Tensor:
-    """Return g(R(H u)), the photo of a scene through a blur; g is a straight line below one step of 8 bits.
-
-    Args:
-        operator: H, from scene to photo.
-        light: u, (N, C, h, w); linear light.
-        gamma: exponent of the photo, >= 1.
-        saturation: whether R is applied.
-    """
-    blurred = operator(light)
-    return photo_of(camera_response(blurred) if saturation else blurred, gamma)

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.network_facts import PHOTO, PIXEL_KERNELS, facts_of
 from basis_blur.field.blur_field import BlurField
-from basis_blur.losses.pixel_reblur_loss import with_border
-from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import to_linear
+from basis_blur.ops.reblurring import scene_of
 
 Estimate = LatentKernels | BlurField
 
@@ -57,14 +56,3 @@ def self_supervised_loss(estimate: Estimate, lq: Tensor, gt: Tensor, loss: nn.Mo
         return loss(estimate.pixel_kernels, gt, lq)
     weight = torch.full_like(lq[:, :1], 1 / (lq.shape[-2] * lq.shape[-1]))
     return loss(estimate, to_linear(scene_of(gt, estimate), gamma), lq, weight)
-
-
-def scene_of(gt: Tensor, field: BlurField) -> Tensor:
-    """Return the sharp photo with the border that the field reaches into; without one, its edge pixels are repeated.
-
-    Args:
-        gt: (N, C, H, W), or larger by a border of the same width on all sides.
-        field: blur of the same photos.
-    """
-    scene = with_border(gt, field.image_size, field.kernel_size // 2)
-    return scene if tuple(scene.shape[-2:]) == field.scene_size else ReplicatePad(field)(scene)

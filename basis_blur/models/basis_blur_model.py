@@ -23,7 +23,7 @@ from basis_blur.archs.network_facts import hyper_parameters_of
 from basis_blur.estimation.by_network import removal_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.options import Option, OptionError
-from basis_blur.losses.basis_objective import BasisObjective, estimated_field, reblur
+from basis_blur.losses.basis_objective import BasisObjective, estimated_field
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
@@ -35,6 +35,7 @@ from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.losses import Loss, build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
+from basis_blur.ops.reblurring import reblur
 from basis_blur.photos.pictures import draw_kernel_grids, write_picture
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion

@@ -30,15 +30,13 @@ from basis_blur.archs.network_facts import facts_of, hyper_parameters_of
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import Option, OptionError
-from basis_blur.losses.basis_objective import reblur
-from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur
+from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.sample import Sample, needed
 from basis_blur.losses.self_supervised_objective import (
     Estimate,
     estimate_of,
     has_pixel_kernels,
-    scene_of,
     self_supervised_loss,
 )
 from basis_blur.metrics.aligned import plain_score
@@ -48,6 +46,7 @@ from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.losses import build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
+from basis_blur.ops.reblurring import pixel_reblur, reblur, scene_of
 from basis_blur.photos.pictures import draw_kernel_grids, draw_sigma, put_side_by_side, with_title
 from basis_blur.weights.checkpoints import load_decoder, load_network
 from basis_blur.weights.fitting import give

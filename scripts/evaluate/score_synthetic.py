@@ -51,11 +51,10 @@ from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
-from basis_blur.losses.basis_objective import reblur
-from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.ops.reblurring import pixel_reblur, reblur
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made

@@ -9,9 +9,9 @@ import torch
 from basis_blur.cli.main import main
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.motion_flow import field_of_flow
-from basis_blur.losses.basis_objective import reblur
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.ops.boundary import ReflectPad
+from basis_blur.ops.reblurring import reblur
 from basis_blur.photos.writing import write_photo
 
 SIZE = (36, 44)

@@ -10,9 +10,9 @@ import torch
 from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
-from basis_blur.losses.pixel_reblur_loss import pixel_reblur
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.ops.reblurring import pixel_reblur
 from basis_blur.photos.writing import write_photo
 from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_network

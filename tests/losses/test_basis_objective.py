@@ -7,10 +7,11 @@ from torch import nn
 
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses import KernelLoss, ReblurLoss
-from basis_blur.losses.basis_objective import BasisObjective, reblur
+from basis_blur.losses.basis_objective import BasisObjective
 from basis_blur.losses.restoration_objective import restoration_losses
 from basis_blur.losses.sample import Sample
 from basis_blur.ops.camera_response import to_linear
+from basis_blur.ops.reblurring import reblur
 
 
 def random_field(seed: int, basis: int = 2, size: int = 6, kernel_size: int = 3) -> BlurField:

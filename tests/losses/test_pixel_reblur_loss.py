@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss, pixel_reblur, with_border
+from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
 
 KERNELS = torch.rand(2, 25, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).softmax(1)
 
@@ -16,24 +16,6 @@ def test_it_is_the_mean_absolute_error_of_the_reblurred_photo():
     sharp, blurred = torch.rand(2, 3, 9, 7), torch.rand(2, 3, 9, 7)
     expected = (by_definition(KERNELS, F.pad(sharp, [2] * 4, 'replicate')) - blurred).abs().mean()
     torch.testing.assert_close(PixelReblurLoss(loss_weight=2.0)(KERNELS, sharp, blurred), 2 * expected)
-
-
-@pytest.mark.parametrize('border', [2, 5])
-def test_a_border_of_the_scene_is_used_as_far_as_the_kernels_reach(border):
-    sharp = torch.rand(2, 3, 9 + 2 * border, 7 + 2 * border)
-    inner = sharp[..., border - 2 : border + 11, border - 2 : border + 9]
-    torch.testing.assert_close(pixel_reblur(KERNELS, sharp), by_definition(KERNELS, inner))
-
-
-def test_a_border_that_is_too_narrow_is_replaced_by_the_edge():
-    sharp = torch.rand(2, 3, 11, 9)
-    torch.testing.assert_close(pixel_reblur(KERNELS, sharp), pixel_reblur(KERNELS, sharp[..., 1:-1, 1:-1]))
-
-
-def test_gamma_blurs_light():
-    sharp = torch.rand(2, 3, 13, 11)
-    expected = by_definition(KERNELS, sharp**2.2) ** (1 / 2.2)
-    torch.testing.assert_close(pixel_reblur(KERNELS, sharp, 2.2), expected)
 
 
 def test_the_true_kernels_leave_no_error_and_others_do():
@@ -51,8 +33,6 @@ def test_gradients_are_those_of_finite_differences():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r'the sharp photo has \(9, 9\) pixels and the blurred one \(9, 7\)'):
-        with_border(torch.rand(2, 3, 9, 9), (9, 7), 2)
     with pytest.raises(ValueError, match=r'blurred has shape \(2, 1, 9, 7\), expected \(2, 3, 9, 7\)'):
         PixelReblurLoss()(KERNELS, torch.rand(2, 3, 9, 7), torch.rand(2, 1, 9, 7))
     with pytest.raises(ValueError, match='gamma is 0.5'):

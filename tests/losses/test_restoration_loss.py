@@ -8,9 +8,10 @@ from tolerances import difference_step
 from basis_blur.archs import IterateFusion
 from basis_blur.field.blur_field import BlurField
 from basis_blur.losses import RestorationLoss
-from basis_blur.losses.basis_objective import BasisObjective, reblur
+from basis_blur.losses.basis_objective import BasisObjective
 from basis_blur.losses.sample import Sample
 from basis_blur.metrics.psnr import psnr
+from basis_blur.ops.reblurring import reblur
 from basis_blur.restoration.deblur import deblur
 
 NUMBER, SIZE, KERNEL_SIZE = 2, 40, 9

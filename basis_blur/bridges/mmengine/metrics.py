@@ -20,12 +20,10 @@ from torch import Tensor
 
 from basis_blur.field.blur_field import PixelField
 from basis_blur.foundation.numbers import GAMMA
-from basis_blur.losses.basis_objective import reblur
-from basis_blur.losses.pixel_reblur_loss import pixel_reblur
-from basis_blur.losses.self_supervised_objective import scene_of
 from basis_blur.metrics.aligned import realblur_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import mean_score, psnr
+from basis_blur.ops.reblurring import pixel_reblur, reblur, scene_of
 from basis_blur.registry import METRICS
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # the window of Wang et al. 2004
