@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from basis_blur.archs.iterate_fusion_arch import IterateFusion
+from basis_blur.estimation.by_network import removal_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
@@ -21,6 +23,7 @@ from basis_blur.losses.reblur_loss import ReblurLoss
 from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.losses.sample import Sample, needed
 from basis_blur.ops.camera_response import to_linear
+from basis_blur.restoration.deblur import deblur
 
 
 class BasisObjective(nn.Module):
@@ -106,3 +109,16 @@ def estimated_field(net: nn.Module, photo: Tensor, gamma: float = GAMMA) -> Blur
         gamma: light = photo ** gamma.
     """
     return net(to_linear(photo, gamma))
+
+
+def restored_photo(
+    net: nn.Module, field: BlurField, photo: Tensor, gamma: float = GAMMA, fusion: IterateFusion | None = None
+) -> Tensor:
+    """Return photos restored with the blur that a network estimated, as suits the blurs of that network.
+
+    Args:
+        net: the network, not wrapped.
+        field: its estimate.
+        photo, gamma, fusion: arguments of `deblur`.
+    """
+    return deblur(photo, field.with_removal(removal_of(net)), gamma, fusion=fusion)

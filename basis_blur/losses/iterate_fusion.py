@@ -9,17 +9,13 @@ Iterates take far more time than a step of the training, so each scene is used i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from basis_blur.archs.iterate_fusion_arch import COLOURS, IterateFusion
-from basis_blur.field.blur_field import BlurField
-from basis_blur.losses.restoration_objective import estimated_blur
-from basis_blur.restoration.deblur import deblur_iterates
-from basis_blur.restoration.fusion import fuse
-from basis_blur.restoration.settings import ESTIMATED_ITERATIONS, ESTIMATED_STRENGTH, step_towards
+from basis_blur.estimation.by_network import estimate_blur, removal_of
+from basis_blur.restoration.deblur import deblur, deblur_iterates
 
 
 @torch.no_grad()
@@ -27,29 +23,28 @@ def iterate_stack(blur_net: nn.Module, lq: Tensor, iterations: Sequence[int], ga
     """Return the input of an IterateFusion for blurred photos: each with its n iterates, (N, 3 (1 + n), H, W).
 
     Args:
-        blur_net: a BasisKPN or CorrelationKPN, in evaluation mode, that estimates the blur.
+        blur_net: network that estimates the blur, such as a CorrelationKPN; see `estimate_blur`.
         lq: (N, 3, H, W); sRGB-like; what is outside [0, 1] is clipped.
         iterations: numbers of the n iterates.
         gamma: light = photo ** gamma.
     """
     photo = lq.clamp(0, 1)
-    field = cast(BlurField, estimated_blur(blur_net, photo, gamma))
-    return torch.cat([photo, deblur_iterates(photo, field.to(photo), iterations, gamma)], 1)
+    field, least = estimate_blur(blur_net, photo, gamma), removal_of(blur_net).least_tv_weight
+    return torch.cat([photo, deblur_iterates(photo, field, iterations, gamma, least_tv_weight=least)], 1)
 
 
-def fused_and_alone(net: IterateFusion, photo: Tensor, field: BlurField, gamma: float) -> tuple[Tensor, Tensor]:
-    """Return the photos that `deblur` makes with a fusion, and those that it makes without, from one run of the solver.
+@torch.no_grad()
+def fused_and_alone(net: IterateFusion, blur_net: nn.Module, photo: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return the photos that `deblur` makes with a fusion, and those that it makes without.
 
     Args:
         net: the fusion.
-        photo: (N, 3 or 1, H, W); sRGB-like in [0, 1].
-        field: blur of those photos, estimated.
+        blur_net: network that estimates the blur, as in `iterate_stack`.
+        photo: (N, 3, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photos.
     """
-    kept = sorted({*net.iterations, ESTIMATED_ITERATIONS})
-    after = dict(zip(kept, deblur_iterates(photo, field, kept, gamma).split(photo.shape[1], 1), strict=True))
-    fused = fuse(net, photo, torch.cat([after[iteration] for iteration in net.iterations], 1))
-    return fused, step_towards(after[ESTIMATED_ITERATIONS], photo, ESTIMATED_STRENGTH)
+    field = estimate_blur(blur_net, photo, gamma)
+    return deblur(photo, field, gamma, fusion=net), deblur(photo, field, gamma)
 
 
 def random_views(stack: Tensor, gt: Tensor, side: int, number: int) -> tuple[Tensor, Tensor]:

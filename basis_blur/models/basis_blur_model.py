@@ -20,10 +20,9 @@ from torch import Tensor
 
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.archs.network_facts import hyper_parameters_of
-from basis_blur.estimation.by_network import removal_of
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.options import Option, OptionError
-from basis_blur.losses.basis_objective import BasisObjective, estimated_field
+from basis_blur.losses.basis_objective import BasisObjective, estimated_field, restored_photo
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.reblur_loss import ReblurLoss
@@ -37,7 +36,6 @@ from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
 from basis_blur.ops.reblurring import reblur
 from basis_blur.photos.pictures import draw_kernel_grids, write_picture
-from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_fusion
 
 
@@ -166,8 +164,7 @@ class BasisBlurModel(NetworkModel):
 
     def _restored(self, field: BlurField, sample: Sample, gamma: float) -> Tensor:
         """Return the photo restored with the estimated field."""
-        estimate = field.with_removal(removal_of(self.best_net))
-        return deblur(sample.lq, estimate, gamma, fusion=self.fusion)
+        return restored_photo(self.best_net, field, sample.lq, gamma, self.fusion)
 
     def _score(
         self, field: BlurField, sample: Sample, gamma: float, restored: Tensor | None = None

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
 from basis_blur.archs.network_facts import FUSION, facts_of
-from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.iterate_fusion import fused_and_alone, iterate_stack, random_views
 from basis_blur.losses.restoration_objective import FIELD_NETWORKS
@@ -75,6 +74,5 @@ class IterateFusionModel(RestorerModel):
     @torch.no_grad()
     def restored(self, lq: Tensor, gamma: float) -> dict[str, Tensor]:
         """Return the photos that the network makes, under '', and those of `deblur` without it, under 'solver_'."""
-        photo = lq.clamp(0, 1)
-        field = estimate_blur(self.net_blur, photo, gamma)
-        return dict(zip(('', 'solver_'), fused_and_alone(self.fuser, photo, field, gamma), strict=True))
+        fused, alone = fused_and_alone(self.fuser, self.net_blur, lq.clamp(0, 1), gamma)
+        return {'': fused, 'solver_': alone}

@@ -6,8 +6,8 @@ import torch
 import basis_blur as bb
 from basis_blur.archs import BasisKPN
 from basis_blur.archs.iterate_fusion_arch import FIRST_STEP, IterateFusion
-from basis_blur.field.removal import ESTIMATED_BLUR
-from basis_blur.losses.iterate_fusion import iterate_stack, random_views
+from basis_blur.field.removal import ESTIMATED_BLUR, Removal
+from basis_blur.losses.iterate_fusion import fused_and_alone, iterate_stack, random_views
 from basis_blur.restoration.deblur import deblur_iterates
 from basis_blur.restoration.fusion import fuse
 
@@ -89,6 +89,19 @@ def test_the_stack_begins_with_the_photo_and_goes_on_with_its_iterates(photo):
     torch.testing.assert_close(stack[:, :3], large.clamp(0, 1))
     field = bb.estimate_blur(estimator, large.clamp(0, 1))
     torch.testing.assert_close(stack[:, 3:], bb.deblur(large.clamp(0, 1), field, iterations=2, strength=1.0))
+
+
+def test_the_least_weight_of_a_network_holds_in_training_and_validation(net):
+    torch.manual_seed(0)
+    estimator = BasisKPN(num_feat=2, num_kernels=2).double().eval()
+    photo = torch.rand(1, 3, 40, 48)
+    before = iterate_stack(estimator, photo, (1, 3), 2.2)
+    estimator.removal = Removal(iterations=2, strength=0.5, least_tv_weight=0.5)
+    stack, field = iterate_stack(estimator, photo, (1, 3), 2.2), bb.estimate_blur(estimator, photo)
+    assert (stack - before).abs().max() > 1e-3
+    fused, alone = fused_and_alone(net, estimator, photo, 2.2)
+    torch.testing.assert_close(fused, fuse(net, photo, stack[:, 3:]))
+    torch.testing.assert_close(alone, bb.deblur(photo, field, iterations=2, strength=0.5))
 
 
 def test_views_show_the_same_place_in_the_same_way():

@@ -29,14 +29,13 @@ from basis_blur.archs.kernel_flow_arch import KernelFlow
 from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.deblurring.restoring import restore
-from basis_blur.estimation.by_network import estimate_blur
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.basis_objective import BasisObjective, estimated_field
 from basis_blur.losses.consistency_loss import ConsistencyLoss
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
-from basis_blur.losses.iterate_fusion import iterate_stack, random_views
+from basis_blur.losses.iterate_fusion import fused_and_alone, iterate_stack, random_views
 from basis_blur.losses.kernel_divergence_loss import KernelDivergenceLoss
 from basis_blur.losses.kernel_loss import KernelLoss
 from basis_blur.losses.pixel_reblur_loss import PixelReblurLoss
@@ -57,7 +56,6 @@ from basis_blur.losses.self_supervised_objective import (
     self_supervised_loss,
 )
 from basis_blur.registry import MODELS, SCOPE
-from basis_blur.restoration.deblur import deblur
 from basis_blur.weights.checkpoints import load_decoder, load_fusion, load_network
 from basis_blur.weights.fitting import give
 
@@ -489,9 +487,8 @@ class IterateFusionModel(_BesideFrozenBlur):
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
         sample = _sample_of(inputs, samples)
         with self.full_precision(inputs):
-            photo = sample.lq.clamp(0, 1)
-            images = deblur(photo, estimate_blur(self.net_blur, photo, self.gamma), self.gamma, fusion=self.net)
-        return _with_truth(images, sample.sharp)
+            fused, _ = fused_and_alone(self.net, self.net_blur, sample.lq.clamp(0, 1), self.gamma)
+        return _with_truth(fused, sample.sharp)
 
 
 def _named(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
