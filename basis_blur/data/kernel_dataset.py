@@ -1,4 +1,4 @@
-"""Kernels alone, for training a flow: those of an LMDB of prep-kernels, and the constant that scales them.
+"""Kernels alone, for training a flow: those of an LMDB of prep-kernels.
 
 With `hold_out: n` the last n kernels of the LMDB are for validation and all others for training; the kernels of
 prep-kernels are independent of each other, so this is a fair split.
@@ -19,8 +19,7 @@ from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.options import Option, OptionError, read_options
 
-PEAK_QUANTILE = 0.9  # quantile of the kernels' peaks that the normalization of a flow is derived from
-DEFAULT_SAMPLE = 10_000  # largest number of kernels from which it is derived
+DEFAULT_SAMPLE = 10_000  # largest number of kernels that are spread over the data set by default
 
 
 class KernelDataset(Dataset[Any]):
@@ -101,29 +100,3 @@ class KernelDataset(Dataset[Any]):
         """Return kernels evenly spread over the data set as they are stored, (M, K, K), M = `count` or all."""
         places = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
         return torch.from_numpy(np.stack([self._kernels[self._numbers[int(place)]] for place in places]))
-
-
-def derive_normalization(kernels: Tensor, quantile: float = PEAK_QUANTILE) -> float:
-    """Return the kernel value that a flow shall take for 1: a quantile of the kernels' largest pixels.
-
-    Brighter pixels are cut to it, and the noise with which the flow learns lifts dark pixels by half a 720th of it. The
-    two together change a share of the light of the kernels (L1 distance). Measured on shake kernels of 19x19 pixels,
-    that share is 0.34 if the value is the largest of all pixels, that of a camera that stood still, since the lift then
-    buries long paths. It is smallest, 0.13, for quantiles from 0.75 to 0.8, and 0.15 for 0.9, which cuts one kernel in
-    ten.
-
-    Args:
-        kernels: (M, K, K); >= 0, sum 1.
-        quantile: quantile of the largest pixels, in [0, 1].
-
-    Raises:
-        ValueError: there is no kernel, one is black, or `quantile` is outside its range.
-    """
-    if kernels.ndim != 3 or not len(kernels):
-        raise ValueError(f'kernels have shape {tuple(kernels.shape)}, expected (M, K, K) with M >= 1.')
-    if not 0 <= quantile <= 1:
-        raise ValueError(f'quantile is {quantile}, expected 0 to 1; the default is {PEAK_QUANTILE}.')
-    peaks = kernels.amax((1, 2))
-    if not (peaks > 0).all():
-        raise ValueError(f'{int((~(peaks > 0)).sum())} of {len(kernels)} kernels are black; leave them out.')
-    return float(np.quantile(peaks.cpu().numpy(), quantile))

@@ -30,11 +30,11 @@ from basis_blur.losses.restoration_loss import RestorationLoss
 from basis_blur.losses.sample import Sample, needed
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.metrics.reblur import reblur_psnr
 from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.losses import Loss, build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
-from basis_blur.ops.reblurring import reblur
 from basis_blur.photos.pictures import draw_kernel_grids, write_picture
 from basis_blur.weights.checkpoints import load_fusion
 
@@ -170,7 +170,7 @@ class BasisBlurModel(NetworkModel):
         self, field: BlurField, sample: Sample, gamma: float, restored: Tensor | None = None
     ) -> dict[str, float]:
         scene = needed(sample.gt)
-        scores = {'reblur_psnr': psnr(reblur(field, scene, gamma), sample.lq)}
+        scores = {'reblur_psnr': reblur_psnr(field, scene, sample.lq, gamma)}
         if sample.true_field is not None:
             scores.update(field_errors(field, sample.true_field))
         if self.val_options['restore']:

@@ -9,16 +9,15 @@ with the weights, so a training that is resumed, or that begins with other weigh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow
+from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow, derive_normalization
 from basis_blur.archs.modes import evaluation_mode
-from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
 from basis_blur.foundation.options import Option, OptionError
 from basis_blur.losses.flow_nll_loss import FlowNLLLoss, bits_per_dimension, kernel_nll
 from basis_blur.metrics.kernel import kernel_l1
@@ -31,6 +30,20 @@ from basis_blur.photos.pictures import draw_kernel_sets, write_picture
 SAMPLES = 1000  # number of kernels drawn from the flow for the table
 SHOWN = 48  # number of kernels of each kind in the picture
 CHUNK = 1024  # number of kernels that are computed at once
+
+
+@runtime_checkable
+class Kernels(Protocol):
+    """A data set of kernels of one size, such as KernelDataset."""
+
+    @property
+    def kernel_size(self) -> int:
+        """K, the side of every kernel in pixels."""
+        ...
+
+    def spread(self, count: int = ...) -> Tensor:
+        """Return at most `count` kernels, evenly spread over the data set, (M, K, K)."""
+        ...
 
 
 class KernelFlowModel(NetworkModel):
@@ -72,10 +85,10 @@ class KernelFlowModel(NetworkModel):
         """The network that is validated."""
         return cast(KernelFlow, self.best_net)
 
-    def _training_kernels(self) -> KernelDataset:
+    def _training_kernels(self) -> Kernels:
         section = self.opt['datasets']['train']
         dataset = build_dataset({'phase': 'train', **section})
-        if not isinstance(dataset, KernelDataset):
+        if not isinstance(dataset, Kernels):
             raise OptionError(f'datasets: train: "type" is {section["type"]!r}, expected "KernelDataset".')
         size = self.flow.hyper_parameters['kernel_size']
         if dataset.kernel_size != size:

@@ -42,11 +42,11 @@ from basis_blur.losses.self_supervised_objective import (
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import psnr
+from basis_blur.metrics.reblur import reblurred
 from basis_blur.models.batch import gamma_of, sample_of
 from basis_blur.models.losses import build_loss_of
 from basis_blur.models.network_model import NetworkModel
 from basis_blur.models.validation import Validation
-from basis_blur.ops.reblurring import pixel_reblur, reblur, scene_of
 from basis_blur.photos.pictures import draw_kernel_grids, draw_sigma, put_side_by_side, with_title
 from basis_blur.weights.checkpoints import load_decoder, load_network
 from basis_blur.weights.fitting import give
@@ -214,15 +214,13 @@ class SelfSupervisedReblurModel(NetworkModel):
 
     @torch.no_grad()
     def _score(self, estimate: Estimate, sample: Sample, gamma: float) -> dict[str, float]:
-        gt, scores = needed(sample.gt), {}
+        blur = _field_of(estimate)
+        again = reblurred(blur, needed(sample.gt), gamma, self.pixel_gamma)
+        scores = {'reblur_psnr': psnr(again, sample.lq)}
         if isinstance(estimate, LatentKernels):
-            again = pixel_reblur(estimate.pixel_kernels, gt, self.pixel_gamma).clamp(0, 1)
             scores['sigma'] = estimate.sigma.mean()
-        else:
-            again = reblur(estimate, scene_of(gt, estimate), gamma)
-        scores = {'reblur_psnr': psnr(again, sample.lq), **scores}
         if sample.true_field is not None:
-            scores.update(field_errors(_field_of(estimate), sample.true_field))
+            scores.update(field_errors(blur, sample.true_field))
         numbers = {key: value.item() for key, value in scores.items()}
         return {**numbers, 'reblur_ssim': plain_score(again.float(), sample.lq.float()).ssim}
 

@@ -53,8 +53,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.metrics.aligned import plain_score
 from basis_blur.metrics.kernel import field_errors
-from basis_blur.metrics.psnr import psnr
-from basis_blur.ops.reblurring import pixel_reblur, reblur
+from basis_blur.metrics.reblur import reblur_psnr
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
 MEAN_KERNELS = 10_000  # of which the mean kernel is made
@@ -201,7 +200,7 @@ def score_scene(
     scores = {BLURRED: photo_scores(photo, sharp)}
     for name, field in fields.items():
         errors = {key: finite(value.item()) for key, value in field_errors(field, true_field).items()}
-        again = finite(psnr(reblur(field, scene, args.gamma), photo).item())
+        again = finite(reblur_psnr(field, scene, photo, args.gamma).item())
         scores[name] = {**errors, 'reblur_psnr': again, **photo_scores(restored(photo, field, args.gamma), sharp)}
         if fusion is not None and name in estimators:
             fused = restored(photo, field, args.gamma, fusion)
@@ -210,10 +209,10 @@ def score_scene(
         found = net(photo)
         scores[name] = photo_scores(found.image, sharp)
         if found.pixel_kernels is not None:
-            errors = field_errors(bb.PixelField(found.pixel_kernels), true_field)
-            again = pixel_reblur(found.pixel_kernels, scene, args.gamma)
+            own = bb.PixelField(found.pixel_kernels)
+            errors, again = field_errors(own, true_field), reblur_psnr(own, scene, photo, pixel_gamma=args.gamma)
             scores[name] |= {key: finite(value.item()) for key, value in errors.items()}
-            scores[name]['reblur_psnr'] = finite(psnr(again, photo).item())
+            scores[name]['reblur_psnr'] = finite(again.item())
     return scores
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tolerances import rounding
 
-from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow
+from basis_blur.archs.kernel_flow_arch import LEVELS, KernelFlow, derive_normalization
 from basis_blur.foundation.errors import InputError
 from basis_blur.weights.checkpoints import load_network, save_network
 
@@ -224,3 +224,15 @@ def test_raw_kernels_are_the_inverse_of_the_whole_row():
     x, _ = flow.inverse(code)
     expected = (x.sigmoid() - flow.alpha) / (1 - 2 * flow.alpha) * flow.normalization
     torch.testing.assert_close(flow.decode_raw(code), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_normalization_is_a_quantile_of_the_largest_pixels():
+    kernels = torch.zeros(11, 3, 3)
+    kernels[:, 0, 2] = torch.arange(1, 12) / 20
+    kernels[:, 1, 1] = 0.01
+    assert derive_normalization(kernels) == pytest.approx(0.5)
+    assert derive_normalization(kernels, 1) == pytest.approx(0.55)
+    with pytest.raises(ValueError, match='1 of 12 kernels are black'):
+        derive_normalization(torch.cat([kernels, torch.zeros(1, 3, 3)]))
+    with pytest.raises(ValueError, match='quantile is 2'):
+        derive_normalization(kernels, 2)

@@ -20,13 +20,13 @@ import basis_blur.bridges.mmengine as bridge  # noqa: E402
 import basis_blur.plugin  # noqa: E402, F401
 from basis_blur import registry  # noqa: E402
 from basis_blur.archs import ARCHS, BasisKPN, CorrelationKPN, IterateFusion, KernelFlow  # noqa: E402
+from basis_blur.archs.kernel_flow_arch import derive_normalization  # noqa: E402
 from basis_blur.bridges.mmengine import models  # noqa: E402
 from basis_blur.bridges.mmengine.__main__ import check_schedule  # noqa: E402
 from basis_blur.bridges.mmengine.__main__ import main as command  # noqa: E402
 from basis_blur.bridges.mmengine.hooks import MovingAverage  # noqa: E402
 from basis_blur.bridges.mmengine.metrics import ssim  # noqa: E402
 from basis_blur.data import kernel_dataset, synthetic_blur_dataset  # noqa: E402
-from basis_blur.data.kernel_dataset import derive_normalization  # noqa: E402
 from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels  # noqa: E402
 from basis_blur.data.photo_lmdb import PhotoSource, prepare_photos  # noqa: E402
 from basis_blur.estimation.by_network import estimate_blur  # noqa: E402

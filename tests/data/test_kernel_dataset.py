@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
+from basis_blur.data.kernel_dataset import KernelDataset
 from basis_blur.data.kernel_lmdb import KernelLmdb, KernelRecipe, prepare_kernels
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import OptionError
@@ -45,18 +45,6 @@ def test_a_spread_sample_reaches_from_the_first_to_the_last(folder):
     stored = KernelLmdb(folder)
     assert np.array_equal(dataset.spread(3).numpy(), np.stack([stored[number] for number in (0, 12, 24)]))
     assert len(dataset.spread()) == 25
-
-
-def test_the_normalization_is_a_quantile_of_the_largest_pixels():
-    kernels = torch.zeros(11, 3, 3)
-    kernels[:, 0, 2] = torch.arange(1, 12) / 20
-    kernels[:, 1, 1] = 0.01
-    assert derive_normalization(kernels) == pytest.approx(0.5)
-    assert derive_normalization(kernels, 1) == pytest.approx(0.55)
-    with pytest.raises(ValueError, match='1 of 12 kernels are black'):
-        derive_normalization(torch.cat([kernels, torch.zeros(1, 3, 3)]))
-    with pytest.raises(ValueError, match='quantile is 2'):
-        derive_normalization(kernels, 2)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from basicsr.data import build_dataset
 from steps import Board
 from torch.utils.data import DataLoader, default_collate
 
+from basis_blur.archs.kernel_flow_arch import derive_normalization
 from basis_blur.bridges.basicsr.option_file import read_option_file
-from basis_blur.data.kernel_dataset import KernelDataset, derive_normalization
+from basis_blur.data.kernel_dataset import KernelDataset
 from basis_blur.data.kernel_lmdb import KernelRecipe, prepare_kernels
 from basis_blur.foundation.options import OptionError
 from basis_blur.models.kernel_flow_model import KernelFlowModel

@@ -15,6 +15,7 @@ from mmengine.model import BaseAveragedModel, is_model_wrapper
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
+from basis_blur.archs.kernel_flow_arch import derive_normalization
 from basis_blur.bridges.mmengine.checkpoint import (
     from_basicsr,
     full_history,
@@ -23,7 +24,6 @@ from basis_blur.bridges.mmengine.checkpoint import (
     to_basicsr,
 )
 from basis_blur.bridges.mmengine.visualizer import rgb_of
-from basis_blur.data.kernel_dataset import derive_normalization
 from basis_blur.foundation.errors import InputError
 from basis_blur.registry import HOOKS, MODELS
 from basis_blur.weights.fitting import misfits

@@ -18,12 +18,11 @@ import torch.nn.functional as F
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from basis_blur.field.blur_field import PixelField
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.metrics.aligned import realblur_score
 from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.psnr import mean_score, psnr
-from basis_blur.ops.reblurring import pixel_reblur, reblur, scene_of
+from basis_blur.metrics.reblur import reblur_psnr
 from basis_blur.registry import METRICS
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # the window of Wang et al. 2004
@@ -103,12 +102,8 @@ class ReblurPSNR(MeanMetric):
         self.pixel_gamma = pixel_gamma
 
     def score(self, prediction: Mapping[str, Any]) -> Mapping[str, Tensor | float]:
-        field, gt = prediction['field'], prediction['gt']
-        if isinstance(field, PixelField):
-            again = pixel_reblur(field.pixel_kernels, gt, self.pixel_gamma).clamp(0, 1)
-        else:
-            again = reblur(field, scene_of(gt, field), self.gamma)
-        return {'reblur_psnr': psnr(again, prediction['lq'])}
+        field, gt, lq = (prediction[key] for key in ('field', 'gt', 'lq'))
+        return {'reblur_psnr': reblur_psnr(field, gt, lq, self.gamma, self.pixel_gamma)}
 
 
 @METRICS.register_module()
