@@ -27,9 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basis_blur.archs.network_facts import ESTIMATOR, FIELD, FIELD_TENSORS, LIGHT, DescribedNetwork, NetworkFacts
-from basis_blur.field.blur_field import BlurField, CompactField, pack
+from basis_blur.field.blur_field import WHOLE_PIXELS, BlurField, CompactField, pack
 from basis_blur.ops.convolution import fast_fft_size
-from basis_blur.ops.windows import WHOLE_PIXELS
 
 CHANNELS = 5  # number of correlations of a window, see `correlations`
 GROUPS = 8  # largest number of groups of a group normalisation

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from basis_blur.archs.modes import evaluation_mode
 from basis_blur.archs.network_facts import FIELD, facts_of
 from basis_blur.estimation.tiles import blur_of_tiles, blur_tile, first_blur_tile
-from basis_blur.field.blur_field import BlurField, CompactField, pack
+from basis_blur.field.blur_field import WHOLE_PIXELS, BlurField, CompactField, pack
 from basis_blur.field.removal import ESTIMATED_BLUR, Removal
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import GAMMA, check_number
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo
-from basis_blur.ops.windows import WHOLE_PIXELS
 
 # Advice where a network is of another kind.
 EXPECTED = 'give a BasisKPN or CorrelationKPN, such as load_network("correlation_kpn")'

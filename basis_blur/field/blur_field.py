@@ -40,6 +40,7 @@ OTHER_FORMS = 'basis_blur.field.other_forms'
 DEEPINV_BRIDGE = 'basis_blur.bridges.deepinv'
 PICTURES = 'basis_blur.photos.pictures'
 SUM_TOLERANCE = 1e-3  # largest distance of a sum of kernels or of mixing from 1
+WHOLE_PIXELS = 1 << 23  # number of pixels of a photo above which its field is compact
 FULL_MIXING = 32767  # whole number that stands for a coefficient of 1, the largest of 16 bits with a sign
 # Largest size of each array of a file when it is unpacked, bytes. Hundreds of kernels have a hundredth of theirs; 25
 # coefficients for each of 100 megapixels have 10 GB.

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basis_blur.field.blur_field import BlurField, PixelField
+from basis_blur.field.blur_field import WHOLE_PIXELS, BlurField, CompactField, PixelField, pack
 from basis_blur.field.motion_flow import field_of_flow
 
 LARGEST_ERROR = 0.01  # largest distance of the sum of a kernel from 1
@@ -70,6 +70,9 @@ def field_of_window_kernels(window_kernels: Tensor, image_size: tuple[int, int])
         window_kernels: (N, R, C, K, K), K odd; >= 0, each with a sum of 1, to a hundredth.
         image_size: (H, W) of the photo, pixels.
 
+    Returns:
+        The field; a `CompactField` for more than 8 megapixels.
+
     Raises:
         ValueError: the shape is another, the values are no kernels, or the photo has fewer pixels than windows a side.
     """
@@ -79,14 +82,20 @@ def field_of_window_kernels(window_kernels: Tensor, image_size: tuple[int, int])
     if image_size[0] < rows or image_size[1] < columns:
         raise ValueError(f'a photo of {tuple(image_size)} pixels has no {rows} x {columns} windows')
     down, right = (
-        window_shares(side, many, window_kernels) for side, many in zip(image_size, (rows, columns), strict=True)
+        _window_shares(side, many, window_kernels) for side, many in zip(image_size, (rows, columns), strict=True)
     )
-    mixing = torch.einsum('ry,cx->rcyx', down, right).flatten(0, 1)
     kernels = _with_sums_of_one(window_kernels.reshape(number, rows * columns, -1), 2)
-    return BlurField(kernels.reshape(number, -1, height, width), mixing.expand(number, -1, -1, -1).contiguous())
+    kernels = kernels.reshape(number, -1, height, width)
+    if image_size[0] * image_size[1] <= WHOLE_PIXELS:
+        mixing = torch.einsum('ry,cx->rcyx', down, right).flatten(0, 1)
+        return BlurField(kernels, mixing.expand(number, -1, -1, -1).contiguous())
+    packed = torch.empty(number, rows * columns, *image_size, dtype=torch.int16, device=kernels.device)
+    for window in range(rows * columns):
+        packed[:, window] = pack(torch.outer(down[window // columns], right[window % columns]))
+    return CompactField(kernels, packed)
 
 
-def window_shares(side: int, windows: int, like: Tensor) -> Tensor:
+def _window_shares(side: int, windows: int, like: Tensor) -> Tensor:
     """Return the share of each window in each row or column of a photo, (windows, side)."""
     place = (torch.arange(side, dtype=torch.float64, device=like.device) + 0.5) * windows / side - 0.5
     middle = torch.arange(windows, dtype=torch.float64, device=like.device)

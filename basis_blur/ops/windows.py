@@ -16,8 +16,6 @@ from torch import Tensor
 
 Window = tuple[slice, slice]  # rows and columns of a photo
 
-WHOLE_PIXELS = 1 << 23  # number of pixels above which fields are compact and the blur is applied in windows
-
 
 def tile_starts(side: int, tile: int | None, overlap: int) -> list[tuple[int, int]]:
     """Cut a side into equal pieces of at most `tile` pixels that overlap by at least `overlap`: (start, stop)."""

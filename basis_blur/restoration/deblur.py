@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from basis_blur.archs.iterate_fusion_arch import IterateFusion
-from basis_blur.field.blur_field import BlurField
+from basis_blur.field.blur_field import WHOLE_PIXELS, BlurField
 from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.basis_blur import BasisBlur
@@ -25,7 +25,6 @@ from basis_blur.ops.memory import with_smaller_tiles
 from basis_blur.ops.photo import check_larger_than_kernel, check_photo, in_full_precision
 from basis_blur.ops.tiled_blur import TiledBlur
 from basis_blur.ops.transforms import refuse_transforms
-from basis_blur.ops.windows import WHOLE_PIXELS
 from basis_blur.restoration.fusion import fuse
 from basis_blur.restoration.richardson_lucy import Iterates, RichardsonLucy, richardson_lucy
 from basis_blur.restoration.settings import solver_settings, step_towards, steps_for

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from basis_blur.field.blur_field import BlurField
+from basis_blur.field import other_forms
+from basis_blur.field.blur_field import BlurField, CompactField
 from basis_blur.field.motion_flow import field_of_flow
 from basis_blur.field.other_forms import field_of_pixel_kernels, field_of_window_kernels
 from basis_blur.foundation.errors import InputError
@@ -62,3 +63,13 @@ def test_a_file_that_is_in_no_form_is_refused_with_a_reason(tmp_path, arrays, wo
     np.savez(tmp_path / 'a.npz', **arrays)
     with pytest.raises(InputError, match=words):
         BlurField.load(tmp_path / 'a.npz')
+
+
+def test_the_field_of_a_large_photo_is_compact(monkeypatch):
+    kernels = torch.rand(2, 2, 3, 9).softmax(-1).view(2, 2, 3, 3, 3)
+    whole = field_of_window_kernels(kernels, (10, 27))
+    monkeypatch.setattr(other_forms, 'WHOLE_PIXELS', 269)
+    compact = field_of_window_kernels(kernels, (10, 27))
+    assert isinstance(compact, CompactField)
+    torch.testing.assert_close(compact.mixing, whole.mixing, rtol=0, atol=0.51 / 32767)
+    assert torch.equal(compact.kernels, whole.kernels)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from basis_blur.field.blur_field import BlurField, CompactField, pack
-from basis_blur.field.other_forms import field_of_window_kernels, window_shares
-from basis_blur.ops.windows import WHOLE_PIXELS
+from basis_blur.field.blur_field import BlurField
+from basis_blur.field.other_forms import field_of_window_kernels
 
 
 def uniform_field(kernel: Tensor, photo: Tensor) -> BlurField:
@@ -27,10 +25,4 @@ def window_field(kernels: Tensor, places: int, size: tuple[int, int]) -> BlurFie
         places: number of windows a side.
         size: (H, W).
     """
-    if size[0] * size[1] <= WHOLE_PIXELS:
-        return field_of_window_kernels(kernels.view(1, places, places, *kernels.shape[-2:]), size)
-    down, right = (window_shares(side, places, kernels) for side in size)
-    packed = torch.empty(1, places**2, *size, dtype=torch.int16, device=kernels.device)
-    for number, target in enumerate(packed[0]):
-        target.copy_(pack(torch.outer(down[number // places], right[number % places])))
-    return CompactField(kernels[None], packed)
+    return field_of_window_kernels(kernels.view(1, places, places, *kernels.shape[-2:]), size)

@@ -41,13 +41,13 @@ from torch import Tensor, nn
 from basis_blur.estimation.estimate import Estimate, Estimator, Progress
 from basis_blur.estimation.shake.edges import telling_edges
 from basis_blur.estimation.shake.extension import differences, extended, inner_ramp
+from basis_blur.estimation.shake.fields import window_field
 from basis_blur.estimation.shake.kernel_fit import RIDGE, STEPS, Normal, correlations, descend
 from basis_blur.estimation.shake.kernels import normalised, odd_size, resized
 from basis_blur.estimation.shake.schedule import FAINT, LEAST_WEIGHT, WEIGHT_DECAY, reduced
 from basis_blur.estimation.shake.search import ShakeEstimate, gray_light
 from basis_blur.estimation.shake.sparse_scene import SparseScene
 from basis_blur.field.blur_field import BlurField
-from basis_blur.field.other_forms import field_of_window_kernels
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.windows import Feathered, tile_windows
 
@@ -175,7 +175,7 @@ def field_of_poses(poses: Poses, size: tuple[int, int], kernel_size: int) -> Blu
     """
     places = places_of(size)
     kernels = kernels_of(poses, middles(size, places, poses.weights), kernel_size)
-    return field_of_window_kernels(kernels.view(1, places, places, kernel_size, kernel_size), size)
+    return window_field(kernels, places, size)
 
 
 def places_of(size: tuple[int, int]) -> int:
@@ -347,7 +347,7 @@ class RotationsEstimator:
         places = places_of(size)
         kernels = kernels_of(poses, middles(small, places, poses.weights), odd_size(kernel_size * scale))
         kernels = resized(kernels, kernel_size).to(photo)
-        field = field_of_window_kernels(kernels.view(1, places, places, kernel_size, kernel_size), size)
+        field = window_field(kernels, places, size)
         return Estimate(field, 'rotations', found.removal, found.confidence, found.doubts, found.notes)
 
     def for_film(self, focal_length: float | None) -> RotationsEstimator:

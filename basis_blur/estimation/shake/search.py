@@ -45,13 +45,12 @@ from basis_blur.estimation.shake.kernels import (
 )
 from basis_blur.estimation.shake.residual import share_of_wrong
 from basis_blur.estimation.shake.schedule import Variant, best_window, levels_of, reduced, search
-from basis_blur.field.blur_field import BlurField
+from basis_blur.field.blur_field import WHOLE_PIXELS, BlurField
 from basis_blur.foundation.errors import InputError, kind_of
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.camera_response import to_linear
 from basis_blur.ops.photo import check_photo, in_full_precision
 from basis_blur.ops.threads import share
-from basis_blur.ops.windows import WHOLE_PIXELS
 from basis_blur.restoration.noise import estimate_noise
 from basis_blur.restoration.settings import LEAST_CONTRAST, Removal, contrast_of, tv_weight_for
 

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from basis_blur.estimation.shake import fields, roll
+from basis_blur.estimation.shake import roll
 from basis_blur.estimation.shake.kernel_fit import correlations, middle_of
 from basis_blur.estimation.shake.kernels import normalised
 from basis_blur.estimation.shake.roll import Poses, Roll, Rolled, begin, kernels_of, roll_seen
+from basis_blur.field import other_forms
 from basis_blur.field.other_forms import field_of_window_kernels
 
 SIZE = (60, 80)  # whose half diagonal is 50 pixels
@@ -97,7 +98,7 @@ def test_a_photo_looked_at_at_half_size_has_kernels_twice_as_large():
 def test_a_large_photo_has_the_same_field_in_fewer_bits(monkeypatch):
     rolled = Rolled(one_pose(4.0), SIZE)
     whole = rolled.field(torch.zeros(1, *SIZE))
-    monkeypatch.setattr(fields, 'WHOLE_PIXELS', 100)
+    monkeypatch.setattr(other_forms, 'WHOLE_PIXELS', 100)
     compact = rolled.field(torch.zeros(1, *SIZE))
     assert compact.packed.dtype == torch.int16
     torch.testing.assert_close(compact.mixing, whole.mixing, atol=1e-4, rtol=0)
