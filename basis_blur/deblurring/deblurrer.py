@@ -403,7 +403,7 @@ class Deblurrer:
         if self.settings.refine:
             check_refine(self.settings.refine, gamma)
             estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
-        (kept, _, further), fusion = self.steps_for(estimate.removal)
+        (kept, _, further), fusion = self.how_far(estimate.removal)
         most = kept[-1] + further
         iterates = self.restoration(
             photo,
@@ -443,10 +443,10 @@ class Deblurrer:
         }
 
     def _finished(self, photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float) -> _Result:
-        sharp = step_towards(restored, photo, self.steps_for(estimate.removal)[0].strength)
+        sharp = step_towards(restored, photo, self.how_far(estimate.removal)[0].strength)
         return _Result(sharp, restored, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
 
-    def steps_for(self, removal: Removal) -> tuple[Steps, IterateFusion | None]:
+    def how_far(self, removal: Removal) -> tuple[Steps, IterateFusion | None]:
         """Return how far a restoration goes, and the network that fuses its iterates.
 
         Args:

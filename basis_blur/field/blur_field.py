@@ -61,7 +61,6 @@ class BlurField:
     Args:
         kernels: (N, B, K, K), K odd; >= 0, each sums to 1.
         mixing: (N, B, H, W); >= 0, sums to 1 over B at every pixel.
-        estimated: deprecated; True stands for `removal=ESTIMATED_BLUR`.
         removal: settings with which the blur is best removed, as its maker recommends; None for a blur that is known,
             which `deblur` trusts. Fields that are made from this one, such as a crop, have them too.
 
@@ -83,28 +82,16 @@ class BlurField:
     mixing: Tensor
     removal: Removal | None
 
-    def __init__(
-        self, kernels: Tensor, mixing: Tensor, estimated: bool | None = None, *, removal: Removal | None = None
-    ):
+    def __init__(self, kernels: Tensor, mixing: Tensor, *, removal: Removal | None = None):
         _check_shapes(kernels, mixing)
         _check_values(kernels, mixing)
-        self.__dict__.update(kernels=kernels, mixing=mixing, removal=_removal_of(estimated, removal))
+        self.__dict__.update(kernels=kernels, mixing=mixing, removal=removal)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != 'estimated':
-            raise AttributeError(f'{name} of a {type(self).__name__} cannot be set; build another field.')
-        self.__dict__['removal'] = _removal_of(value, None)
-
-    @property
-    def estimated(self) -> bool:
-        """Deprecated: whether the field has settings for its removal; see `removal`."""
-        _warn_of_estimated()
-        return self.removal is not None
+        raise AttributeError(f'{name} of a {type(self).__name__} cannot be set; build another field.')
 
     @classmethod
-    def unchecked(
-        cls, kernels: Tensor, mixing: Tensor, estimated: bool | None = None, *, removal: Removal | None = None
-    ) -> BlurField:
+    def unchecked(cls, kernels: Tensor, mixing: Tensor, *, removal: Removal | None = None) -> BlurField:
         """Build a field whose values are known to be valid, such as the output of a softmax.
 
         Only shapes, devices and dtypes are checked, not values, so that nothing waits for a device.
@@ -114,7 +101,7 @@ class BlurField:
         """
         _check_shapes(kernels, mixing)
         field = cls.__new__(cls)
-        field.__dict__.update(kernels=kernels, mixing=mixing, removal=_removal_of(estimated, removal))
+        field.__dict__.update(kernels=kernels, mixing=mixing, removal=removal)
         return field
 
     def with_removal(self, removal: Removal | None) -> BlurField:
@@ -448,22 +435,6 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
         most = min(MOST_BYTES.get(name := member.filename.removesuffix('.npy'), math.inf), memory / 2)
         if member.file_size > most:
             raise ValueError(f'its array "{name}" takes {member.file_size / 1e6:.0f} MB, more than {most / 1e6:.0f} MB')
-
-
-def _removal_of(estimated: bool | None, removal: Removal | None) -> Removal | None:
-    """Return the settings of a field that may be given by the deprecated `estimated` in their place."""
-    if estimated is None:
-        return removal
-    _warn_of_estimated()
-    return (removal or ESTIMATED_BLUR) if estimated else removal
-
-
-def _warn_of_estimated() -> None:
-    warnings.warn(
-        '"estimated" of a BlurField will be removed in the next version; use "removal" instead.',
-        DeprecationWarning,
-        stacklevel=4,
-    )
 
 
 def _stored_removal(arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> Removal | None:

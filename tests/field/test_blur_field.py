@@ -65,18 +65,11 @@ def test_files_that_do_not_say_hold_known_blurs(tmp_path):
 
 
 @pytest.mark.parametrize(('said', 'removal'), [(True, ESTIMATED_BLUR), (False, None)])
-def test_what_says_estimated_still_works_and_warns(tmp_path, said, removal):
+def test_a_file_that_says_only_whether_the_blur_was_estimated_is_read_with_a_warning(tmp_path, said, removal):
     plain = make_field()
     np.savez(tmp_path / 'a.npz', kernels=plain.kernels.numpy(), mixing=plain.mixing.numpy(), estimated=said)
     with pytest.warns(DeprecationWarning, match='saved by an earlier version'):
         assert BlurField.load(tmp_path / 'a.npz').removal == removal
-    with pytest.warns(DeprecationWarning, match='use "removal" instead'):
-        assert BlurField(plain.kernels, plain.mixing, said).removal == removal
-    with pytest.warns(DeprecationWarning, match='use "removal" instead'):
-        assert BlurField.unchecked(plain.kernels, plain.mixing, estimated=said).estimated == said
-    with pytest.warns(DeprecationWarning, match='use "removal" instead'):
-        plain.estimated = said
-    assert plain.removal == removal
 
 
 @pytest.mark.parametrize(
