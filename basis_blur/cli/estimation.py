@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basis_blur.cli.loading import load_torch
 from basis_blur.foundation.choices import DEFAULT_WEIGHTS, ESTIMATORS, LEAST_GAMMA, MOST_GAMMA, SIZES
 from basis_blur.foundation.errors import InputError, printable
 
@@ -203,6 +204,7 @@ def network_deblurrer(args: argparse.Namespace, **settings: Any) -> NetworkDeblu
 
 
 def _device(name: str | None) -> str:
+    load_torch()
     import torch
 
     if name is None:
