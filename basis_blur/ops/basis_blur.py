@@ -40,12 +40,14 @@ from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
 CPU_TILE = 256  # side of a tile on a CPU, about; pixels of the photo
 # Largest number of numbers in the planes of basis elements that are transformed together, a chunk. Small photos gain
-# from fewer calls; large ones stay in the cache, or in a modest part of a GPU's memory.
-CPU_CHUNK_NUMBERS = 1 << 19
+# from fewer calls; of large ones a chunk is one element, which a tile leaves out where its mixing is 0 there, and which
+# stays in the cache. On other devices chunks take a modest part of the memory.
+CPU_CHUNK_NUMBERS = 1 << 17
 DEVICE_CHUNK_NUMBERS = 1 << 25
 # Largest number of complex numbers in the spectra of kernels that are held at once, a turn; 25 kernels on a CPU.
 CPU_KERNEL_NUMBERS = 1 << 20
 DEVICE_KERNEL_NUMBERS = 1 << 23
+SIDE_MULTIPLE = 4  # pixels that divide the sides of transforms, see `fast_fft_size`
 BUNCH = 8  # largest number of tiles that a thread works on together
 PARTS_TOGETHER = 2  # number of chunks whose kernels stay in the cache while all tiles of a bunch use them
 
@@ -340,7 +342,7 @@ class _Plan:
         self.image_size = (height, width)
         self.scene_shape = (number, channels, height + self.border, width + self.border)
         tile_size = [equal_part(side, CPU_TILE) if on_cpu else side for side in self.image_size]
-        self.size = tuple(fast_fft_size(side + self.border) for side in tile_size)
+        self.size = tuple(fast_fft_size(side + self.border, SIDE_MULTIPLE) for side in tile_size)
         self.together = together = 1 if on_cpu else number
         self.tiles = [
             _Tile(batch, rows, columns, self.border)

@@ -180,6 +180,7 @@ def test_a_chunk_of_nothing_is_refused():
 
 def test_fast_sizes_have_small_prime_factors():
     assert [fast_fft_size(n) for n in (1, 7, 11, 17, 31, 1056)] == [1, 8, 12, 18, 32, 1080]
+    assert [fast_fft_size(n, 4) for n in (1, 16, 17, 73, 374)] == [4, 16, 20, 80, 384]
 
 
 @pytest.mark.parametrize('size', [(9, 7), (40, 3)])
