@@ -58,20 +58,12 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.output)
     size = None if args.size is None else size_of(args.size)
 
-    from basis_blur.archs import names_of
-    from basis_blur.archs.network_facts import LIGHT
-    from basis_blur.foundation.numbers import GAMMA
     from basis_blur.weights.checkpoints import load_network
     from basis_blur.weights.export import export_onnx, save_program
 
     net = load_network(args.weights)
-    if args.gamma is not None and net.facts.takes != LIGHT:
-        raise InputError(
-            f'--gamma is of use to {" and ".join(names_of(takes=LIGHT))}, and {args.weights} holds a '
-            f'{type(net).__name__}; leave it out.'
-        )
     write = {'onnx': export_onnx, 'pt2': save_program}[args.format]
-    write(net, args.output, size, GAMMA if args.gamma is None else args.gamma)
+    write(net, args.output, size, args.gamma)
     takes = 'any size' if size is None else f'{size[1]}x{size[0]}'
     print(f'{args.output}: {type(net).__name__}, {takes}, {args.output.stat().st_size / 2**20:.1f} MB')
     return 0

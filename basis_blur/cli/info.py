@@ -7,13 +7,9 @@ import importlib.util
 import json
 import math
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from basis_blur.foundation.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    from basis_blur.archs.network_facts import DescribedNetwork
+from basis_blur.foundation.errors import InputError
 
 DESCRIPTION = """Print the hyper-parameters, the parameters and the FLOPs of a network.
 
@@ -50,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
         InputError: there is no such network, or a hyper-parameter or the size is not usable.
         OSError: the file of weights cannot be read.
     """
+    from basis_blur.weights.checkpoints import untrained
+
     size = size_of(args.size)
-    net = _network(args.network, _settings(args.set))
+    net = untrained(args.network, _settings(args.set), '--set').eval()
     print(type(net).__name__)
     for key, value in net.hyper_parameters.items():
         print(f'  {key:<16} {value}')
@@ -119,24 +117,3 @@ def _settings(texts: list[str]) -> dict[str, Any]:
         except (json.JSONDecodeError, RecursionError):
             settings[key] = value
     return settings
-
-
-def _network(name: str, settings: dict[str, Any]) -> DescribedNetwork:
-    """Build an untrained network, by name or like the one a file holds."""
-    from basis_blur.archs import ARCHS
-    from basis_blur.foundation.options import options_of, read_options
-    from basis_blur.weights.checkpoints import NAMES, OLD_NAMES, build_without_memory, load_network
-
-    kind: type[DescribedNetwork]
-    if name in ARCHS:
-        kind = ARCHS[name]
-    elif name in NAMES or name in OLD_NAMES or Path(name).exists():
-        found = load_network(name)
-        kind, settings = type(found), {**found.hyper_parameters, **settings}
-    else:
-        raise InputError(
-            f'there is no network or file "{name}".{did_you_mean(name, ARCHS)} The networks are {", ".join(ARCHS)}.'
-        )
-    settings = read_options(settings, options_of(kind), '--set')
-    build_without_memory(kind, settings, '--set')
-    return kind(**settings).eval()

@@ -1,6 +1,6 @@
 """basis-blur options: list the option files and configs that come with basis_blur, or print one to start from.
 
-With --schema it prints the JSON schema of option files, for editors.
+With --schema it prints the JSON schema of option files, for editors, and with --page their reference.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ DESCRIPTION = """List the option files and configs that come with basis_blur, or
     basis-blur options --schema > s.json     a JSON schema, by which editors complete and check an option file with the
                                              comment "# yaml-language-server: $schema=s.json"
 
+    basis-blur options --page > options.md   the reference of all options: their types, defaults and meanings
+
 A config of mmengine is made of several files, so it is printed as one that inherits all of it."""
 TITLES = {
     'options': 'Option files, for "basis-blur train NAME" and "basis-blur test NAME":',
@@ -31,21 +33,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument('name', metavar='NAME', nargs='?', help='name of the file to print (default: list all)')
     parser.add_argument('--schema', action='store_true', help='print the JSON schema of option files')
+    parser.add_argument('--page', action='store_true', help='print the reference of all options, as Markdown')
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list or the file.
 
     Raises:
-        InputError: there is no file of that name, or BasicSR, whose options the schema describes too, is missing.
+        InputError: there is no file of that name, options contradict each other, or BasicSR, whose options the schema
+            and the reference describe too, is missing.
     """
-    if args.schema:
+    if args.schema or args.page:
         if args.name is not None:
-            raise InputError(f'--schema prints one schema for all option files; leave out {args.name}.')
-        import basis_blur.plugin  # noqa: F401 (registers what the schema describes)
-        from basis_blur.bridges.basicsr.option_reference import schema
+            raise InputError(f'--schema and --page print one text for all option files; leave out {args.name}.')
+        if args.schema and args.page:
+            raise InputError('--schema and --page print two texts; give one of them.')
+        from basis_blur.bridges.basicsr import registration  # noqa: F401 (registers what they describe)
+        from basis_blur.bridges.basicsr.option_reference import page, schema
 
-        print(json.dumps(schema(), indent=1))
+        print(page() if args.page else json.dumps(schema(), indent=1), end='' if args.page else '\n')
         return 0
     found = {kind: shipped.files(kind) for kind in TITLES}
     if args.name is not None:

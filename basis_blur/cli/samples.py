@@ -90,18 +90,18 @@ def row(sample: dict[str, Any]) -> np.ndarray:
     import torch
 
     from basis_blur.field.blur_field import BlurField
-    from basis_blur.losses.sample import Sample
     from basis_blur.photos.pictures import draw_kernel_grid, put_side_by_side, resized_picture, rgb_levels, with_title
 
     lq, mixing, weight = (sample[name] for name in ('lq', 'mixing', 'weight'))
     colours = mixing.new_tensor([COLOURS[index % len(COLOURS)] for index in range(len(mixing))])
+    field = BlurField(sample['kernels'][None], mixing[None])
     photos = {
-        f'sharp  {sample["key"]}': Sample.of(sample).sharp,
+        f'sharp  {sample["key"]}': field.inside(sample['gt']),
         'blurred': lq,
         'masks': torch.einsum('bhw,bc->chw', mixing, colours),
         'weight': (weight / weight.amax()).expand(3, -1, -1),
     }
-    kernels = draw_kernel_grid(lq, BlurField(sample['kernels'][None], mixing[None]))
+    kernels = draw_kernel_grid(lq, field)
     pictures = [
         with_title(title, resized_picture(rgb_levels(photo.clamp(0, 1)), kernels.shape[1], kernels.shape[1]))
         for title, photo in photos.items()

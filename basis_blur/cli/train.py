@@ -94,7 +94,8 @@ def check_option_file(args: argparse.Namespace, is_train: bool) -> CheckedOption
     opt = read_option_file(args.opt)
     apply_overrides(opt, args.force_yml)
     opt['auto_resume'] = getattr(args, 'auto_resume', False)
-    import basis_blur.plugin  # noqa: F401  Here, since a broken file is reported sooner without BasicSR's seconds.
+    # Here, since a broken file is reported sooner without BasicSR's seconds.
+    from basis_blur.bridges.basicsr import registration  # noqa: F401 (registers basis_blur)
     from basis_blur.bridges.basicsr.option_check import check_options
 
     convert_number_texts(opt)

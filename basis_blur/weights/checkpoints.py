@@ -229,6 +229,36 @@ def _build(arch: str, hyper_parameters: Mapping[str, Any], path: Path) -> Descri
     return build_without_memory(ARCHS[arch], values, f'{path} describes a {arch} that cannot be built')
 
 
+def untrained(
+    name: str | os.PathLike[str], hyper_parameters: Mapping[str, Any] | None = None, where: str = 'hyper-parameters'
+) -> DescribedNetwork:
+    """Build an untrained network.
+
+    Args:
+        name: name of its class, such as 'UFPNet'; or a file or name of weights, as `load_network` takes them, whose
+            hyper-parameters it has.
+        hyper_parameters: hyper-parameters that are to be others than the class or the file has.
+        where: place that they come from, for the message of an error.
+
+    Raises:
+        InputError: there is no such network, or a hyper-parameter is unknown, of a wrong type or outside its range.
+        OSError: the file cannot be read.
+    """
+    settings = dict(hyper_parameters or {})
+    kind: type[DescribedNetwork]
+    if name in ARCHS:
+        kind = ARCHS[str(name)]
+    elif name in NAMES or name in OLD_NAMES or Path(name).exists():
+        found: DescribedNetwork = load_network(name)
+        kind, settings = type(found), {**found.hyper_parameters, **settings}
+    else:
+        advice = did_you_mean(str(name), ARCHS)
+        raise InputError(f'there is no network or file "{name}".{advice} The networks are {", ".join(ARCHS)}.')
+    settings = read_options(settings, options_of(kind), where)
+    build_without_memory(kind, settings, where)
+    return kind(**settings)
+
+
 def build_without_memory(kind: type[Network], hyper_parameters: Mapping[str, Any], complaint: str) -> Network:
     """Build a network whose weights take neither memory nor time, on torch's device 'meta', to fill or to check it.
 

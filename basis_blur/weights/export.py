@@ -39,9 +39,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from basis_blur.archs import ARCHS
+from basis_blur.archs import ARCHS, names_of
 from basis_blur.archs.modes import evaluation_mode
-from basis_blur.archs.network_facts import CODE, LIGHT, NetworkFacts, facts_of
+from basis_blur.archs.network_facts import CODE, LIGHT, NetworkFacts, facts_of, hyper_parameters_of
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import atomic_path
 from basis_blur.foundation.numbers import GAMMA
@@ -79,7 +79,7 @@ def export_program(net: nn.Module, size: tuple[int, int] | None = None) -> Expor
 
 
 def export_onnx(
-    net: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] | None = None, gamma: float = GAMMA
+    net: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] | None = None, gamma: float | None = None
 ) -> None:
     """Write the network, in evaluation mode, to an ONNX file, whole or not at all.
 
@@ -92,18 +92,18 @@ def export_onnx(
         path: file to write; the folder is made if it is missing.
         size: size of the photo, see `export_program`.
         gamma: exponent of the photos that a network sees in linear light, light = photo ** gamma; 1 where it sees
-            linear photos.
+            linear photos. By default it is 2.2. Other networks take none.
 
     Raises:
-        InputError: the network cannot be exported, or onnx and onnxscript are not installed.
+        InputError: the network cannot be exported, gamma is given for one that does not see light, or onnx and
+            onnxscript are not installed.
         ValueError: see `export_program`; or gamma is not positive.
         OSError: the file cannot be written; `path` is then as it was.
 
     Example:
         >>> bb.export_onnx(bb.load_network('iterate_fusion'), 'fusion.onnx')  # doctest: +SKIP
     """
-    if not gamma > 0:
-        raise ValueError(f'gamma is {gamma}, expected > 0; the default is {GAMMA}.')
+    description = _description(net, gamma)
     missing = [name for name in ('onnx', 'onnxscript') if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
@@ -127,7 +127,7 @@ def export_onnx(
         )
     model = exported.model_proto  # type: ignore[union-attr]  # None would be without `dynamo`
     model.doc_string = f'{type(net).__name__} of basis_blur'
-    for key, value in _description(net, facts, gamma).items():
+    for key, value in description.items():
         model.metadata_props.add(key=key, value=value)
     content = model.SerializeToString()
     with atomic_path(path) as partial, open(partial, 'wb') as file:
@@ -135,7 +135,7 @@ def export_onnx(
 
 
 def save_program(
-    net: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] | None = None, gamma: float = GAMMA
+    net: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] | None = None, gamma: float | None = None
 ) -> None:
     """Write the program of `export_program` to a file for `torch.export.load`, whole or not at all.
 
@@ -146,13 +146,11 @@ def save_program(
         gamma: exponent of the photos, see `export_onnx`, whose metadata are in the file as 'description.json'.
 
     Raises:
-        InputError: the network cannot be exported.
+        InputError: the network cannot be exported, or gamma is given for one that does not see light.
         ValueError: see `export_onnx`.
         OSError: the file cannot be written; `path` is then as it was.
     """
-    if not gamma > 0:
-        raise ValueError(f'gamma is {gamma}, expected > 0; the default is {GAMMA}.')
-    description = _description(net, _facts_for_export(net), gamma)
+    description = _description(net, gamma)
     content = io.BytesIO()
     torch.export.save(export_program(net, size), content, extra_files={'description.json': json.dumps(description)})
     with atomic_path(path) as partial, open(partial, 'wb') as file:
@@ -202,10 +200,17 @@ def _open_dims(facts: NetworkFacts) -> dict[int, torch.export.Dim]:
     return {dim: torch.export.Dim(name, min=1) for dim, name in names.items()}
 
 
-def _description(net: nn.Module, facts: NetworkFacts, gamma: float) -> dict[str, str]:
+def _description(net: nn.Module, gamma: float | None) -> dict[str, str]:
+    facts = _facts_for_export(net)
+    if gamma is not None and facts.takes != LIGHT:
+        known = ' and '.join(names_of(takes=LIGHT))
+        raise InputError(f'gamma is of use to {known}, and a {type(net).__name__} sees no light; leave it out.')
+    gamma = GAMMA if gamma is None else gamma
+    if not gamma > 0:
+        raise ValueError(f'gamma is {gamma}, expected > 0; the default is {GAMMA}.')
     told = {
         'arch': type(net).__name__,
-        'hyper_parameters': json.dumps(net.hyper_parameters),
+        'hyper_parameters': json.dumps(hyper_parameters_of(net)),
         'tensors': json.dumps(dict(facts.tensors)),
     }
     if facts.takes != CODE:

@@ -86,3 +86,10 @@ def test_the_command_prints_the_schema(capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(schema()))
     assert main(['options', 'train_basis', '--schema']) == 2
     assert 'leave out train_basis' in capsys.readouterr().err
+
+
+def test_the_command_prints_the_page(capsys):
+    assert main(['options', '--page']) == 0
+    assert capsys.readouterr().out == page()
+    assert main(['options', '--page', '--schema']) == 2
+    assert 'give one of them' in capsys.readouterr().err

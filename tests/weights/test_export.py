@@ -245,7 +245,10 @@ def test_the_command_writes_a_program(tmp_path, capsys):
         (['-o', 'net.onnx', '--format', 'pt2'], 'expected ".pt2"'),
         (['-o', 'net.onnx', '--size', '64'], 'expected WIDTHxHEIGHT'),
         (['-o', 'there.onnx'], '--overwrite'),
-        (['-o', 'net.onnx', '--gamma', '1'], 'of use to BasisKPN and CorrelationKPN, and flow.safetensors holds'),
+        (
+            ['-o', 'net.onnx', '--gamma', '1'],
+            'of use to BasisKPN and CorrelationKPN, and a KernelFlow sees no light',
+        ),
         (['-o', 'net.onnx', '--gamma', '0'], 'expected a number > 0'),
     ],
 )
