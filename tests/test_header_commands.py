@@ -42,6 +42,7 @@ SMALL = {
     'datasets:train:patch_size': 48, 'datasets:val:patch_size': 48, 'datasets:val:samples_per_epoch': 1,
     'datasets:train:samples_per_epoch': 4, 'datasets:train:hold_out': KERNELS // 2,
     'datasets:val:hold_out': KERNELS // 2, 'datasets:train:dataset_enlarge_ratio': 1,
+    'datasets:train:least_trust': 0.0,
 }  # fmt: skip
 NARROW = {
     'BasisKPN': {'num_feat': 2},
@@ -224,6 +225,7 @@ def workshop(tmp_path_factory):
         photo(given / f'{part}_PHOTOS' / 'a.png', 300, corner)
         (given / f'{part}_LABELS').mkdir()
         Image.fromarray(person(300)).save(given / f'{part}_LABELS' / 'a.png')
+        photo(given / f'{part}_BLURRED' / 'a.png', 96, corner)
         photo(given / f'ADE20K_{part}' / 'a.jpg', 300, corner)
         kind = 1831 * person(300).astype(int)
         colours = np.stack([kind // 256 * 10, kind % 256, person(300)], 2).astype(np.uint8)

@@ -31,6 +31,7 @@ COMMANDS = {
     'options': 'list the option files that come with basis_blur, or print one',
     'prep-kernels': 'draw camera-shake kernels into an LMDB for training',
     'prep-lmdb': 'turn a folder of photos and masks into LMDBs for training',
+    'prep-guesses': 'restore blurred photos, for a training that has no sharp ones',
     'prep-dataset': 'check the download of a benchmark and bring it into pairs',
     'export': 'write a network for other programs: ONNX, torch.export',
     'info': 'tell the parameters and FLOPs of a network',
@@ -43,9 +44,10 @@ KEPT = {
     'deblur': 'the photos that are done are kept',
     'prep-kernels': 'what is done is kept; the same command goes on with it',
     'prep-lmdb': 'what is done is kept; the same command goes on with it',
+    'prep-guesses': 'what is done is kept; the same command goes on with it',
 }
 # Commands that have --log; BasicSR writes the log of train and test.
-LOGGED = ('deblur', 'evaluate', 'prep-dataset', 'prep-kernels', 'prep-lmdb')
+LOGGED = ('deblur', 'evaluate', 'prep-dataset', 'prep-guesses', 'prep-kernels', 'prep-lmdb')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

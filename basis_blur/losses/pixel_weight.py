@@ -1,4 +1,8 @@
-"""The weight of a pixel in a loss: 1 / number of pixels of its object [C21, Eq. 5, 6], so small objects count too."""
+"""What a pixel counts in a loss.
+
+weight    1 / number of pixels of its object [C21, Eq. 5, 6], so that small objects count too
+trust     a number in [0, 1], where the sharp photo is a guess: 0 where nothing is known of it
+"""
 
 from __future__ import annotations
 
@@ -13,4 +17,13 @@ def check_pixel_weight(weight: Tensor, field: BlurField) -> None:
     if tuple(weight.shape) != expected:
         raise ValueError(
             f'weight has shape {tuple(weight.shape)}, expected {expected}: one number for every pixel of the photos.'
+        )
+
+
+def check_trust(trust: Tensor, photo: Tensor) -> None:
+    """Raise ValueError unless `trust` is (N, 1, H, W) with N, H and W of the photos (N, C, H, W)."""
+    expected = (len(photo), 1, *photo.shape[-2:])
+    if tuple(trust.shape) != expected:
+        raise ValueError(
+            f'trust has shape {tuple(trust.shape)}, expected {expected}: one number for every pixel of the photos.'
         )

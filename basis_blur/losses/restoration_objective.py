@@ -9,6 +9,7 @@ blur that a second, frozen network estimates.
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from typing import Any
 
@@ -28,7 +29,12 @@ BLUR_NETWORKS = names_of(ESTIMATOR)  # networks that `estimated_blur` takes
 
 
 def restoration_losses(
-    result: Any, lq: Tensor, gt: Tensor | None, pixel: nn.Module | None = None, reblur: ConsistencyLoss | None = None
+    result: Any,
+    lq: Tensor,
+    gt: Tensor | None,
+    pixel: nn.Module | None = None,
+    reblur: ConsistencyLoss | None = None,
+    trust: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the losses of the result of a network for blurred photos, each one number.
 
@@ -38,17 +44,26 @@ def restoration_losses(
         gt: (N, C, H, W); the sharp ones; only `pixel` reads them.
         pixel: loss of a restored and a sharp photo.
         reblur: loss of the restored photo, blurred by the network's own kernels, and the blurred one.
+        trust: (N, 1, H, W) in [0, 1]; trust in each pixel of `gt`, where that is a guess; only `pixel` reads it.
 
     Returns:
         'l_pixel' and 'l_reblur', as far as they are wanted.
 
     Raises:
-        ValueError: `reblur` is wanted, but the result has no kernels; or `pixel`, and there are no sharp photos.
+        ValueError: `reblur` is wanted, but the result has no kernels; or `pixel`, and there are no sharp photos, or
+            there is a trust, of which `pixel` knows nothing.
     """
     losses = {}
     if pixel is not None:
         sharp = needed(gt)
-        each = (pixel(image.float(), _resized(sharp, image)) for image in images_of(result))
+        if trust is None:
+            each = (pixel(image.float(), _resized(sharp, image)) for image in images_of(result))
+        else:
+            check_takes_trust(pixel)
+            each = (
+                pixel(image.float(), _resized(sharp, image), trust=_resized(trust, image))
+                for image in images_of(result)
+            )
         losses['l_pixel'] = functools.reduce(operator.add, each)
     if reblur is not None:
         kernels = getattr(result, 'pixel_kernels', None)
@@ -56,6 +71,14 @@ def restoration_losses(
             raise ValueError('the reblur loss needs kernels, but the network returns none; train without it.')
         losses['l_reblur'] = reblur(kernels.float(), images_of(result)[0], lq)
     return losses
+
+
+def check_takes_trust(pixel: nn.Module) -> None:
+    """Raise ValueError unless a loss knows the trust of pixels."""
+    if 'trust' not in inspect.signature(pixel.forward).parameters:
+        raise ValueError(
+            f'the sharp photos are guesses with a trust, of which {type(pixel).__name__} knows nothing; take PSNRLoss.'
+        )
 
 
 def images_of(result: Any) -> list[Tensor]:

@@ -23,6 +23,7 @@ class Sample:
         kernels: (N, B, K, K); the true kernels.
         mixing: (N, B, H, W); their true mixing.
         weight: (N, 1, H, W); weights of the pixels in a loss.
+        trust: (N, 1, H, W) in [0, 1]; how far each pixel of `gt` is trusted, where that is a guess.
     """
 
     lq: Tensor
@@ -30,6 +31,7 @@ class Sample:
     kernels: Tensor | None = None
     mixing: Tensor | None = None
     weight: Tensor | None = None
+    trust: Tensor | None = None
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], gamma: float = GAMMA) -> Sample:
@@ -43,7 +45,7 @@ class Sample:
         scene: Mapping[str, Any] = tensors
         if 'sharp' in tensors:
             scene = blur_scene(cast(Ingredients, tensors), gamma)
-        return cls(scene['lq'], *(scene.get(key) for key in ('gt', 'kernels', 'mixing', 'weight')))
+        return cls(scene['lq'], *(scene.get(key) for key in ('gt', 'kernels', 'mixing', 'weight', 'trust')))
 
     @property
     def true_field(self) -> BlurField | None:

@@ -32,7 +32,7 @@ def sample_of(data: Mapping[str, Any], device: torch.device, gamma: float) -> Sa
     tensors = {key: value.to(device, non_blocking=True) for key, value in data.items() if isinstance(value, Tensor)}
     if not tensors.keys() & {'lq', 'sharp'}:
         raise InputError(
-            f'the data set returns {", ".join(tensors)}, expected blurred photos, "lq"; use PairedImageDataset or '
-            'SyntheticBlurDataset.'
+            f'the data set returns {", ".join(tensors)}, expected blurred photos, "lq"; use PairedImageDataset, '
+            'SyntheticBlurDataset or GuessedPhotoDataset.'
         )
     return Sample.of(tensors, gamma)

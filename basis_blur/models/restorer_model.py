@@ -34,8 +34,8 @@ class RestorerModel(NetworkModel):
 
     A training has at least one of the two losses.
 
-    Data: pairs (BasicSR's PairedImageDataset, folders or LMDB) or SyntheticBlurDataset. Scores of a validation: psnr
-    in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
+    Data: pairs (BasicSR's PairedImageDataset, folders or LMDB), SyntheticBlurDataset or GuessedPhotoDataset. Scores of
+    a validation: psnr in dB and blurred_psnr to compare with, means over the photos; and the `metrics`.
     """
 
     OPTIONS: ClassVar[dict[str, dict[str, Option]]] = {
@@ -78,7 +78,7 @@ class RestorerModel(NetworkModel):
         """Take a batch of pairs, or of the ingredients of scenes, which are then blurred here."""
         self.name_batch(data)
         sample = sample_of(data, self.device, gamma_of(self.opt['datasets']['train']))
-        self.lq, self.gt = sample.lq, sample.sharp
+        self.lq, self.gt, self.trust = sample.lq, sample.sharp, sample.trust
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one training step on the batch.
@@ -97,7 +97,7 @@ class RestorerModel(NetworkModel):
                 f'train: reblur_opt needs kernels, but {type(self.get_bare_model(self.net_g)).__name__} returns '
                 'none; remove it, or train with BlurToDeblurModel, which takes them from a second network.'
             )
-        return restoration_losses(result, lq, gt, self.pixel, self.reblur)
+        return restoration_losses(result, lq, gt, self.pixel, self.reblur, self.trust)
 
     def validate(self, run: Validation) -> list[dict[str, float]]:
         """Restore every photo, score it if there is a sharp one, and draw it beside the blurred one."""

@@ -3,7 +3,8 @@
     lq --network_g--> kernels;      L = | blur(gt, kernels) - lq | is minimised
 
 The pairs are those of BasicSR's PairedImageDataset, or made by SyntheticBlurDataset. The latter knows the true blur,
-which a validation compares with the estimate and a training never sees.
+which a validation compares with the estimate and a training never sees. GuessedPhotoDataset has no sharp photos, but
+guesses of them, made from blurred photos alone, whose pixels count as far as they are trusted.
 
     LatentKernelNet sees the photo as it is and returns a kernel for every pixel:         PixelReblurLoss
     LatentKernelNet with "estimator: correlation" returns a blur field of its windows:    ReblurLoss
@@ -192,7 +193,8 @@ class SelfSupervisedReblurModel(NetworkModel):
         return estimate_of(net, photo, gamma, self.get_bare_model(net))
 
     def _loss_of(self, estimate: Estimate) -> Tensor:
-        return self_supervised_loss(estimate, self.sample.lq, needed(self.sample.gt), self.loss, self.gamma)
+        sample = self.sample
+        return self_supervised_loss(estimate, sample.lq, needed(sample.gt), self.loss, self.gamma, sample.trust)
 
     def lower_is_better(self, metric: str) -> bool:
         return metric in ('kernel_l1', 'kernel_l2', 'sigma')

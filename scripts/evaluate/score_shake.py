@@ -207,10 +207,9 @@ def levin(folder: Path) -> Iterator[Scene]:
 
 def recorded(places: Sequence[Path], recordings: Path | None, seed: int) -> Iterator[Scene]:
     """Yield scenes of recorded rotations: each photo that is large enough is taken with each recording."""
-    rates = [np.loadtxt(file)[:, 3:7] for file in sorted(recordings.rglob('gyro.txt'))] if recordings else []
-    if not rates:
+    if recordings is None:
         raise InputError('the set gyro needs --recordings DIR, folders with a gyro.txt each.')
-    for index, (file, recording) in enumerate(product(photo_files(places), rates)):
+    for index, (file, recording) in enumerate(product(photo_files(places), rates_of(recordings))):
         photo = read_photo(file).pixels
         generator = np.random.default_rng((seed, index, 4))
         size = int(generator.choice([25, 33, 49, 65, 97, 129]))
@@ -222,13 +221,31 @@ def recorded(places: Sequence[Path], recordings: Path | None, seed: int) -> Iter
             yield exposed(f'gyro_{index}_{size}', sharp, field, 0.002, 1.0, generator)
 
 
-def hand(recording: np.ndarray, size: int, generator: np.random.Generator) -> bb.BlurField:
+def rates_of(recordings: Path) -> list[np.ndarray]:
+    """Return the recordings under a folder, (n, 4) each; see `hand`.
+
+    Raises:
+        InputError: there is none.
+    """
+    rates = [np.loadtxt(file)[:, 3:7] for file in sorted(recordings.rglob('gyro.txt'))]
+    if not rates:
+        raise InputError(f'{recordings} holds no gyro.txt, expected folders with one each.')
+    return rates
+
+
+def hand(
+    recording: np.ndarray,
+    size: int,
+    generator: np.random.Generator,
+    photo_size: tuple[int, int] = (GYRO_SIDE, GYRO_SIDE),
+) -> bb.BlurField:
     """Return the field of a part of a recording, which lasts until a kernel has about `size` pixels.
 
     Args:
         recording: (n, 4); rates about the axes to the right, down and ahead, rad/s, and time, s.
         size: K of the field.
         generator: draws where the part begins.
+        photo_size: (H, W) of the photo, pixels.
     """
     step = 0.001  # s
     times = np.arange(recording[0, 3], recording[-1, 3], step)
@@ -236,13 +253,13 @@ def hand(recording: np.ndarray, size: int, generator: np.random.Generator) -> bb
     angles = np.cumsum(rates, 0) * step * (1, -1, 1)  # pitch, yaw and roll of the picture
     begin = int(generator.integers(0, len(angles) * 2 // 3))
     path = angles[begin:] - angles[begin]
-    focal = focal_in_pixels((GYRO_SIDE, GYRO_SIDE))
-    corner = np.hypot(path[:, 0], path[:, 1]) * focal + np.abs(path[:, 2]) * GYRO_SIDE / 2**0.5
+    focal = focal_in_pixels(photo_size)
+    corner = np.hypot(path[:, 0], path[:, 1]) * focal + np.abs(path[:, 2]) * np.hypot(*photo_size) / 2
     reach = np.maximum.accumulate(corner)
     path = path[: max(10, int(np.searchsorted(reach, 0.9 * size)))]
     path = path - (path.max(0) + path.min(0)) / 2
     poses = Poses(torch.from_numpy(path), torch.full((len(path),), 1 / len(path)), focal)
-    return field_of_poses(poses, (GYRO_SIDE, GYRO_SIDE), size).to(torch.float32)
+    return field_of_poses(poses, photo_size, size).to(torch.float32)
 
 
 def photo_files(places: Sequence[Path]) -> list[Path]:

@@ -14,6 +14,7 @@ import basis_blur.plugin  # noqa: E402, F401
 from basis_blur.archs import ARCHS  # noqa: E402
 from basis_blur.bridges.basicsr.option_check import section_options  # noqa: E402
 from basis_blur.bridges.basicsr.option_file import convert_number_texts, read_option_file  # noqa: E402
+from basis_blur.data.guessed_photo_dataset import GuessedPhotoDataset  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.foundation.options import options_of, read_options  # noqa: E402
@@ -31,7 +32,10 @@ WEIGHTS = {
 }  # fmt: skip
 OF_MODELS = ('kernel_p1_iter', 'freeze_estimator')
 COMPONENT = {each.__name__: each for kind in COMPONENTS.values() for each in kind}
-DATASETS = {'SyntheticBlurDataset': SyntheticBlurDataset, 'KernelDataset': KernelDataset}
+DATASETS = {
+    'SyntheticBlurDataset': SyntheticBlurDataset, 'KernelDataset': KernelDataset,
+    'GuessedPhotoDataset': GuessedPhotoDataset,
+}  # fmt: skip
 
 
 def plain(value):

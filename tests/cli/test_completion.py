@@ -27,7 +27,7 @@ def test_every_command_is_in_the_script(shell, capsys):
     ('line', 'expected'),
     [
         (['basis-blur', 'de'], ['deblur']),
-        (['basis-blur', 'prep-'], ['prep-kernels', 'prep-lmdb', 'prep-dataset']),
+        (['basis-blur', 'prep-'], ['prep-kernels', 'prep-lmdb', 'prep-guesses', 'prep-dataset']),
         (['basis-blur', 'deblur', '--str'], ['--strength']),
         (['basis-blur', 'deblur', '--method', ''], ['rl', 'ufpnet']),
         (['basis-blur', 'deblur', 'photo'], ['photo.jpg']),

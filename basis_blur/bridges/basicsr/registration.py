@@ -17,6 +17,7 @@ import basicsr.utils.registry as registries  # noqa: E402
 from basis_blur.archs import ARCHS  # noqa: E402
 from basis_blur.bridges.basicsr import mended as compatibility  # noqa: E402
 from basis_blur.bridges.basicsr import names  # noqa: E402
+from basis_blur.data.guessed_photo_dataset import GuessedPhotoDataset  # noqa: E402
 from basis_blur.data.kernel_dataset import KernelDataset  # noqa: E402
 from basis_blur.data.synthetic_blur_dataset import SyntheticBlurDataset  # noqa: E402
 from basis_blur.losses import (  # noqa: E402
@@ -50,7 +51,7 @@ COMPONENTS = {
         FlowNLLLoss, ReblurLoss, KernelLoss, KernelDivergenceLoss, ConsistencyLoss, PSNRLoss, PixelReblurLoss,
         RestorationLoss, EdgeLoss, FrequencyLoss, VGGLoss, WassersteinLoss,
     ),
-    registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset),
+    registries.DATASET_REGISTRY: (SyntheticBlurDataset, KernelDataset, GuessedPhotoDataset),
     registries.METRIC_REGISTRY: (calculate_psnr_realblur, calculate_ssim_realblur),
     registries.MODEL_REGISTRY: (
         BasisBlurModel, KernelFlowModel, NonUniformRLModel, UFPNetModel, BlurToDeblurModel, SelfSupervisedReblurModel,

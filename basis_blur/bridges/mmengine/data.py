@@ -26,7 +26,7 @@ from mmengine.fileio import get, get_file_backend, join_path
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basis_blur.data import kernel_dataset, synthetic_blur_dataset
+from basis_blur.data import guessed_photo_dataset, kernel_dataset, synthetic_blur_dataset
 from basis_blur.data.lmdb_store import LmdbReader, Store
 from basis_blur.data.sample_stream import Draw, seeded_by
 from basis_blur.foundation.errors import InputError
@@ -141,6 +141,30 @@ class KernelDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         with seeded_by(index):
             return packed(self.source[index], 'kernel')
+
+
+@DATASETS.register_module()
+class GuessedPhotoDataset(Dataset[Any]):
+    """`basis_blur.data.GuessedPhotoDataset`; its options by keyword.
+
+    Args:
+        phase: 'train' or 'val'.
+        options: keys of a section of an option file, such as dataroot and patch_size.
+
+    Raises:
+        OptionError: an option is unknown or has a wrong value.
+        InputError: the guesses cannot be read, or none is trusted.
+    """
+
+    def __init__(self, phase: str = 'train', **options: Any):
+        self.source = guessed_photo_dataset.GuessedPhotoDataset({'phase': phase, **options})
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with seeded_by(index):
+            return packed(self.source[index], 'lq')
 
 
 @DATASETS.register_module()

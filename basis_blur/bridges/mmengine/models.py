@@ -260,7 +260,8 @@ class SelfSupervisedReblurModel(StageModel):
         return estimate_of(self.net, inputs, self.gamma)
 
     def losses_of(self, result: Estimate, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
-        return {'l_reblur': self_supervised_loss(result, inputs, samples['gt'], self.loss, self.gamma)}
+        gt, trust = samples['gt'], samples.get('trust')
+        return {'l_reblur': self_supervised_loss(result, inputs, gt, self.loss, self.gamma, trust)}
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:
@@ -348,7 +349,7 @@ class RestorerModel(StageModel):
 
     def losses_of(self, result: Any, inputs: Tensor, samples: Samples) -> dict[str, Tensor]:
         sample = _sample_of(inputs, samples)
-        return restoration_losses(result, sample.lq, sample.sharp, self.pixel, self.reblur)
+        return restoration_losses(result, sample.lq, sample.sharp, self.pixel, self.reblur, sample.trust)
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor, samples: Samples) -> list[dict[str, Any]]:

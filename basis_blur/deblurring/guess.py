@@ -1,0 +1,128 @@
+"""A restored photo as a guess of the sharp one, and how far each of its pixels is trusted, for trainings without truth.
+
+    trust_i = T / (1 + (r_i / s)^2),      s = max(3 noise, 0.02)
+
+T is the trust in the estimate, from 0 to 1. r_i is the residual around pixel i: the root mean square, over the colours
+and 9 x 9 pixels, of the guess blurred again minus the photo, sRGB-like. Pixels that may be clipped, and those that such
+a place of the guess reaches, have none: their light is not known.
+
+    estimate                        T
+    with a doubt, or none made      0
+    of the search, or of streaks    confidence * share, which falls from 1 at a `share_of_wrong` of 0.5 to 0 at 0.95
+    of a camera that rolled         0.5; it explains the photo better than the reverse roll, or it would not be there
+    of a network                    0; its guess would teach a network what a network believes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from basis_blur.deblurring.deblurrer import Deblurred
+from basis_blur.estimation.choice import GOOD, NOT_BETTER
+from basis_blur.estimation.estimate import Doubt, Estimate
+from basis_blur.estimation.shake.search import ShakeEstimate
+from basis_blur.estimation.trust import UNKNOWN_LIGHT
+from basis_blur.field.blur_field import BlurField
+from basis_blur.ops.basis_blur import BasisBlur
+from basis_blur.ops.boundary import ReplicatePad
+from basis_blur.ops.camera_response import to_linear, to_srgb
+from basis_blur.restoration.noise import BRIGHT, estimate_noise
+
+TRUST_OF_ROLL = 0.5  # trust in an estimate of a camera that rolled
+NOISE_RATIO, LEAST_SCALE = 3.0, 0.02  # s over the noise, and its least value, sRGB-like
+AROUND = 9  # side of the window in which the residual of a pixel is taken, pixels; odd
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """A guess of a sharp photo.
+
+    Args:
+        photo: (1, C, H, W); the guess, sRGB-like in [0, 1].
+        trust: (1, 1, H, W); how far each pixel is trusted, in [0, 1].
+    """
+
+    photo: Tensor
+    trust: Tensor
+
+
+@torch.no_grad()
+def guess_of(photo: Tensor, result: Deblurred[BlurField], gamma: float) -> Guess:
+    """Return the result of a deblurrer as a guess.
+
+    Args:
+        photo: (1, C, H, W); the blurred photo, sRGB-like in [0, 1].
+        result: what a `Deblurrer` made of it.
+        gamma: exponent of the photo.
+
+    Raises:
+        ValueError: there are several photos.
+    """
+    if len(photo) != 1 or len(result.estimates) != 1:
+        raise ValueError(f'there are {len(photo)} photos, expected one; make the guesses one by one.')
+    whole = trust_of(result.estimates[0], result.doubts)
+    return Guess(result.pixels, whole * trust_of_pixels(photo, result.pixels, result.field, gamma))
+
+
+def trust_of(estimate: Estimate, doubts: tuple[Doubt, ...] = ()) -> float:
+    """Return how far an estimate is trusted, from 0 to 1, by the table at the head of this module.
+
+    Args:
+        estimate: blur of a photo.
+        doubts: reasons not to trust what was restored with it.
+    """
+    if doubts or estimate.doubts or estimate.removal.strength == 0:
+        return 0.0
+    if isinstance(estimate, ShakeEstimate):
+        share = (NOT_BETTER - estimate.share_of_wrong) / (NOT_BETTER - GOOD)
+        return float(estimate.confidence or 0.0) * min(1.0, max(0.0, share))
+    return TRUST_OF_ROLL if estimate.source == 'roll' else 0.0
+
+
+@torch.no_grad()
+def trust_of_pixels(photo: Tensor, guess: Tensor, field: BlurField, gamma: float) -> Tensor:
+    """Return how well a guess, blurred again, explains each pixel of a photo, (1, 1, H, W) in [0, 1].
+
+    Args:
+        photo: (1, C, H, W); sRGB-like in [0, 1].
+        guess: the guess of its sharp photo, of the same shape.
+        field: blur by which the guess was made.
+        gamma: exponent of both.
+
+    Raises:
+        ValueError: the guess or the field is of another size.
+    """
+    if photo.shape != guess.shape or tuple(photo.shape[-2:]) != tuple(field.image_size):
+        raise ValueError(
+            f'the photo is {tuple(photo.shape)}, the guess {tuple(guess.shape)} and the field of '
+            f'{tuple(field.image_size)} pixels, expected one size.'
+        )
+    blur = BasisBlur(field) @ ReplicatePad(field)
+    again = to_srgb(blur(to_linear(guess, gamma)).clamp(0, 1), gamma)
+    squares = (again - photo).square().mean(1, keepdim=True)
+    around = F.avg_pool2d(squares, AROUND, 1, AROUND // 2, count_include_pad=False)
+    scale = max(NOISE_RATIO * estimate_noise(photo).item(), LEAST_SCALE)
+    bright = (guess >= BRIGHT).to(guess).amax(1, keepdim=True)
+    known = (photo.amax(1, keepdim=True) < BRIGHT) & (blur(bright) <= UNKNOWN_LIGHT)
+    return known / (1 + around / scale**2)
+
+
+def record_of(guess: Guess, estimate: Estimate, doubts: tuple[Doubt, ...] = ()) -> dict[str, Any]:
+    """Return what is known of how a guess was made, as JSON holds it.
+
+    Args:
+        guess: the guess.
+        estimate: blur of its photo.
+        doubts: reasons not to trust what was restored with it.
+    """
+    told: dict[str, Any] = {'source': estimate.source, 'confidence': estimate.confidence}
+    if isinstance(estimate, ShakeEstimate):
+        told |= {'agreement': estimate.agreement, 'share_of_wrong': estimate.share_of_wrong}
+    codes = sorted({doubt.code for doubt in (*estimate.doubts, *doubts)})
+    whole = trust_of(estimate, doubts)
+    return {**told, 'doubts': codes, 'trust': whole, 'mean_trust': guess.trust.mean().item()}

@@ -1,0 +1,43 @@
+# Train the light UFPNet further on blurred photos alone, without sharp ones.
+#
+# Stage III of UFPNet [F23] on guesses of "basis-blur prep-guesses": the twin of options/train_ufpnet_real_light.yml,
+# which tells what comes before.
+_base_ = ['_base_/default_runtime.py', '_base_/guesses.py']
+
+model = dict(
+    type='UFPNetModel',
+    net=dict(
+        type='UFPNet',
+        width=16,
+        enc_blocks=[1, 1, 4, 6],
+        middle_blocks=2,
+        dec_blocks=[1, 1, 1, 1],
+        attention_levels=[0],
+        kernel_size=19,
+        estimator='correlation',
+        estimator_width=64,
+        local_size=240,
+    ),
+    pixel=dict(type='PSNRLoss'),
+    reblur=dict(type='ConsistencyLoss', loss_weight=10.0),
+    pretrained='experiments/train_ufpnet_light/models/net_g_latest.pth',
+    freeze_estimator=True,  # its kernels are those of stage II
+)
+train_dataloader = dict(batch_size=6, dataset=dict(patch_size=160))
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.99), weight_decay=0.001),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=20, by_epoch=False),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=200, val_interval=100)
+custom_hooks = [
+    dict(type='CheckpointFormHook'),
+    dict(type='EMAHook', ema_type='MovingAverage', decay=0.98),
+    dict(type='WriteNetworkHook'),
+    dict(type='KernelGridHook'),
+]
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=50))
