@@ -13,6 +13,9 @@ models:
 5. The processes of a distributed validation share it; in BasicSR the first does it all while the others wait.
 6. Every optimiser of torch.optim can be used, also with BasicSR 1.4.2, and the options are never modified.
 
+The scores of the last validation of each data set are in scores.json in the run's folder. With
+`logger: profile_iters: n` profile.json there tells how fast the first n iterations were, see `models.profile`.
+
 With `logger: loss_log_freq: n` the losses of every n-th iteration are written to losses.jsonl in the run's folder, with
 all their digits and one line of JSON each. A resumed training removes the lines of iterations that it will do again.
 
@@ -42,12 +45,14 @@ from basis_blur.archs.processes import distributed
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.options import CheckedOptions, Option, OptionError, read_options
 from basis_blur.models.optimisation import build_optimiser, build_scheduler
+from basis_blur.models.profile import Profile
 from basis_blur.models.random_state import random_state, resume_random_state, set_random_state
-from basis_blur.models.run_files import LossLog, read_weights_under, write_whole
+from basis_blur.models.run_files import LossLog, read_weights_under, write_scores, write_whole
 from basis_blur.models.state_check import check_form, check_optimizer, check_scaler, check_scheduler
 from basis_blur.models.validation import Validation, averaged, data_set_of
 from basis_blur.weights.fitting import misfits, those_that_fit
 
+COMPILERS = ('inductor', 'cudagraphs', 'aot_eager', 'eager')  # choices of `train: compile`
 # Errors that torch and BasicSR raise for a training state that does not fit or is damaged.
 MISFIT = (AssertionError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 
@@ -84,6 +89,16 @@ class NetworkModel(BaseModel):
             'grad_clip_norm': Option(
                 (float, NoneType), None, above=0, meaning='Norm beyond which a gradient is shortened; ~: never.',
             ),
+            'channels_last': Option(
+                (bool,), False,
+                meaning='Whether the weights of convolutions lie in memory with their channels last, which GPUs with '
+                'units for matrices of 16 bits compute faster; with amp.',
+            ),
+            'compile': Option(
+                (str, NoneType), None, choices=COMPILERS,
+                meaning='Backend by which torch.compile compiles the forward pass of the network; ~: not at all. '
+                'inductor is the usual one, and eager is for tests.',
+            ),
         },
         'val': {},
         'path': {},
@@ -91,6 +106,11 @@ class NetworkModel(BaseModel):
             'loss_log_freq': Option(
                 (int, NoneType), None, least=1,
                 meaning='Number of iterations between two lines of losses.jsonl, with all digits; ~ for no such file.',
+            ),
+            'profile_iters': Option(
+                (int, NoneType), None, least=2,
+                meaning="Number of a training's first iterations whose time and memory profile.json tells; ~ for no "
+                'such file.',
             ),
         },
     }  # fmt: skip
@@ -124,8 +144,9 @@ class NetworkModel(BaseModel):
                 self.net_g_ema = deepcopy(net).eval().requires_grad_(False)
                 if path is not None:
                     self.load_network(self.net_g_ema, path, strict, 'params_ema')
-            self.net_g = self.model_to_device(net).train()
             self.amp_type = self._amp_type()
+            self.net_g = self.model_to_device(self._laid_out(net)).train()
+            self.profile = self._profile()
             self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_type is torch.float16)
             self.setup_optimizers()
             self.setup_schedulers()
@@ -244,6 +265,36 @@ class NetworkModel(BaseModel):
             )
         return found
 
+    def _laid_out(self, net: nn.Module) -> nn.Module:
+        """Return a network whose weights lie in memory, and which is compiled, as the options ask for."""
+        if self.train_options['channels_last']:
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backend = self.train_options['compile']
+        if backend is not None:
+            net.compile(backend=backend)
+        return net
+
+    def _profile(self) -> Profile:
+        iterations = self.read_section('logger')['profile_iters'] if self.opt.get('logger') else None
+        kind = str(self.amp_type or torch.float32).removeprefix('torch.')
+        settings = {
+            'run': self.opt['name'],
+            'network': type(self.get_bare_model(self.net_g)).__name__,
+            'precision': kind,
+            'channels_last': self.train_options['channels_last'],
+            'compile': self.train_options['compile'],
+            'processes': self.opt.get('world_size', 1),
+        }
+        if self.opt.get('rank', 0) != 0:
+            iterations = None
+        batch = self.opt['datasets']['train'].get('batch_size_per_gpu', 1) * settings['processes']
+        return Profile(self.opt['path'].get('log', '.'), iterations, batch, self.device, settings)
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Set the learning rate of an iteration, whose batch is there by now."""
+        super().update_learning_rate(current_iter, warmup_iter=warmup_iter)
+        self.profile.begin()
+
     def descend(self, losses: Mapping[str, Tensor], current_iter: int) -> None:
         """Take one step that lowers the sum of the losses: backward, clip, optimise, average, log.
 
@@ -274,6 +325,7 @@ class NetworkModel(BaseModel):
         self.iterations_done, self.validated = current_iter, set()
         if self.opt['rank'] == 0:
             self.loss_log.keep(current_iter, self.log_dict)
+        self.profile.end()
 
     def _stop(self, finding: str, current_iter: int) -> None:
         raise InputError(
@@ -319,7 +371,7 @@ class NetworkModel(BaseModel):
         nets = [self.get_bare_model(each) for each in (net if isinstance(net, list) else [net])]
         keys = param_key if isinstance(param_key, list) else [param_key]
         checkpoint: dict[str, Any] = {
-            key: {name: value.cpu() for name, value in each.state_dict().items()}
+            key: {name: value.cpu().contiguous() for name, value in each.state_dict().items()}
             for key, each in zip(keys, nets, strict=True)
         }
         if told := hyper_parameters_of(nets[0]):
@@ -456,3 +508,5 @@ class NetworkModel(BaseModel):
             for key, value in self.metric_results.items():
                 run.tb_logger.add_scalar(f'metrics/{run.name}/{key}', value, run.iteration)
         get_root_logger().info(f'Validation of {run.name}, {len(scores)} photos: {words}')
+        if self.is_train and self.opt['rank'] == 0 and 'log' in self.opt['path']:
+            write_scores(self.opt['path']['log'], run.name, run.iteration, self.metric_results)

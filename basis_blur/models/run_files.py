@@ -17,6 +17,7 @@ from basis_blur.foundation.files import atomic_path, check_is_file
 from basis_blur.weights.checkpoints import load_network
 
 LOSSES_FILE = 'losses.jsonl'  # name of the file of a `LossLog`
+SCORES_FILE = 'scores.json'  # name of the file with the scores of the last validations
 
 
 def write_whole(content: Any, path: Path) -> None:
@@ -58,6 +59,25 @@ def read_weights_under(path: str, param_key: str) -> tuple[dict[str, Tensor], st
                 weights = {name.removeprefix('module.'): value for name, value in checkpoint[key].items()}
                 return weights, key
     return load_network(path).state_dict(), ''
+
+
+def write_scores(folder: str | Path, data_set: str, iteration: int | str, scores: Mapping[str, float]) -> None:
+    """Write the scores of a validation into scores.json of a run, in place of those of that data set before.
+
+    Args:
+        folder: folder of the run.
+        data_set: name of the data set.
+        iteration: number of the iteration.
+        scores: means over its photos.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = Path(folder, SCORES_FILE)
+    kept = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    kept[data_set] = {'iteration': iteration, **scores}
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(kept, indent=1) + '\n', encoding='utf-8')
 
 
 class LossLog:

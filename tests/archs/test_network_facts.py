@@ -94,6 +94,29 @@ def test_one_more_network_is_one_more_class(sideways, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('name', ARCHS)
+def test_every_network_computes_the_same_with_channels_last(name):
+    net = ARCHS[name](**SMALL[name]).eval()
+    facts = facts_of(net)
+    if facts.takes == 'code':
+        pytest.skip('it has no convolutions')
+    x = torch.rand(1, facts.channels[0], 40, 40)
+    with torch.no_grad():
+        expected = net(x)
+        found = net.to(memory_format=torch.channels_last)(x)
+    assert tensors_of(expected)
+    for one, other in zip(tensors_of(found), tensors_of(expected), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def tensors_of(result):
+    """The tensors in what a network returns."""
+    if isinstance(result, torch.Tensor):
+        return [result]
+    parts = vars(result).values() if hasattr(result, '__dict__') else result
+    return [tensor for part in parts if part is not None for tensor in tensors_of(part)]
+
+
+@pytest.mark.parametrize('name', ARCHS)
 def test_every_network_takes_what_its_facts_say(name):
     net = ARCHS[name](**SMALL[name]).eval()
     facts = facts_of(net)
