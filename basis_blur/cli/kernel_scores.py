@@ -124,10 +124,7 @@ def _read(path: Path) -> BlurField:
 
 def _reblurred(field: BlurField, path: Path, files: Mapping[str, Path], gamma: float | None) -> dict[str, float]:
     from basis_blur.foundation.numbers import GAMMA
-    from basis_blur.metrics.aligned import plain_score
-    from basis_blur.ops.boundary import ReflectPad
-    from basis_blur.ops.photo import check_larger_than_kernel
-    from basis_blur.ops.reblurring import reblur
+    from basis_blur.metrics.reblur import reblur_score
     from basis_blur.photos.reading import read_photo
 
     sharp, blurred = (read_photo(files[key]).pixels for key in (SHARP, BLURRED))
@@ -137,7 +134,5 @@ def _reblurred(field: BlurField, path: Path, files: Mapping[str, Path], gamma: f
             f'{path} is of {len(field)} photos of {sizes[0]} pixels, {files[SHARP]} has {sizes[1]} and '
             f'{files[BLURRED]} {sizes[2]} (height, width); give those of one photo.'
         )
-    check_larger_than_kernel(sharp, field.kernel_size)
-    again = reblur(field, ReflectPad(field)(sharp), GAMMA if gamma is None else gamma)
-    score = plain_score(again, blurred)
+    score = reblur_score(field, sharp, blurred, GAMMA if gamma is None else gamma)
     return {'reblur_psnr': score.psnr, 'reblur_ssim': score.ssim}

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.numbers import GAMMA
+from basis_blur.metrics.aligned import Score, plain_score
 from basis_blur.metrics.psnr import psnr
+from basis_blur.ops.boundary import ReflectPad
+from basis_blur.ops.photo import check_larger_than_kernel
 from basis_blur.ops.reblurring import pixel_reblur, reblur, scene_of
 
 
@@ -40,3 +43,21 @@ def reblur_psnr(
         blur, sharp, gamma, pixel_gamma: arguments of `reblurred`, whose errors are raised too.
     """
     return psnr(reblurred(blur, sharp, gamma, pixel_gamma), blurred)
+
+
+def reblur_score(field: BlurField, sharp: Tensor, blurred: Tensor, gamma: float = GAMMA) -> Score:
+    """Return PSNR and SSIM of the sharp photo, blurred by an estimate, against the blurred one.
+
+    Beyond its border the sharp photo is continued by its mirror image.
+
+    Args:
+        field: blur of one photo.
+        sharp: (1, C, H, W); sRGB-like in [0, 1].
+        blurred: (1, C, H, W); the photo whose blur was estimated, sRGB-like in [0, 1].
+        gamma: exponent of the photos.
+
+    Raises:
+        InputError: the photo is smaller than the kernels.
+    """
+    check_larger_than_kernel(sharp, field.kernel_size)
+    return plain_score(reblur(field, ReflectPad(field)(sharp), gamma), blurred)

@@ -62,7 +62,8 @@ def decode_with_pillow(path: Path, data: bytes, format: str) -> Stored:
         dpi = sound_dpi(*(float(each) for each in image.info.get('dpi', (None, None))))
     except (TypeError, ValueError, ZeroDivisionError):
         dpi = None
-    return Stored(samples, 8, icc, image.info.get('exif'), dpi, xmp=_xmp_of(image), iptc=_iptc_of(image))
+    exif, xmp, iptc = image.info.get('exif'), _xmp_of(image), _iptc_of(image)
+    return Stored(samples, icc=icc, exif=exif, dpi=dpi, xmp=xmp, iptc=iptc)
 
 
 def _iptc_of(image: Image.Image) -> bytes | None:

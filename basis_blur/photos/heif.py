@@ -44,9 +44,9 @@ def decode_heif(path: Path, data: bytes) -> Stored:
         raise colour_error(path, photo.mode)
     return Stored(
         samples.reshape(*samples.shape[:2], CHANNELS[mode]),
-        16 if depth else 8,
-        photo.info.get('icc_profile') or None,
-        photo.info.get('exif') or None,
+        bits=16 if depth else 8,
+        icc=photo.info.get('icc_profile') or None,
+        exif=photo.info.get('exif') or None,
         colour_chunks=() if photo.info.get('icc_profile') else colour_chunks_of(data),
         xmp=photo.info.get('xmp') or None,
         upright=True,

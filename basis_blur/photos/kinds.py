@@ -30,12 +30,12 @@ from torch import Tensor
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.photo import check_photo
-from basis_blur.photos.photo import Photo
+from basis_blur.photos.photo import FULL_SCALE, Photo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # dtype of an array -> value of white
+WHITE = {np.dtype(f'uint{bits}'): white for bits, white in FULL_SCALE.items()}  # dtype of an array -> value of white
 ORDERS = ('rgb', 'bgr')  # orders of the channels of an array
 # Number of channels of an array -> index of the one that is alpha.
 ALPHA_OF = {1: None, 2: 1, 3: None, 4: 3}
@@ -126,14 +126,14 @@ def _array(photo: np.ndarray, order: str) -> Given:
             'take photos one by one, channels last.'
         )
     native = photo.dtype.newbyteorder('=')  # files of the other byte order make such arrays
-    if native not in FULL_SCALE and native.kind != 'f':
+    if native not in WHITE and native.kind != 'f':
         raise InputError(
             f'the array is {photo.dtype}, expected uint8, uint16, or floating point in [0, 1]; convert it.'
         )
     samples = photo[..., None] if photo.ndim == 2 else photo
     samples = _reordered(samples, order).astype(native, copy=False)
     values = _planes(samples)
-    bits = 8 * native.itemsize if native in FULL_SCALE else 32
+    bits = 8 * native.itemsize if native in WHITE else 32
     pixels, alpha = _split(values)
 
     def back(result: Tensor) -> np.ndarray:
@@ -142,7 +142,7 @@ def _array(photo: np.ndarray, order: str) -> Given:
             found = np.concatenate([found, samples[..., 3:]], -1)
         return np.ascontiguousarray(_reordered(found, order), dtype=photo.dtype).reshape(photo.shape)
 
-    return Given(pixels, back, Photo(pixels, alpha, bits))
+    return Given(pixels, back, Photo(pixels, alpha, bits=bits))
 
 
 def _reordered(samples: np.ndarray, order: str) -> np.ndarray:
@@ -155,7 +155,7 @@ def _planes(samples: np.ndarray) -> Tensor:
     """Return samples (H, W, C) as (1, C, H, W) in [0, 1]; float64 stays float64, all else becomes float32."""
     kept = np.float64 if samples.dtype == np.float64 else np.float32
     values = torch.from_numpy(np.array(samples.transpose(2, 0, 1)[None], dtype=kept, order='C'))
-    return values / FULL_SCALE.get(samples.dtype, 1)
+    return values / WHITE.get(samples.dtype, 1)
 
 
 def _split(values: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -167,7 +167,7 @@ def _split(values: Tensor) -> tuple[Tensor, Tensor | None]:
 def _samples(pixels: Tensor, dtype: np.dtype) -> np.ndarray:
     """Return pixels (1, C, H, W) as samples (H, W, C); rounded to the nearest as `write_photo` does."""
     values = pixels[0].permute(1, 2, 0).cpu().numpy()
-    full = FULL_SCALE.get(dtype)
+    full = WHITE.get(dtype)
     return values.astype(dtype) if full is None else np.rint(values.astype(np.float64) * full).astype(dtype)
 
 
@@ -216,7 +216,7 @@ def _image(image: Image) -> Given:
     told = Photo(
         pixels,
         alpha,
-        8 * samples.itemsize,
+        bits=8 * samples.itemsize,
         icc=beside.get('icc_profile'),
         exif=beside.get('exif'),
         dpi=beside.get('dpi'),

@@ -21,61 +21,60 @@ from basis_blur.foundation.errors import InputError
 MAX_PIXELS = 178_956_970  # largest number of pixels; Pillow takes more for a decompression bomb
 MAX_BYTES = 16 * MAX_PIXELS  # largest size of a file: four floats a pixel
 FULL_SCALE = {8: 255, 16: 65535}  # bits of a sample -> sample of white
+INCH = 0.0254  # an inch, metres
 
 
-@dataclass(frozen=True, eq=False)
-class Photo:
-    """The content of a photo file.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Metadata:
+    """What a photo file tells beside its samples.
 
     Args:
-        pixels: (1, 3 or 1, H, W) float32; sRGB-like in [0, 1]; upright.
-        alpha: (1, 1, H, W) float32 in [0, 1], or None; the pixels are not multiplied by it.
-        bits: number of bits of a sample of the file: 8, 16, or 32 for float.
+        bits: number of bits of a sample: 8, 16, or 32 for float.
         icc: the bytes of the ICC profile, or None.
-        exif: the EXIF block as a JPEG holds it (from b'Exif' on), orientation 1, without thumbnail; or None.
+        exif: the EXIF block, or None.
         dpi: horizontal and vertical resolution in pixels per inch, or None.
         gamma: exponent of light = pixels ** gamma, as the file says; None where one number does not tell it.
         colour_chunks: name and content of the chunks by which a PNG tells its colours beside a profile: gAMA, cHRM,
             sRGB, cICP and those of HDR.
-        xmp: the XMP packet, orientation 1, or None.
+        xmp: the XMP packet, or None.
         iptc: the IPTC records, or None.
+    """
+
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    gamma: float | None = None
+    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Photo(Metadata):
+    """The content of a photo file, upright.
+
+    The EXIF block is as a JPEG holds it (from b'Exif' on), without thumbnail. It and the XMP packet have orientation 1.
+
+    Args:
+        pixels: (1, 3 or 1, H, W) float32; sRGB-like in [0, 1].
+        alpha: (1, 1, H, W) float32 in [0, 1], or None; the pixels are not multiplied by it.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
-    bits: int = 8
-    icc: bytes | None = None
-    exif: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    gamma: float | None = None
-    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
-    xmp: bytes | None = None
-    iptc: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A decoded file.
+@dataclass(frozen=True, eq=False)
+class Stored(Metadata):
+    """A decoded file. EXIF and XMP are as they stand in it, EXIF with or without the letters "Exif".
 
     Args:
         samples: (H, W, C), as the file has them; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
-        bits: number of bits of a sample: 8, 16, or 32 for float.
-        icc, dpi, gamma, colour_chunks: fields of a `Photo`.
-        exif: the EXIF block as it stands in the file, with or without the letters "Exif", or None.
-        xmp: the XMP packet as it stands in the file, or None.
-        iptc: the IPTC records, or None.
         upright: whether the decoder has turned the samples upright, so that the orientation of EXIF is done.
     """
 
     samples: np.ndarray
-    bits: int = 8
-    icc: bytes | None = None
-    exif: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    gamma: float | None = None
-    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
-    xmp: bytes | None = None
-    iptc: bytes | None = None
     upright: bool = False
 
 

@@ -25,7 +25,7 @@ from basis_blur.foundation.errors import InputError
 from basis_blur.photos.by_pillow import open_with_pillow, samples_of
 from basis_blur.photos.descriptions import XMP_OF_PNG
 from basis_blur.photos.exif import PREFIX
-from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, sound_dpi
+from basis_blur.photos.photo import FULL_SCALE, INCH, Photo, Stored, check_size, sound_dpi
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'  # first bytes of a PNG
 ROWS_AT_ONCE = 64  # number of rows that are filtered at once
@@ -43,7 +43,6 @@ SRGB_TOLERANCE = 600  # largest distance of a value from that of sRGB, in units 
 SRGB_CODE = bytes((1, 13))  # primaries and curve of sRGB in cICP
 _SRGB_BYTES = struct.pack(f'>{len(SRGB)}I', *SRGB)
 RAW_PROFILES = (b'Raw profile type exif', b'Raw profile type APP1')  # texts in which ImageMagick keeps EXIF
-INCH = 0.0254  # an inch, metres
 MOST_UNPACKED = 1 << 26  # largest size of a profile or text, bytes
 LARGEST = 2**31 - 1  # largest whole number in a chunk
 
@@ -75,13 +74,15 @@ def decode_png(path: Path, data: bytes) -> Stored:
     across, down, unit = struct.unpack('>IIB', first[b'pHYs']) if len(first.get(b'pHYs', b'')) == 9 else (0, 0, 0)
     return Stored(
         samples,
-        16 if depth == 16 else 8,
-        icc,
-        first.get(b'eXIf') or _exif_in_text(chunks),
-        sound_dpi(across * INCH, down * INCH) if unit == 1 else None,
-        _gamma(first) if icc is None else None,
-        tuple((name, first[name]) for name, length in COLOUR_CHUNKS.items() if len(first.get(name, b'')) == length),
-        _xmp(chunks),
+        bits=16 if depth == 16 else 8,
+        icc=icc,
+        exif=first.get(b'eXIf') or _exif_in_text(chunks),
+        dpi=sound_dpi(across * INCH, down * INCH) if unit == 1 else None,
+        gamma=_gamma(first) if icc is None else None,
+        colour_chunks=tuple(
+            (name, first[name]) for name, length in COLOUR_CHUNKS.items() if len(first.get(name, b'')) == length
+        ),
+        xmp=_xmp(chunks),
     )
 
 

@@ -49,7 +49,7 @@ def decode_raw(path: Path, data: bytes) -> Stored:
             f'{path} is a camera raw file that cannot be developed ({error}); develop it in a raw converter and export '
             'it as TIFF of 16 bits.'
         ) from error
-    return Stored(samples, 16, linear_srgb_profile(), _exif(data), gamma=1.0, upright=True)
+    return Stored(samples, bits=16, icc=linear_srgb_profile(), exif=_exif(data), gamma=1.0, upright=True)
 
 
 def _exif(data: bytes) -> bytes | None:

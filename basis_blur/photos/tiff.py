@@ -40,7 +40,7 @@ from basis_blur.photos.exif import (
     entries_for_tiff,
     orientation_of,
 )
-from basis_blur.photos.photo import FULL_SCALE, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
+from basis_blur.photos.photo import FULL_SCALE, INCH, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
 from basis_blur.photos.tags import ByteOrder, Directory, Entry, Structure
 
 # Number of PhotometricInterpretation -> what it means.
@@ -63,7 +63,6 @@ WHOLE, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4  # sample formats; undefined ones a
 NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE = 1, 5, 32946, 32773, 34925, 50000, 8
 OF_BYTES = (NONE, LZW, OLD_DEFLATE, PACK_BITS, LZMA, ZSTD, DEFLATE)  # compressions that know nothing of pictures
 FLOAT_PREDICTOR = 3  # number of the predictor of floating point
-INCH = 2.54  # an inch, centimetres
 MOST_PAGES = 1000  # largest number of pages that are looked at
 REVERSED = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))  # each byte with its bits in reverse order
 
@@ -176,7 +175,7 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
     texts = {tag: structure.bytes_of(entries[tag]) for tag in (XMP, IPTC, RESOURCES) if tag in entries}
     iptc = iptc_of_tag(texts.get(IPTC, b'')) or iptc_of_resources(texts.get(RESOURCES, b''))
     dpi = _dpi(structure, page.directory)
-    return Stored(samples, depth, icc, block, dpi, xmp=texts.get(XMP) or None, iptc=iptc), words
+    return Stored(samples, bits=depth, icc=icc, exif=block, dpi=dpi, xmp=texts.get(XMP) or None, iptc=iptc), words
 
 
 @contextmanager
@@ -294,7 +293,7 @@ def _depth(path: Path, page: Page) -> int:
 
 def _dpi(structure: Structure, directory: Directory) -> tuple[float, float] | None:
     unit = structure.number(directory.entries.get(RESOLUTION_UNIT))
-    inches = {None: 1.0, 2: 1.0, 3: INCH}.get(unit)
+    inches = {None: 1.0, 2: 1.0, 3: 100 * INCH}.get(unit)
     across, down = (_fraction(structure, directory.entries.get(tag)) for tag in (X_RESOLUTION, Y_RESOLUTION))
     if inches is None or across is None or down is None:
         return None

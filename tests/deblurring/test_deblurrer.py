@@ -268,7 +268,7 @@ def test_what_is_beside_the_pixels_of_a_file_is_written_too(tmp_path):
     exif = Image.Exif()
     exif[0x010F] = 'A maker'
     alpha = torch.randint(0, 65536, (1, 1, 20, 24)) / 65535
-    photo = Photo(torch.rand(1, 3, 20, 24).float(), alpha.float(), 16, b'a profile' * 20, exif.tobytes())
+    photo = Photo(torch.rand(1, 3, 20, 24).float(), alpha.float(), bits=16, icc=b'a profile' * 20, exif=exif.tobytes())
     write_photo(tmp_path / 'a.png', photo.pixels, photo)
     Deblurrer(estimator_of())(tmp_path / 'a.png').save(tmp_path / 'b.tif')
     before, after = read_photo(tmp_path / 'a.png'), read_photo(tmp_path / 'b.tif')

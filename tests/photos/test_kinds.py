@@ -88,7 +88,7 @@ def test_a_tensor_comes_back_in_its_type(dtype):
 
 
 def test_a_file_becomes_a_photo_with_all_that_it_has(tmp_path):
-    photo = Photo(torch.rand(1, 3, 4, 5).float(), torch.rand(1, 1, 4, 5).float(), 16, b'profile' * 20)
+    photo = Photo(torch.rand(1, 3, 4, 5).float(), torch.rand(1, 1, 4, 5).float(), bits=16, icc=b'profile' * 20)
     write_photo(tmp_path / 'a.png', photo.pixels, photo)
     given, stored = take(str(tmp_path / 'a.png')), read_photo(tmp_path / 'a.png')
     again = given.back(1 - given.pixels)

@@ -99,7 +99,9 @@ def test_gray_stays_gray_in_jpeg(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif'])
 def test_profile_exif_and_resolution_are_kept(tmp_path, suffix, random_samples):
-    write_samples(tmp_path / f'a{suffix}', random_samples(3), Photo(None, None, 8, SRGB, exif_with(), (300.0, 150.0)))
+    write_samples(
+        tmp_path / f'a{suffix}', random_samples(3), Photo(None, icc=SRGB, exif=exif_with(), dpi=(300.0, 150.0))
+    )
     photo = read_photo(tmp_path / f'a{suffix}')
     assert photo.icc == SRGB
     assert told_by(photo.exif) == told_by(exif_with())
@@ -112,7 +114,9 @@ def test_profile_exif_and_resolution_are_kept(tmp_path, suffix, random_samples):
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif'])
 def test_deep_files_keep_their_profile_too(tmp_path, suffix, random_samples):
-    write_samples(tmp_path / f'a{suffix}', random_samples(3, np.uint16), Photo(None, None, 16, SRGB, exif_with()))
+    write_samples(
+        tmp_path / f'a{suffix}', random_samples(3, np.uint16), Photo(None, bits=16, icc=SRGB, exif=exif_with())
+    )
     photo = read_photo(tmp_path / f'a{suffix}')
     assert (photo.bits, photo.icc, photo.dpi) == (16, SRGB, None)
     assert told_by(photo.exif) == told_by(exif_with())
@@ -120,7 +124,7 @@ def test_deep_files_keep_their_profile_too(tmp_path, suffix, random_samples):
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif'])
 def test_metadata_cross_from_any_format_to_any_other(tmp_path, suffix):
-    like = Photo(torch.rand(1, 3, 7, 5), None, 8, SRGB, exif_with(), (72.0, 72.0))
+    like = Photo(torch.rand(1, 3, 7, 5), icc=SRGB, exif=exif_with(), dpi=(72.0, 72.0))
     for other in ('.jpg', '.png', '.tif'):
         write_photo(tmp_path / f'a{suffix}', like.pixels, like)
         photo = read_photo(tmp_path / f'a{suffix}')
@@ -166,7 +170,7 @@ def test_an_oriented_photo_is_read_upright_and_marked_so(tmp_path, suffix, dtype
     stored = np.zeros((16, 24, 3), dtype)
     stored[:8, :8], stored[:8, 8:16] = 200, 100
     path, factor = tmp_path / f'a{suffix}', 1 if dtype == 'u1' else 256
-    write_samples(path, stored * factor, Photo(None, None, 8, None, exif_with(orientation=orientation), (300.0, 150.0)))
+    write_samples(path, stored * factor, Photo(None, exif=exif_with(orientation=orientation), dpi=(300.0, 150.0)))
     image = Image.fromarray(stored.astype(np.uint8))
     image.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(image)).astype(float) / 255
