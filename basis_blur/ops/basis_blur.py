@@ -35,6 +35,7 @@ from basis_blur.foundation.errors import kind_of
 from basis_blur.foundation.numbers import check_number
 from basis_blur.ops.convolution import any_not_zero, convolve, equal_part, fast_fft_size
 from basis_blur.ops.linear_operator import LinearOperator
+from basis_blur.ops.low_rank import Factors, low_rank
 from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
@@ -63,9 +64,13 @@ class BasisBlur(LinearOperator):
         field: the blur; on any device.
         chunk: number of basis elements that are transformed at once, which makes no difference beyond rounding; by
             default it follows from the size of the photo.
+        tolerance: largest relative error, in the Frobenius norm, with which H may be computed from fewer kernels where
+            that is faster, such as 1e-4; see `basis_blur.ops.low_rank`. H^T is the exact transpose of what H computes.
+            Blurs of a lens gain, shakes of a camera do not. With 0, H is exact.
 
     Raises:
-        ValueError: `chunk` is smaller than 1, or `field` is no BlurField.
+        ValueError: `chunk` is smaller than 1, `tolerance` is negative, or `field` is no BlurField; or it has gradients,
+            which a tolerance does not allow.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
@@ -75,7 +80,7 @@ class BasisBlur(LinearOperator):
         (torch.Size([1, 3, 32, 48]), torch.Size([1, 3, 34, 50]))
     """
 
-    def __init__(self, field: BlurField, chunk: int | None = None):
+    def __init__(self, field: BlurField, chunk: int | None = None, tolerance: float = 0.0):
         if not isinstance(field, BlurField):
             raise ValueError(
                 f'field is {kind_of(field)}, expected a BlurField, as estimate_blur returns it; PixelBlur takes a '
@@ -86,6 +91,16 @@ class BasisBlur(LinearOperator):
         super().__init__((len(field), 3, *field.scene_size), (len(field), 3, *field.image_size))
         self.field = field
         self.chunk = chunk
+        check_number('tolerance', tolerance, least=0, remedy='it is a share of the blur; 0 is exact.')
+        self._factors: Factors | None = None
+        if tolerance:
+            most = math.ceil(mean_kernels_used(field)) - 1  # with more, H would not be faster
+            self._factors = low_rank(_without_gradients(field), tolerance, most)
+
+    @property
+    def num_kernels(self) -> int:
+        """The number of kernels that are applied: B, or fewer where a tolerance is given and makes H faster."""
+        return self.field.kernels.shape[1] if self._factors is None else self._factors.kernels.shape[1]
 
     def _apply(self, x: Tensor) -> Tensor:
         return _Blur.apply(*self._with_field(x), self.chunk)
@@ -103,6 +118,8 @@ class BasisBlur(LinearOperator):
 
     def _with_field(self, photo: Tensor) -> tuple[Tensor, ...]:
         """Return photo, kernels and mixing in one dtype; mixing of 16 bits is unpacked tile by tile."""
+        if self._factors is not None:
+            return common_dtype(photo, self._factors.kernels, self._factors.mixing)
         if isinstance(self.field, CompactField):
             return *common_dtype(photo, self.field.kernels), self.field.packed
         return common_dtype(photo, self.field.kernels, self.field.mixing)
@@ -438,6 +455,21 @@ class _Plan:
     def to_kernel(self, spectrum: Tensor) -> Tensor:
         taps = slice(self.border + 1)
         return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
+
+
+def _without_gradients(field: BlurField) -> BlurField:
+    if field.kernels.requires_grad or (not isinstance(field, CompactField) and field.mixing.requires_grad):
+        raise ValueError('tolerance is given for a field with gradients, which would get none; leave it out.')
+    return field
+
+
+def mean_kernels_used(field: BlurField) -> float:
+    """Return the number of kernels that H uses in a tile of a photo, on the mean; on a GPU it uses all everywhere."""
+    if field.device.type != 'cpu':
+        return float(field.kernels.shape[1])
+    mixing = field.packed if isinstance(field, CompactField) else field.mixing
+    tiles = _Plan(field.kernels, mixing, 1, 1).tiles
+    return sum(any_not_zero(each) for tile in tiles for each in mixing[tile.image][0]) / len(tiles)
 
 
 def _is_uniform(mixing: Tensor) -> bool:
