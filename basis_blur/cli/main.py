@@ -17,8 +17,10 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from basis_blur import __version__
+from basis_blur.cli.parser import Parser
 from basis_blur.foundation import interrupts
-from basis_blur.foundation.errors import InputError, did_you_mean, sentence_of
+from basis_blur.foundation.errors import InputError, did_you_mean, printable, sentence_of
+from basis_blur.photos.formats import READ_SUFFIXES
 
 COMMANDS = {
     'deblur': 'estimate the blur of photos and remove it',
@@ -71,9 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='backslashreplace')  # a file name need not be text
-    if arguments and not arguments[0].startswith('-') and arguments[0] not in COMMANDS:
-        words = did_you_mean(arguments[0], COMMANDS) or f' The commands are {", ".join(COMMANDS)}.'
-        build_parser(()).error(f'there is no command {arguments[0][:40]!r}.{words}')
+    if not arguments:
+        build_parser(()).print_help(sys.stderr)
+        return 2
+    if not arguments[0].startswith('-') and arguments[0] not in COMMANDS:
+        build_parser(()).error(f'there is no command {arguments[0][:40]!r}.{_meant(arguments[0])}')
     args = _parsed(arguments)
     log = getattr(args, 'log', None)
     try:
@@ -98,6 +102,13 @@ def _keep_freed_memory() -> None:
         mallopt(TRIM_THRESHOLD, 256 << 20)
 
 
+def _meant(word: str) -> str:
+    """Return what was meant by a first word that is no command: often it is a photo."""
+    if Path(word).suffix.lower() in READ_SUFFIXES:
+        return f' Did you mean "basis-blur deblur {printable(word[:40])}"?'
+    return did_you_mean(word, COMMANDS) or f' The commands are {", ".join(COMMANDS)}.'
+
+
 def _check_current_folder() -> None:
     try:
         os.getcwd()
@@ -109,9 +120,10 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser = build_parser(arguments[:1])
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
-        known = [name for each in _subparser(parser, arguments[0])._actions for name in each.option_strings]
+        command = _subparser(parser, arguments[0])
+        known = [name for each in command._actions for name in each.option_strings]
         words = did_you_mean(unknown[0].split('=')[0], known) if unknown[0].startswith('-') else ''
-        parser.error(f'unrecognized arguments: {" ".join(unknown)}.{words}')
+        command.error(f'unrecognized arguments: {" ".join(unknown)}.{words}')
     return args
 
 
@@ -149,7 +161,7 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
     """Return the parser with all commands by name, and with the options of some, whose modules are imported."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='basis-blur',
         description='Estimate the spatially varying blur of a photo and remove it.',
         epilog='"basis-blur COMMAND --help" tells the options of a command.',

@@ -79,12 +79,34 @@ def test_the_commands_own_exit_code_is_passed_on(command):
     assert command(lambda args: 2) == 2
 
 
-@pytest.mark.parametrize('arguments', [[], ['deblurr'], ['doctor', '--no-such-option']])
+@pytest.mark.parametrize('arguments', [['deblurr'], ['doctor', '--no-such-option'], ['--no-such-option']])
 def test_a_wrong_command_line_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main(arguments)
     assert stop.value.code == 2
     assert 'usage: basis-blur' in capsys.readouterr().err
+
+
+def test_no_word_at_all_asks_for_help(capsys):
+    assert command_line.main([]) == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in command_line.COMMANDS)
+
+
+def test_an_error_is_short_and_names_the_command(capsys):
+    for words in (['deblur'], ['deblur', 'a.jpg', '--no-such-option'], ['deblur', 'a.jpg', '--strength', '2']):
+        with pytest.raises(SystemExit):
+            command_line.main(words)
+        usage, sentence, advice = capsys.readouterr().err.splitlines()
+        assert usage == 'usage: basis-blur deblur [options] IMG [IMG ...]'
+        assert sentence.startswith('basis-blur deblur: error: ')
+        assert advice == '"basis-blur deblur --help" tells more.'
+
+
+def test_a_choice_that_does_not_exist_ends_with_the_one_that_was_meant(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(['deblur', 'a.jpg', '--estimator', 'shaek'])
+    assert 'Did you mean "shake"?' in capsys.readouterr().err
 
 
 def test_version(capsys):
@@ -124,7 +146,8 @@ def test_a_reader_that_leaves_is_no_error():
     [
         ('deblurr', 'there is no command \'deblurr\'. Did you mean "deblur"?'),
         ('preplmdb', 'Did you mean "prep-lmdb"?'),
-        ('photo.jpg', 'The commands are deblur, kernels'),
+        ('xyzzy', 'The commands are deblur, kernels'),
+        ('photo.JPG', 'Did you mean "basis-blur deblur photo.JPG"?'),
         ('\x1b[2J', r"there is no command '\x1b[2J'"),
     ],
 )
