@@ -8,8 +8,7 @@ model = dict(
     type='SelfSupervisedReblurModel',
     net=dict(type='LatentKernelNet', kernel_size=19, width=64, estimator='correlation'),
     reblur=dict(type='ReblurLoss'),
-    pretrained='experiments/train_latent_kernel_light/models/net_g_latest.pth',
-    pretrained_flow='kernel_flow',
+    pretrained='latent_kernel_net',  # the shipped one, which train_latent_kernel_light.yml trained
 )
 val_evaluator = [dict(type='ReblurPSNR')]
 test_evaluator = val_evaluator

@@ -20,7 +20,7 @@ model = dict(
     ),
     pixel=dict(type='PSNRLoss'),
     reblur=dict(type='ConsistencyLoss', loss_weight=10.0),
-    pretrained='experiments/train_ufpnet_light/models/net_g_latest.pth',
+    pretrained='ufpnet',  # the shipped one, which train_ufpnet_light.yml trained
     freeze_estimator=True,  # its kernels are those of stage II
 )
 train_dataloader = dict(batch_size=6, dataset=dict(patch_size=160))
