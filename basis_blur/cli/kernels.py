@@ -94,7 +94,7 @@ def _run_for(args: argparse.Namespace, tasks: Sequence[tuple[Path, list[Path]]])
                     raise
                 print(printable(sentence_of(error)), file=sys.stderr)
                 failed += 1
-    return 1 if failed else 0
+    return 2 if failed else 0
 
 
 def _write(deblurrer: Deblurrer, args: argparse.Namespace, path: Path, outputs: Sequence[Path]) -> None:

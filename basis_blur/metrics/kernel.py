@@ -42,17 +42,8 @@ def kernel_l2(kernels: Tensor, true_kernels: Tensor) -> Tensor:
 def kernel_correlation(kernels: Tensor, true_kernels: Tensor) -> Tensor:
     """Return the largest normalised correlation over all whole-pixel shifts of each pair of kernels.
 
-    What is shifted out of the K x K window counts, and meets zeros: no shift wraps around.
-
-    Args:
-        kernels: (..., K, K); a kernel of zeros correlates with nothing and gives 0.
-        true_kernels: (..., K, K); leading dimensions broadcast.
-
-    Returns:
-        (...), one number a pair.
-
-    Raises:
-        ValueError: the kernels are of two sizes.
+    What is shifted out of the K x K window counts, and meets zeros: no shift wraps around. A kernel of zeros correlates
+    with nothing and gives 0. Arguments, result and errors are those of `kernel_l1`.
     """
     _check(kernels, true_kernels)
     size = [2 * side - 1 for side in kernels.shape[-2:]]

@@ -79,7 +79,7 @@ def test_overwrite_replaces(tmp_path, weights, photo):
 def test_a_folder_of_photos_becomes_a_folder_of_fields(tmp_path, weights, photo, capsys):
     write_photo(tmp_path / 'small.png', torch.rand(1, 3, 40, 20))
     arguments = ['kernels', str(tmp_path), '-o', str(tmp_path / 'fields'), '--weights', weights]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert 'small.png: the photo is 20x40' in capsys.readouterr().err
     assert [path.name for path in (tmp_path / 'fields').iterdir()] == ['a.npz']
     assert BlurField.load(tmp_path / 'fields' / 'a.npz').image_size == (40, 48)

@@ -16,7 +16,7 @@ import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lmdb
 import numpy as np
@@ -95,8 +95,30 @@ class _Kernels(kernel_dataset.KernelDataset):
     READER = BackendReader
 
 
+class _OfOptionFile(Dataset[Any]):
+    """A data set of `basis_blur.data`, with the options of a section of an option file by keyword.
+
+    Args:
+        phase: 'train' or 'val'.
+        options: keys of such a section.
+    """
+
+    SOURCE: ClassVar[type[Any]]  # class of the data set
+    SEEN: ClassVar[str]  # name of what the network sees of a sample
+
+    def __init__(self, phase: str = 'train', **options: Any):
+        self.source = self.SOURCE({'phase': phase, **options})
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with seeded_by(index):
+            return packed(self.source[index], self.SEEN)
+
+
 @DATASETS.register_module()
-class SyntheticBlurDataset(Dataset[Any]):
+class SyntheticBlurDataset(_OfOptionFile):
     """`basis_blur.data.SyntheticBlurDataset`; its options by keyword.
 
     Args:
@@ -108,11 +130,7 @@ class SyntheticBlurDataset(Dataset[Any]):
         InputError: the photos, masks or kernels cannot be read or do not fit together.
     """
 
-    def __init__(self, phase: str = 'train', **options: Any):
-        self.source = _SyntheticBlurs({'phase': phase, **options})
-
-    def __len__(self) -> int:
-        return len(self.source)
+    SOURCE = _SyntheticBlurs
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.source[index]
@@ -120,7 +138,7 @@ class SyntheticBlurDataset(Dataset[Any]):
 
 
 @DATASETS.register_module()
-class KernelDataset(Dataset[Any]):
+class KernelDataset(_OfOptionFile):
     """`basis_blur.data.KernelDataset`; its options by keyword.
 
     Args:
@@ -132,19 +150,11 @@ class KernelDataset(Dataset[Any]):
         InputError: the kernels cannot be read.
     """
 
-    def __init__(self, phase: str = 'train', **options: Any):
-        self.source = _Kernels({'phase': phase, **options})
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        with seeded_by(index):
-            return packed(self.source[index], 'kernel')
+    SOURCE, SEEN = _Kernels, 'kernel'
 
 
 @DATASETS.register_module()
-class GuessedPhotoDataset(Dataset[Any]):
+class GuessedPhotoDataset(_OfOptionFile):
     """`basis_blur.data.GuessedPhotoDataset`; its options by keyword.
 
     Args:
@@ -156,15 +166,7 @@ class GuessedPhotoDataset(Dataset[Any]):
         InputError: the guesses cannot be read, or none is trusted.
     """
 
-    def __init__(self, phase: str = 'train', **options: Any):
-        self.source = guessed_photo_dataset.GuessedPhotoDataset({'phase': phase, **options})
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        with seeded_by(index):
-            return packed(self.source[index], 'lq')
+    SOURCE, SEEN = guessed_photo_dataset.GuessedPhotoDataset, 'lq'
 
 
 @DATASETS.register_module()

@@ -94,7 +94,8 @@ class BlurDataPreprocessor(BaseDataPreprocessor):
             )
         if 'labels' in samples:
             with torch.autocast(inputs.device.type, enabled=False):
-                scene = dict(vars(Sample.of({'sharp': inputs, **samples}, self.gamma)))
+                blurred = Sample.of({'sharp': inputs, **samples}, self.gamma)
+            scene = {key: value for key, value in vars(blurred).items() if value is not None}
             inputs = scene.pop('lq')
             names = {key: samples[key] for key in ('key', 'lq_path') if key in samples}
             samples = {**names, **scene}
