@@ -92,8 +92,10 @@ def _run_for(args: argparse.Namespace, tasks: Sequence[tuple[Path, list[Path]]])
             except (InputError, OSError) as error:
                 if len(tasks) == 1:
                     raise
-                print(printable(sentence_of(error)), file=sys.stderr)
+                print(f'basis-blur {COMMAND}: {sentence_of(error)}', file=sys.stderr)
                 failed += 1
+    if failed:
+        print(f'basis-blur {COMMAND}: the blur of {failed} of {len(tasks)} photos was not found.', file=sys.stderr)
     return 2 if failed else 0
 
 
