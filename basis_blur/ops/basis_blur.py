@@ -92,6 +92,7 @@ class BasisBlur(LinearOperator):
         self.field = field
         self.chunk = chunk
         check_number('tolerance', tolerance, least=0, remedy='it is a share of the blur; 0 is exact.')
+        self._used: Used = {}  # for the applications that follow, since the field does not change
         self._factors: Factors | None = None
         if tolerance:
             most = math.ceil(mean_kernels_used(field)) - 1  # with more, H would not be faster
@@ -110,11 +111,11 @@ class BasisBlur(LinearOperator):
 
     def _apply_into(self, memory: Tensor, x: Tensor) -> Tensor:
         u, k, m = self._with_field(x)
-        return _blurred(u, k, m, self.chunk, memory)
+        return _blurred(u, k, m, self.chunk, memory, self._used)
 
     def _apply_transpose_into(self, memory: Tensor, y: Tensor) -> Tensor:
         v, k, m = self._with_field(y)
-        return _blurred_back(v, k, m, self.chunk, memory)
+        return _blurred_back(v, k, m, self.chunk, memory, self._used)
 
     def _with_field(self, photo: Tensor) -> tuple[Tensor, ...]:
         """Return photo, kernels and mixing in one dtype; mixing of 16 bits is unpacked tile by tile."""
@@ -123,6 +124,10 @@ class BasisBlur(LinearOperator):
         if isinstance(self.field, CompactField):
             return *common_dtype(photo, self.field.kernels), self.field.packed
         return common_dtype(photo, self.field.kernels, self.field.mixing)
+
+
+# Indices of the kernels that each tile of a photo uses, by the batch, row and column at which the tile begins.
+Used = dict[tuple[int, int, int], set[int]]
 
 
 class _Blur(LinearForm):
@@ -236,19 +241,21 @@ class _MixingGradient(LinearForm):
         )
 
 
-def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None) -> Tensor:
-    """Return H(k, m) u, written to the given memory if that fits."""
+def _blurred(
+    u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None, used: Used | None = None
+) -> Tensor:
+    """Return H(k, m) u, written to the given memory if that fits; `used` is filled, or made use of."""
     u, k, m = plain(u, k, m)
     image = _room(memory, u, m.shape[-2:])
     if _is_uniform(m):
         return convolve(u, k[:, 0] * m[:, 0, :1, :1], k.shape[-1] - 1, image)
-    plan = _Plan(k, m, u.shape[1], chunk)
+    plan = _Plan(k, m, u.shape[1], chunk, used)
 
     def work(turn: _Turn, tiles: list[_Tile]) -> None:
         places: list[tuple[Any, ...]] = []
         for tile in tiles:
             light, window, mixing = u[tile.scene], image[tile.image], m[tile.image]
-            chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
+            chosen = plan.chosen(turn, tile, mixing) if plan.is_lit(light) else set()
             if chosen:
                 places.append((tile, chosen, plan.turned_spectrum(light), window, mixing))
             elif turn.is_first:
@@ -263,20 +270,22 @@ def _blurred(u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor 
     return image
 
 
-def _blurred_back(v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None) -> Tensor:
-    """Return H(k, m)^T v, written to the given memory if that fits."""
+def _blurred_back(
+    v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None, used: Used | None = None
+) -> Tensor:
+    """Return H(k, m)^T v, written to the given memory if that fits; `used` is filled, or made use of."""
     v, k, m = plain(v, k, m)
     scene = _room(memory, v, [side + k.shape[-1] - 1 for side in m.shape[-2:]])
     if _is_uniform(m):
         return convolve(v, k[:, 0].flip(-2, -1) * m[:, 0, :1, :1], 0, scene)
-    plan = _Plan(k, m, v.shape[1], chunk)
+    plan = _Plan(k, m, v.shape[1], chunk, used)
 
     def work(turn: _Turn, tiles: list[_Tile]) -> list[tuple[Any, ...]]:
         places: list[tuple[Any, ...]] = []
         beyond: list[tuple[Any, ...]] = []
         for tile in tiles:
             light, mixing = v[tile.image], m[tile.image]
-            chosen = plan.chosen(turn, mixing) if plan.is_lit(light) else set()
+            chosen = plan.chosen(turn, tile, mixing) if plan.is_lit(light) else set()
             if chosen:
                 places.append((tile, chosen, light, mixing, plan.no_spectrum(light)))
             elif turn.is_first:
@@ -351,9 +360,10 @@ class _Plan:
     cropped are never computed, and both steps read along lines.
     """
 
-    def __init__(self, kernels: Tensor, mixing: Tensor, channels: int, chunk: int | None):
+    def __init__(self, kernels: Tensor, mixing: Tensor, channels: int, chunk: int | None, used: Used | None = None):
         number, basis, height, width = mixing.shape
         self.on_cpu = on_cpu = mixing.device.type == 'cpu'
+        self.used = {} if used is None else used
         self.dtype = kernels.dtype
         self.border = kernels.shape[-1] - 1
         self.image_size = (height, width)
@@ -382,9 +392,15 @@ class _Plan:
         """Tell whether a tile of the input has a value other than 0; True on other devices, to wait for none."""
         return not self.on_cpu or any_not_zero(light)
 
-    def chosen(self, turn: _Turn, mixing: Tensor) -> set[int]:
+    def chosen(self, turn: _Turn, tile: _Tile, mixing: Tensor) -> set[int]:
         """Return the chunks, by their first element, whose mixing is not 0 throughout a tile; often these are few."""
-        return {part.start for part, _ in turn.kernels if not self.on_cpu or any_not_zero(mixing[:, part])}
+        if not self.on_cpu:
+            return {part.start for part, _ in turn.kernels}
+        place = tile.batch.start, tile.rows.start, tile.columns.start
+        if place not in self.used:
+            self.used[place] = {element for element in range(mixing.shape[1]) if any_not_zero(mixing[:, element])}
+        used = self.used[place]
+        return {part.start for part, _ in turn.kernels if not used.isdisjoint(range(part.start, part.stop))}
 
     def bunches(self) -> list[list[_Tile]]:
         """Return the tiles in bunches: a few on a CPU, so that each thread has one, and all in one elsewhere."""

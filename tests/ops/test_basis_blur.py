@@ -202,3 +202,19 @@ def test_one_kernel_for_all_of_a_photo_is_the_same_blur(size, monkeypatch):
                 torch.testing.assert_close(other.into(memory, x), other(x), rtol=1e-12, atol=1e-14)
     convolution._cut.cache_clear()
     assert dot_test(BasisBlur(spread)) < 1e-14
+
+
+def test_what_an_operator_remembers_of_its_field_makes_no_difference(monkeypatch):
+    monkeypatch.setattr(basis_blur, 'CPU_TILE', 4)
+    field = make_field()
+    mixing = field.mixing.clone()
+    mixing[:, 1:, :5], mixing[:, 0, :5] = 0, 1  # tiles at the top, of 5 rows, use one kernel
+    blur = BasisBlur(BlurField(field.kernels, mixing))
+    scene, image = torch.rand(2, 3, 13, 11), torch.rand(2, 3, 9, 7)
+    with torch.no_grad():
+        expected = blur(scene), blur.T(image)
+        for _ in range(2):
+            torch.testing.assert_close(blur.into(torch.empty_like(image), scene), expected[0], rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(blur.T.into(torch.empty_like(scene), image), expected[1], rtol=1e-12, atol=1e-14)
+    assert blur._used[0, 0, 0] == {0}
+    assert blur._used[1, 5, 0] == {0, 1, 2, 3}
