@@ -61,8 +61,10 @@ MARGIN = 2  # pixels, by which pitch and yaw go beyond the kernel of the search
 NEAR_PATH = 1.5  # standard deviation of the Gaussian that says what is near a point of the path, pixels
 BEYOND = 1.25  # factor on the rolls of the path, since the weights reach them too slowly
 ROUNDS = 15  # number of scenes, and of fits
+SECONDS = 30.0  # time of the fit on two cores, for a photo of MOST_PIXELS
 WEIGHT = 2e-3  # lambda of an edge at the beginning, squared linear light
-LEAST_WINDOW = 96  # shortest side of a window, pixels; it is also five kernels at least
+LEAST_WINDOW = 96  # shortest side of a window, pixels
+WINDOW_SIDES, WINDOW_OVERLAP = 6, 3  # side of a window over that of a kernel at least; and over the overlap of two
 # Number of places a side at which the field has kernels; that of photos of more than LARGE pixels, since a field has as
 # many numbers a pixel as places.
 PLACES, FEW_PLACES, LARGE = 9, 5, 2_000_000
@@ -228,8 +230,9 @@ def fit_poses(
     size = (light.shape[-2], light.shape[-1])
     side = kernel.shape[-1] + 2 * MARGIN
     poses = grid_around(kernel, size, focal)
-    tile = max(LEAST_WINDOW, 5 * kernel.shape[-1])
-    windows = tile_windows(size, tile, tile // 2)
+    tile = max(LEAST_WINDOW, WINDOW_SIDES * kernel.shape[-1])
+    overlap = tile // WINDOW_OVERLAP
+    windows = tile_windows(size, tile, overlap)
     points = torch.tensor(
         [[(part.start + part.stop - length) / 2 for part, length in zip(w, size, strict=True)] for w in windows]
     )
@@ -242,7 +245,7 @@ def fit_poses(
     weights, weight = poses.weights, WEIGHT
     for number in range(rounds):
         found = scenes.find(normalised(places(weights)), weight)
-        whole = Feathered(light, tile // 2)
+        whole = Feathered(light, overlap)
         for window, scene in zip(windows, found.split(1), strict=True):
             whole.add(window, scene[..., : parts.shape[-2], : parts.shape[-1]])
         # Edges are chosen in the whole scene, so that a window without any has no say.
@@ -317,6 +320,60 @@ def _fitted(edges: Tensor, photo_edges: Tensor, places: PoseKernels, start: Tens
 
 
 @dataclass(frozen=True, eq=False)
+class Rotated:
+    """What a photo tells of a camera that rotated about three axes.
+
+    Args:
+        poses: how long the camera was in each pose, in pixels of the size at which the photo was looked at.
+        size: (H, W) at which it was looked at.
+        kernel_size: K of its kernels at that size.
+    """
+
+    poses: Poses
+    size: tuple[int, int]
+    kernel_size: int
+
+    def field(self, like: Tensor, factor: float = 1.0) -> BlurField:
+        """Return the blur of the photo at a size, with kernels at the places of `field_of_poses`.
+
+        Args:
+            like: (..., H, W); a tensor with the size, the device and the type of the field.
+            factor: of the rolls, about their mean; -1 for a camera that rolled the other way.
+        """
+        size = (like.shape[-2], like.shape[-1])
+        places = places_of(size)
+        rolls = self.poses.angles[:, 2]
+        mean = (rolls * self.poses.weights).sum() / self.poses.weights.sum()
+        angles = torch.cat([self.poses.angles[:, :2], (mean + factor * (rolls - mean))[:, None]], 1)
+        points = middles(self.size, places, self.poses.weights)
+        kernels = kernels_of(self.poses._replace(angles=angles), points, self.kernel_size)
+        enlarged = odd_size(self.kernel_size * size[0] / self.size[0])
+        return window_field(resized(kernels, enlarged).to(like), places, size)
+
+
+def estimate_rotations(
+    photo: Tensor, gamma: float, kernel: Tensor, film: float | None = None, progress: Progress | None = None
+) -> Rotated:
+    """Return how a camera rotated, from the kernel of its photo's middle on.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        gamma: exponent of the photo.
+        kernel: (K, K); kernel of the middle of the photo, about, such as the shake search finds.
+        film: focal length in mm, converted to film of 36 x 24 mm; by default 28.
+        progress: function that is called after each round.
+    """
+    light = gray_light(photo, gamma)
+    height, width = light.shape[-2:]
+    scale = min(1.0, math.sqrt(MOST_PIXELS / (height * width)))
+    light = reduced(light, scale, 2 * kernel.shape[-1])
+    kernel = resized(kernel[None].to(light), odd_size(kernel.shape[-1] * scale) if scale < 1 else len(kernel))[0]
+    size = (light.shape[-2], light.shape[-1])
+    poses = fit_poses(light, kernel, focal_in_pixels(size, film), progress=progress)
+    return Rotated(poses, size, kernel.shape[-1] + 2 * MARGIN)
+
+
+@dataclass(frozen=True, eq=False)
 class RotationsEstimator:
     """Estimate the poses of a camera that rotated about three axes, from the kernel of the shake search on.
 
@@ -340,14 +397,7 @@ class RotationsEstimator:
         found = self.search(photo, gamma, progress)
         if not isinstance(found, ShakeEstimate):
             return found
-        size = (photo.shape[-2], photo.shape[-1])
-        poses, scale = self._poses(gray_light(photo, gamma), found.kernel, progress)
-        kernel_size = found.kernel.shape[-1] + 2 * MARGIN
-        small = (round(size[0] * scale), round(size[1] * scale))
-        places = places_of(size)
-        kernels = kernels_of(poses, middles(small, places, poses.weights), odd_size(kernel_size * scale))
-        kernels = resized(kernels, kernel_size).to(photo)
-        field = window_field(kernels, places, size)
+        field = estimate_rotations(photo, gamma, found.kernel, self.focal_length, progress).field(photo)
         return Estimate(field, 'rotations', found.removal, found.confidence, found.doubts, found.notes)
 
     def for_film(self, focal_length: float | None) -> RotationsEstimator:
@@ -358,16 +408,7 @@ class RotationsEstimator:
         """
         return self if self.focal_length is not None else dataclasses.replace(self, focal_length=focal_length)
 
-    def _poses(self, light: Tensor, kernel: Tensor, progress: Progress | None) -> tuple[Poses, float]:
-        """Return the poses, and the factor by which the photo was made smaller for them."""
-        height, width = light.shape[-2:]
-        scale = min(1.0, math.sqrt(MOST_PIXELS / (height * width)))
-        light = reduced(light, scale, 2 * kernel.shape[-1])
-        kernel = resized(kernel[None].to(light), odd_size(kernel.shape[-1] * scale) if scale < 1 else len(kernel))[0]
-        focal = focal_in_pixels((light.shape[-2], light.shape[-1]), self.focal_length)
-        return fit_poses(light, kernel, focal, progress=progress), scale
-
     def expected_seconds(self, pixels: int) -> dict[str, float]:
         """Return the seconds of each stage; see `Estimator`."""
         before: dict[str, float] = getattr(self.search, 'expected_seconds', lambda pixels: {})(pixels)
-        return {**before, TURNING: 30.0 * min(1.0, pixels / MOST_PIXELS)}
+        return {**before, TURNING: SECONDS * min(1.0, pixels / MOST_PIXELS)}

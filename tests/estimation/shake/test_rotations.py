@@ -1,5 +1,6 @@
 """A camera that rotates about three axes."""
 
+import dataclasses
 import math
 import struct
 
@@ -14,6 +15,7 @@ from basis_blur.estimation.shake import rotations
 from basis_blur.estimation.shake.rotations import (
     PoseKernels,
     Poses,
+    Rotated,
     RotationsEstimator,
     field_of_poses,
     fit_poses,
@@ -131,11 +133,12 @@ def test_a_deblurrer_tells_the_estimator_the_focal_length_of_the_photo(monkeypat
         kernel[2, 1:4] = 1 / 3
         return ShakeEstimate(uniform_field(kernel, photo), 'shake', kernel=kernel)
 
-    def poses(self, light, kernel, progress):
-        seen.append(self.focal_length)
-        return grid_around(kernel, light.shape[-2:], 50.0), 1.0
+    def rotated(photo, gamma, kernel, film, progress):
+        seen.append(film)
+        size = photo.shape[-2:]
+        return Rotated(grid_around(kernel, size, 50.0), size, kernel.shape[-1] + 4)
 
-    monkeypatch.setattr(RotationsEstimator, '_poses', poses)
+    monkeypatch.setattr(rotations, 'estimate_rotations', rotated)
     photo = Photo(torch.rand(1, 3, 64, 72).float(), exif=exif(52))
     estimate = Deblurrer(RotationsEstimator(search)).estimate(photo)
     assert seen == [52]
@@ -158,8 +161,20 @@ def test_large_photos_are_looked_at_at_a_smaller_size(monkeypatch):
     found = ShakeEstimate(uniform_field(kernel, photo), 'shake', kernel=kernel)
     estimate = RotationsEstimator(lambda *_: found, 36.0)(photo, 2.2)
     assert seen == [((64, 64), 5, 64.0)]
-    assert estimate.field.kernel_size == 13
+    assert estimate.field.kernel_size == 17  # 5 and 2 to each side at half size
     torch.testing.assert_close(estimate.field.kernels.sum((-2, -1)), torch.ones(1, 81))
+
+
+def test_rolls_are_turned_round_about_their_mean():
+    angles = torch.tensor([[0.0, 0.0, 0.01], [0.0, 0.0, 0.05]], dtype=torch.float64)
+    rotated = Rotated(Poses(angles, torch.tensor([0.5, 0.5]), 100.0), (100, 100), 15)
+    photo = torch.rand(1, 1, 100, 100)
+    right, reverse, still = (rotated.field(photo, factor) for factor in (1.0, -1.0, 0.0))
+    torch.testing.assert_close(right.kernels, reverse.kernels)  # both rolls are as long
+    corner = torch.tensor([[2, 2]])
+    assert (right.kernels_at(corner) > 0.1).sum() > (still.kernels_at(corner) > 0.1).sum()
+    skewed = dataclasses.replace(rotated, poses=rotated.poses._replace(weights=torch.tensor([0.8, 0.2])))
+    assert not torch.allclose(skewed.field(photo).kernels, skewed.field(photo, -1.0).kernels)
 
 
 def test_a_focal_length_is_asked_for_rotations_only(tmp_path, capsys):
