@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basis_blur.cli.loading import load_torch
-from basis_blur.foundation.choices import DEFAULT_WEIGHTS, ESTIMATORS, LEAST_GAMMA, MOST_GAMMA, SIZES
+from basis_blur.foundation.choices import DEFAULT_WEIGHTS, ESTIMATORS, LEAST_GAMMA, MOST_GAMMA, SIZES, WITH_LENS
 from basis_blur.foundation.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def add_arguments(
         '--focal-length',
         metavar='MM',
         type=focal_length,
-        help='with --estimator rotations: focal length, converted to film of 36 x 24 mm (default: that of the EXIF of '
-        'the photo; else 28)',
+        help='focal length, converted to film of 36 x 24 mm, for --estimator auto and rotations (default: that of the '
+        'EXIF of the photo; else 300 for auto, and 28 for rotations)',
     )
     parser.add_argument(
         '--gamma',
@@ -109,8 +109,8 @@ def deblurrer(args: argparse.Namespace, kernels: Path | None = None, **settings:
         InputError: the weights or the field cannot be used, or there is no such device.
         OSError: a file does not exist or cannot be read.
     """
-    if args.focal_length is not None and args.estimator != 'rotations':
-        raise InputError('--focal-length means nothing without --estimator rotations; leave it out.')
+    if args.focal_length is not None and (kernels is not None or args.estimator not in (None, *WITH_LENS)):
+        raise InputError(f'--focal-length means nothing without --estimator {" or ".join(WITH_LENS)}; leave it out.')
     device = _device(args.device)
     from basis_blur.deblurring.deblurrer import Deblurrer
 

@@ -293,8 +293,8 @@ class Deblurrer:
                 'rotations' for a camera that rotated about three axes, which starts from the search; 'auto' for the
                 better of 'network' and 'shake' for each photo; 'none' to leave photos as they are. By default 'auto',
                 but 'network' where other weights, `estimate_at` or another method are given.
-            focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; by default
-                that of the photo's EXIF, or 28.
+            focal_length: focal length of the photos for 'auto' and 'rotations', in mm, converted to film of
+                36 x 24 mm; by default that of the photo's EXIF, or 300 for 'auto' and 28 for 'rotations'.
             method: 'rl' to remove the blur as `basis_blur.deblur` does; 'rl-c21' to do so as [C21] prints it, for
                 comparisons: 30 iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.

@@ -4,6 +4,7 @@
     shake       whose blur is one kernel: the variants of the search agree on one that explains all of the photo, or the
                 streaks of its lights show it
     roll        of a camera that rolled, if that explains it much better than the reverse roll does
+    rotations   of a camera that rotated about three axes, by the same rule
     network     in which objects move on their own, or on which the search failed
     none        that is nearly sharp; it is left as it is
 
@@ -50,7 +51,13 @@ from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import best_shift, spread
 from basis_blur.estimation.shake.residual import ITERATIONS, unexplained
 from basis_blur.estimation.shake.roll import Rolled, estimate_roll
-from basis_blur.estimation.shake.rotations import RotationsEstimator
+from basis_blur.estimation.shake.rotations import (
+    TURNING,
+    Rotated,
+    RotationsEstimator,
+    estimate_rotations,
+    focal_in_pixels,
+)
 from basis_blur.estimation.shake.schedule import reduced
 from basis_blur.estimation.shake.search import (
     DUBIOUS,
@@ -64,7 +71,7 @@ from basis_blur.estimation.shake.search import (
 from basis_blur.estimation.shake.streaks import estimate_by_streaks
 from basis_blur.estimation.trust import is_flat
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.choices import ESTIMATORS
+from basis_blur.foundation.choices import ESTIMATORS, WITH_LENS
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.camera_response import to_srgb
@@ -86,9 +93,14 @@ NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
 LEAST_LIKENESS = 0.93  # least likeness between the first and the last of these
 MOST_MISMATCH_MIDDLE, MOST_MISMATCH = 0.014, 0.005  # largest mismatch below and above `MIDDLE_EXCESS`, 1/pixel
-EXPLAINED = 0.4  # share_of_wrong up to which a kernel leaves no room for a roll
-MOST_OF_REVERSE = 0.7  # share of what the reverse roll leaves unexplained, up to which a roll is believed
+# share_of_wrong up to which a kernel leaves no room for a camera that turned; the second if the focal length is known
+EXPLAINED, EXPLAINED_OF_LENS = 0.4, 0.2
+# Share of what the reverse roll leaves unexplained, up to which a roll, and rotations, are believed. For a camera that
+# did not turn it is 0.97 to 1.01 (7 simulated shakes, two frames with moving objects).
+MOST_OF_REVERSE, MOST_OF_REVERSE_ROTATIONS = 0.7, 0.8
+LONG_LENS = 300.0  # mm; focal length of photos that do not tell theirs: such a camera shifts and rolls, no more
 ROLLED = 'the camera rolled while it shook; the blur is that of its shifts and turns.'
+ROTATED = 'the camera rotated about three axes while it shook; the blur is that of these rotations.'
 PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
 # Time of each stage on two cores. It hardly depends on the size of the photo, of which a part is searched if it is
 # large; few photos need the last stage.
@@ -140,9 +152,26 @@ class BestEstimator:
 
     Args:
         network: estimator of fields, whose network also starts the search.
+        focal_length: focal length of the photos in mm, converted to film of 36 x 24 mm; None for what a photo says
+            itself (`for_film`), and for a long lens where it says nothing.
+
+    Raises:
+        ValueError: `focal_length` is not positive.
     """
 
     network: NetworkEstimator
+    focal_length: float | None = None
+
+    def __post_init__(self) -> None:
+        focal_in_pixels((1, 1), self.focal_length)
+
+    def for_film(self, focal_length: float | None) -> BestEstimator:
+        """Return the estimator for a photo whose file tells a focal length; one that was given by hand is kept.
+
+        Args:
+            focal_length: focal length in mm, converted as EXIF has it; None if the file tells none.
+        """
+        return self if self.focal_length is not None else dataclasses.replace(self, focal_length=focal_length)
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo; arguments and errors are those of an `Estimator`."""
@@ -157,29 +186,39 @@ class BestEstimator:
             found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # the photo is too small or too flat for the search, but not for the network
             return self.network(photo, gamma, progress)
-        rolled = self._rolled(photo, gamma, start[0], found, progress)
-        return rolled or self._chosen(photo, gamma, found, spread(start[0]), progress)
+        turned = self._turned(photo, gamma, start[0], found, progress)
+        return turned or self._chosen(photo, gamma, found, spread(start[0]), progress)
 
-    def _rolled(
+    def _turned(
         self, photo: Tensor, gamma: float, start: Tensor, found: ShakeEstimate, progress: Progress | None
     ) -> Estimate | None:
-        """Return the blur of a camera that rolled, or None where that does not explain the photo.
+        """Return the blur of a camera that rolled or rotated, or None where that does not explain the photo.
 
         Args:
             photo, gamma, progress: arguments of a call.
             start: (K, K); kernel that the search started from.
             found: estimate of the search.
         """
-        if found.share_of_wrong <= EXPLAINED:
-            return None
-        rolled = estimate_roll(self.network.net, photo, gamma, start, progress)
-        if rolled is None or not is_right_roll(photo, gamma, rolled):
-            return None
-        return Estimate(rolled.field(photo), 'roll', found.removal, notes=(ROLLED,))
+        if found.share_of_wrong > EXPLAINED:
+            rolled = estimate_roll(self.network.net, photo, gamma, start, progress)
+            if rolled is not None and is_right_turn(photo, gamma, rolled, MOST_OF_REVERSE):
+                return Estimate(rolled.field(photo), 'roll', found.removal, notes=(ROLLED,))
+        room = EXPLAINED if self.focal_length is None else EXPLAINED_OF_LENS
+        if found.share_of_wrong > room and why_failed(found, spread(start)) is None:
+            rotated = estimate_rotations(photo, gamma, found.kernel, self.focal_length or LONG_LENS, progress)
+            if is_right_turn(photo, gamma, rotated, MOST_OF_REVERSE_ROTATIONS):
+                return Estimate(rotated.field(photo), 'rotations', found.removal, notes=(ROTATED,))
+        return None
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:
         """Return the seconds of each stage; see `Estimator`."""
-        return {**SECONDS_OF_SEARCH, ROLLING: 1.0, CHOOSING: 2.0, **self.network.expected_seconds(pixels)}
+        return {
+            **SECONDS_OF_SEARCH,
+            ROLLING: 1.0,
+            TURNING: 3.0,
+            CHOOSING: 2.0,
+            **self.network.expected_seconds(pixels),
+        }
 
     def _chosen(
         self, photo: Tensor, gamma: float, found: ShakeEstimate, extent: float, progress: Progress | None
@@ -209,22 +248,24 @@ def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | 
             from the network; 'rotations' for a camera that turned about three axes, which starts from the search; or
             'none' to leave photos as they are.
         network: estimator by the network.
-        focal_length: focal length of the photos for 'rotations', in mm, converted to film of 36 x 24 mm; by default
-            that of the photo's EXIF, or else 28.
+        focal_length: focal length of the photos for 'auto' and 'rotations', in mm, converted to film of 36 x 24 mm; by
+            default that of the photo's EXIF, or else 300 for 'auto' and 28 for 'rotations'.
 
     Raises:
-        ValueError: the name is another, or a focal length is given for another than 'rotations'.
+        ValueError: the name is another, or a focal length is given for another than 'auto' and 'rotations'.
     """
-    if focal_length is not None and choice != 'rotations':
-        raise ValueError(f'focal_length is given with the estimator {choice!r}, expected it with "rotations" only.')
     if choice not in ESTIMATORS:
         raise ValueError(f'estimator is {choice!r}, expected one of {", ".join(ESTIMATORS)}.')
+    if focal_length is not None and choice not in WITH_LENS:
+        raise ValueError(
+            f'focal_length is given with the estimator {choice!r}, expected it with {" or ".join(WITH_LENS)} only.'
+        )
     if choice == 'network':
         return network
     if choice == 'none':
         return NoEstimator()
     if choice == 'auto':
-        return BestEstimator(network)
+        return BestEstimator(network, focal_length)
     search = ShakeEstimator(network.net)
     return RotationsEstimator(search, focal_length) if choice == 'rotations' else search
 
@@ -303,7 +344,7 @@ def explains_all(
 
 
 @torch.no_grad()
-def is_right_roll(photo: Tensor, gamma: float, rolled: Rolled) -> bool:
+def is_right_turn(photo: Tensor, gamma: float, turned: Rolled | Rotated, most: float) -> bool:
     """Tell whether a roll explains a photo much better than its reverse, as a right one does.
 
     What one kernel for all places leaves unexplained is no measure: a wrong kernel often leaves as little.
@@ -311,14 +352,15 @@ def is_right_roll(photo: Tensor, gamma: float, rolled: Rolled) -> bool:
     Args:
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
-        rolled: what the camera did.
+        turned: what the camera did.
+        most: share of what the reverse leaves unexplained, up to which it does.
     """
-    gray = to_srgb(reduced(gray_light(photo, gamma), rolled.size[0] / photo.shape[-2]).clamp(0, 1))
+    gray = to_srgb(reduced(gray_light(photo, gamma), turned.size[0] / photo.shape[-2]).clamp(0, 1)).clamp(0, 1)
     windows = spread_windows(gray.shape[-2:], PROBE_SIDE, PROBES)
     right, reverse = (
-        unexplained(gray, rolled.field(gray, factor), GAMMA, Removal(ITERATIONS), windows) for factor in (1.0, -1.0)
+        unexplained(gray, turned.field(gray, factor), GAMMA, Removal(ITERATIONS), windows) for factor in (1.0, -1.0)
     )
-    return right < MOST_OF_REVERSE * reverse
+    return right < most * reverse
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 DEFAULT_WEIGHTS, DEFAULT_FUSION, DEFAULT_RESTORER = 'correlation_kpn', 'iterate_fusion', 'ufpnet'
 SIZES = ('auto', 'full', 'half')  # names of the sizes at which a network can see a photo
 ESTIMATORS = ('auto', 'network', 'shake', 'rotations', 'none')  # names of the ways to estimate the blur of a photo
+WITH_LENS = ('auto', 'rotations')  # those that make use of the focal length of a photo
 AS_PRINTED = 'rl-c21'  # name of the restoration as [C21] prints it
 RESTORATIONS = ('rl', AS_PRINTED)  # names of the ways to remove a blur; 'rl' is `basis_blur.deblur`
 LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # smallest and largest gamma of a file or command; beyond, light is black or white

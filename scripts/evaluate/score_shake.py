@@ -40,7 +40,8 @@ from tqdm import tqdm
 
 import basis_blur as bb
 from basis_blur.estimation.shake.kernels import best_shift, on_canvas
-from basis_blur.estimation.shake.rotations import Poses, field_of_poses, focal_in_pixels
+from basis_blur.estimation.shake.rotations import USUAL_FOCAL, Poses, field_of_poses, focal_in_pixels
+from basis_blur.foundation.choices import WITH_LENS
 from basis_blur.foundation.errors import InputError
 from basis_blur.metrics.psnr import psnr
 from basis_blur.photos.formats import SUFFIXES
@@ -63,6 +64,7 @@ class Scene(NamedTuple):
     sharp: Tensor
     field: bb.BlurField
     gamma: float
+    film: float | None = None  # mm; focal length that a camera would tell, converted to film of 36 x 24 mm
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -95,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scenes = recorded(args.photos, args.recordings, args.seed)
     else:
         scenes = synthetic(args.set, args.photos, args.seed)
-    deblurrers: dict[tuple[str, float], bb.Deblurrer] = {}
+    deblurrers: dict[tuple[str, float, float | None], bb.Deblurrer] = {}
     rows = []
     for _, scene in zip(tqdm(range(number), unit='scene', disable=None), scenes, strict=False):
         methods = {}
         for name in args.estimators:
-            key = (name, scene.gamma)
+            key = (name, scene.gamma, scene.film if name in WITH_LENS else None)
             if key not in deblurrers:
-                deblurrers[key] = bb.Deblurrer.pretrained(estimator=name, gamma=scene.gamma)
+                deblurrers[key] = bb.Deblurrer.pretrained(estimator=name, gamma=scene.gamma, focal_length=key[2])
             methods[name] = deblurrers[key](scene.blurred)
         rows.append(scored(scene, methods))
     summary = summary_of(rows, args.estimators)
@@ -218,7 +220,8 @@ def recorded(places: Sequence[Path], recordings: Path | None, seed: int) -> Iter
             field = hand(recording, size, generator)
             top, left = (int(generator.integers(0, have - side + 1)) for have in photo.shape[-2:])
             sharp = photo[..., top : top + side, left : left + side]
-            yield exposed(f'gyro_{index}_{size}', sharp, field, 0.002, 1.0, generator)
+            scene = exposed(f'gyro_{index}_{size}', sharp, field, 0.002, 1.0, generator)
+            yield scene._replace(film=USUAL_FOCAL)
 
 
 def rates_of(recordings: Path) -> list[np.ndarray]:
@@ -325,6 +328,8 @@ def make(kind: str, photo: Tensor, generator: np.random.Generator, seed: int, in
     else:
         field = uniform(kernel, (high, wide))
     scene = exposed(f'{kind}_{index}', sharp, field, noise, 2.2, generator)
+    if kind.startswith('turns'):
+        scene = scene._replace(film=USUAL_FOCAL)
     if kind == 'near' and not 33 <= psnr(scene.blurred, scene.sharp).item() <= 46:
         return None
     return scene

@@ -9,6 +9,8 @@ from basis_blur.estimation.choice import BestEstimator
 from basis_blur.estimation.estimate import Estimate
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.roll import Poses, Rolled
+from basis_blur.estimation.shake.rotations import Poses as RotationPoses
+from basis_blur.estimation.shake.rotations import Rotated
 from basis_blur.estimation.shake.search import ShakeEstimate
 
 
@@ -106,3 +108,43 @@ def test_a_roll_is_believed_where_its_reverse_is_worse(photo, monkeypatch, share
     monkeypatch.setattr(choice, 'estimate_roll', lambda *_: rolled)
     monkeypatch.setattr(choice, 'unexplained', left)
     assert BestEstimator(Network())(photo, 2.2).source == source
+
+
+@pytest.mark.parametrize(
+    ('film', 'share_of_wrong', 'right', 'source'),
+    [
+        (28.0, 0.3, 0.005, 'rotations'),
+        (28.0, 0.3, 0.008, 'shake'),  # the reverse rolls explain it too
+        (28.0, 0.1, 0.005, 'shake'),  # one kernel explains the photo
+        (None, 0.3, 0.005, 'shake'),  # the lens is not known, and one kernel explains it well
+        (None, 0.5, 0.005, 'rotations'),
+    ],
+)
+def test_rotations_are_believed_where_reverse_rolls_are_worse(photo, monkeypatch, film, share_of_wrong, right, source):
+    kernel = torch.zeros(5, 5)
+    kernel[2, 1:4] = 1 / 3
+    found = ShakeEstimate(
+        uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=0.9, share_of_wrong=share_of_wrong
+    )
+    size = photo.shape[-2:]
+    angles = torch.tensor([[0.0, 0.0, 0.01], [0.0, 0.0, 0.08]], dtype=torch.float64)
+    rotated = Rotated(RotationPoses(angles, torch.tensor([0.8, 0.2]), 100.0), size, 15)
+    films = []
+
+    def estimate_rotations(photo, gamma, kernel, film, progress):
+        films.append(film)
+        return rotated
+
+    def left(gray, field, *_):
+        return right if torch.equal(field.kernels, rotated.field(gray).kernels) else 0.009
+
+    monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
+    monkeypatch.setattr(choice, 'spread', lambda _: 2.0)
+    monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
+    monkeypatch.setattr(choice, 'explains_all', lambda *_: True)
+    monkeypatch.setattr(choice, 'estimate_roll', lambda *_: None)
+    monkeypatch.setattr(choice, 'estimate_rotations', estimate_rotations)
+    monkeypatch.setattr(choice, 'unexplained', left)
+    estimate = BestEstimator(Network()).for_film(film)(photo, 2.2)
+    assert estimate.source == source
+    assert films in ([], [film or choice.LONG_LENS])

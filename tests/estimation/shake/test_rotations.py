@@ -179,14 +179,14 @@ def test_rolls_are_turned_round_about_their_mean():
 
 def test_a_focal_length_is_asked_for_rotations_only(tmp_path, capsys):
     network = NetworkEstimator(torch.nn.Identity())
-    with pytest.raises(ValueError, match='expected it with "rotations" only'):
+    with pytest.raises(ValueError, match='expected it with auto or rotations only'):
         estimator_for('shake', network, 28.0)
     with pytest.raises(ValueError, match='focal_length is -1'):
         estimator_for('rotations', network, -1.0)
     assert isinstance(estimator_for('rotations', network, 28.0), RotationsEstimator)
     write_photo(tmp_path / 'p.png', torch.rand(1, 3, 80, 80))
-    assert main(['deblur', str(tmp_path / 'p.png'), '--focal-length', '50']) == 2
-    assert '--focal-length means nothing without --estimator rotations' in capsys.readouterr().err
+    assert main(['deblur', str(tmp_path / 'p.png'), '--estimator', 'shake', '--focal-length', '50']) == 2
+    assert '--focal-length means nothing without --estimator auto or rotations' in capsys.readouterr().err
 
 
 def test_on_the_path_each_pitch_and_yaw_has_one_roll():
