@@ -93,7 +93,8 @@ NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no
 LOW_EXCESS, MIDDLE_EXCESS, HIGH_EXCESS = 1.6, 3.0, 5.0
 LEAST_LIKENESS = 0.93  # least likeness between the first and the last of these
 MOST_MISMATCH_MIDDLE, MOST_MISMATCH = 0.014, 0.005  # largest mismatch below and above `MIDDLE_EXCESS`, 1/pixel
-# share_of_wrong up to which a kernel leaves no room for a camera that turned; the second if the focal length is known
+# share_of_wrong up to which a kernel that explains the photo leaves no room for a camera that turned; the second if the
+# focal length is known.
 EXPLAINED, EXPLAINED_OF_LENS = 0.4, 0.2
 # Share of what the reverse roll leaves unexplained, up to which a roll, and rotations, are believed. For a camera that
 # did not turn it is 0.97 to 1.01 (7 simulated shakes, two frames with moving objects).
@@ -186,8 +187,10 @@ class BestEstimator:
             found = estimate_shake(photo, gamma, start, progress=progress)
         except InputError:  # the photo is too small or too flat for the search, but not for the network
             return self.network(photo, gamma, progress)
-        turned = self._turned(photo, gamma, start[0], found, progress)
-        return turned or self._chosen(photo, gamma, found, spread(start[0]), progress)
+        look = functools.cache(lambda: self._turned(photo, gamma, start[0], found, progress))
+        room = EXPLAINED if self.focal_length is None else EXPLAINED_OF_LENS
+        turned = look() if found.share_of_wrong > room else None
+        return turned or self._chosen(photo, gamma, found, spread(start[0]), look, progress)
 
     def _turned(
         self, photo: Tensor, gamma: float, start: Tensor, found: ShakeEstimate, progress: Progress | None
@@ -199,16 +202,21 @@ class BestEstimator:
             start: (K, K); kernel that the search started from.
             found: estimate of the search.
         """
-        if found.share_of_wrong > EXPLAINED:
-            rolled = estimate_roll(self.network.net, photo, gamma, start, progress)
-            if rolled is not None and is_right_turn(photo, gamma, rolled, MOST_OF_REVERSE):
-                return Estimate(rolled.field(photo), 'roll', found.removal, notes=(ROLLED,))
-        room = EXPLAINED if self.focal_length is None else EXPLAINED_OF_LENS
-        if found.share_of_wrong > room and why_failed(found, spread(start)) is None:
-            rotated = estimate_rotations(photo, gamma, found.kernel, self.focal_length or LONG_LENS, progress)
-            if is_right_turn(photo, gamma, rotated, MOST_OF_REVERSE_ROTATIONS):
-                return Estimate(rotated.field(photo), 'rotations', found.removal, notes=(ROTATED,))
-        return None
+
+        def rolled() -> Estimate | None:
+            turned = estimate_roll(self.network.net, photo, gamma, start, progress)
+            if turned is None or not is_right_turn(photo, gamma, turned, MOST_OF_REVERSE):
+                return None
+            return Estimate(turned.field(photo), 'roll', found.removal, notes=(ROLLED,))
+
+        def rotated() -> Estimate | None:
+            turned = estimate_rotations(photo, gamma, found.kernel, self.focal_length or LONG_LENS, progress)
+            if not is_right_turn(photo, gamma, turned, MOST_OF_REVERSE_ROTATIONS):
+                return None
+            return Estimate(turned.field(photo), 'rotations', found.removal, notes=(ROTATED,))
+
+        # A roll alone begins better; rotations tell what a lens does.
+        return (rolled() or rotated()) if self.focal_length is None else (rotated() or rolled())
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:
         """Return the seconds of each stage; see `Estimator`."""
@@ -221,7 +229,13 @@ class BestEstimator:
         }
 
     def _chosen(
-        self, photo: Tensor, gamma: float, found: ShakeEstimate, extent: float, progress: Progress | None
+        self,
+        photo: Tensor,
+        gamma: float,
+        found: ShakeEstimate,
+        extent: float,
+        look: Callable[[], Estimate | None],
+        progress: Progress | None,
     ) -> Estimate:
         """Return what the search found, or the estimate of the network, which works only where it is needed.
 
@@ -229,6 +243,7 @@ class BestEstimator:
             photo, gamma, progress: arguments of a call.
             found: estimate of the search.
             extent: extent of the kernel that the search started from, pixels.
+            look: function that returns the blur of a camera that turned, if that explains the photo; called if needed.
         """
         by_network = functools.cache(lambda: self.network(photo, gamma, progress))
         if why_failed(found, extent) is not None:
@@ -237,6 +252,9 @@ class BestEstimator:
             return found
         else:
             note = 'places of the photo have different blurs; they are those of the network.'
+            turned = look()
+            if turned is not None:
+                return turned
         return estimate_by_streaks(photo, gamma, progress) or _noted(by_network(), note)
 
 

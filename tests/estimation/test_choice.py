@@ -111,16 +111,19 @@ def test_a_roll_is_believed_where_its_reverse_is_worse(photo, monkeypatch, share
 
 
 @pytest.mark.parametrize(
-    ('film', 'share_of_wrong', 'right', 'source'),
+    ('film', 'share_of_wrong', 'explained', 'right', 'source'),
     [
-        (28.0, 0.3, 0.005, 'rotations'),
-        (28.0, 0.3, 0.008, 'shake'),  # the reverse rolls explain it too
-        (28.0, 0.1, 0.005, 'shake'),  # one kernel explains the photo
-        (None, 0.3, 0.005, 'shake'),  # the lens is not known, and one kernel explains it well
-        (None, 0.5, 0.005, 'rotations'),
+        (28.0, 0.3, True, 0.005, 'rotations'),
+        (28.0, 0.3, True, 0.008, 'shake'),  # the reverse rolls explain it too
+        (28.0, 0.1, True, 0.005, 'shake'),  # one kernel explains the photo
+        (None, 0.3, True, 0.005, 'shake'),  # the lens is not known, and one kernel explains it well
+        (None, 0.5, True, 0.005, 'rotations'),
+        (None, 0.1, False, 0.005, 'rotations'),  # places have different blurs
     ],
 )
-def test_rotations_are_believed_where_reverse_rolls_are_worse(photo, monkeypatch, film, share_of_wrong, right, source):
+def test_rotations_are_believed_where_reverse_rolls_are_worse(
+    photo, monkeypatch, film, share_of_wrong, explained, right, source
+):
     kernel = torch.zeros(5, 5)
     kernel[2, 1:4] = 1 / 3
     found = ShakeEstimate(
@@ -141,7 +144,7 @@ def test_rotations_are_believed_where_reverse_rolls_are_worse(photo, monkeypatch
     monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
     monkeypatch.setattr(choice, 'spread', lambda _: 2.0)
     monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
-    monkeypatch.setattr(choice, 'explains_all', lambda *_: True)
+    monkeypatch.setattr(choice, 'explains_all', lambda *_: explained)
     monkeypatch.setattr(choice, 'estimate_roll', lambda *_: None)
     monkeypatch.setattr(choice, 'estimate_rotations', estimate_rotations)
     monkeypatch.setattr(choice, 'unexplained', left)
