@@ -173,6 +173,7 @@ def of_kernels(args: argparse.Namespace) -> int:
 
 
 def _tell_failures(failures: int, number: int) -> int:
+    """Say how many photos have no score, if there are any; return the exit code."""
     if failures:
         print(f'basis-blur {COMMAND}: {failures} of {number} photos have no score.', file=sys.stderr)
     return 2 if failures else 0
@@ -241,6 +242,7 @@ def several(args: argparse.Namespace, pairs: Mapping[str, Sequence[Pair]], metri
 
 
 def _scores(result: Result) -> dict[str, float] | None:
+    """Return all scores of a pair by their names, or None where there are none."""
     if result.score is None:
         return None
     return {'psnr': result.score.psnr, 'ssim': result.score.ssim, **result.perceptual}
@@ -333,6 +335,15 @@ def pair_up(restored: Path, truth: Path, several_frames: bool) -> list[Pair]:
 
 
 def _named(folder: Path, several_frames: bool) -> dict[str, tuple[Path, ...]]:
+    """Return the photos of a folder by their names without suffix; each has one, or the frames of a folder.
+
+    Args:
+        folder: the folder.
+        several_frames: whether a folder of frames in it counts as a photo too.
+
+    Raises:
+        InputError: the folder is missing or without photos, or a name stands twice in it.
+    """
     if not folder.is_dir():
         raise InputError(f'there is no folder {folder} (looked from {Path.cwd()}); correct the path.')
     found: list[tuple[str, tuple[Path, ...]]] = [(normal_name(photo.stem), (photo,)) for photo in _photos(folder)]
@@ -403,6 +414,7 @@ def score_of(pair: Pair, protocol: str, callback: Callable[[int], None]) -> Scor
 
 
 def _metrics(names: Sequence[str]) -> list[PerceptualMetric]:
+    """Return the perceptual metrics of these names; pyiqa is loaded only if there are any."""
     if not names:
         return []
     from basis_blur.bridges.pyiqa import perceptual_metrics
@@ -433,6 +445,11 @@ def perceptual_of(pair: Pair, score: Score, protocol: str, metrics: Sequence[Per
 
 
 def _pixels(path: Path) -> Tensor:
+    """Return the pixels of a photo, (1, 3 or 1, H, W) in [0, 1].
+
+    Raises:
+        InputError: it cannot be read.
+    """
     from basis_blur.photos.reading import read_photo
 
     try:
@@ -448,15 +465,7 @@ def table(results: Sequence[Result], protocol: str) -> str:
     if len(scored) < len(results):
         lines[0] += f', {len(results) - len(scored)} failed and not in the mean'
     if protocol == 'koehler':
-        single = sum(len(result.pair.frames) == 1 for result in results)
-        if single:
-            lines.append(
-                f'{single} of {len(results)} photos have one ground-truth frame instead of a trajectory; '
-                'their scores are at most those of the full protocol.'
-            )
-        failed = sum(score.failed_frames for score, _ in scored)
-        if failed:
-            lines.append(f'{failed} frames could not be aligned and do not count.')
+        lines += _remarks_on_frames(results)
     if scored:
         number = len(scored)
         psnr, ssim = sum(score.psnr for score, _ in scored) / number, sum(score.ssim for score, _ in scored) / number
@@ -470,7 +479,23 @@ def table(results: Sequence[Result], protocol: str) -> str:
     return '\n'.join(lines)
 
 
+def _remarks_on_frames(results: Sequence[Result]) -> list[str]:
+    """Return the lines of the table on frames that are missing or could not be aligned."""
+    lines = []
+    single = sum(len(result.pair.frames) == 1 for result in results)
+    if single:
+        lines.append(
+            f'{single} of {len(results)} photos have one ground-truth frame instead of a trajectory; '
+            'their scores are at most those of the full protocol.'
+        )
+    failed = sum(result.score.failed_frames for result in results if result.score is not None)
+    if failed:
+        lines.append(f'{failed} frames could not be aligned and do not count.')
+    return lines
+
+
 def _cells(perceptual: Mapping[str, float]) -> str:
+    """Return perceptual scores as the end of a line of the table, below their names."""
     return ''.join(f' {value:{max(8, len(name))}.4f}' for name, value in perceptual.items())
 
 

@@ -66,7 +66,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark: what it holds, how its files are recognised, and where they come from."""
+    """A benchmark: what it holds, how its files are recognised, and where they come from.
+
+    Args:
+        name: name of the benchmark, as the command takes it.
+        splits: its parts by their names.
+        find: function that recognises the photos of a download.
+        layout: paths of the photos in the official download, in words for a message.
+        where: paper and address of the download, and what to take of it, in words for a person.
+    """
 
     name: str
     splits: Mapping[str, Split]
@@ -119,6 +127,7 @@ def _tables(
 
 
 def _find_gopro(download: Download, blur: str, other: str) -> Found:
+    """Recognise GoPro: SPLIT/SCENE/blur/NUMBER; `blur` is the folder that is taken, and `other` that which is not."""
     patterns = {kind: rf'(train|test)/([^/]+)/{kind}/([^/]+)' for kind in (blur, 'sharp')}
     tables, complaints = _tables(download, patterns, unused=rf'/{other}/')
     return Found(
@@ -129,6 +138,7 @@ def _find_gopro(download: Download, blur: str, other: str) -> Found:
 
 
 def _find_hide(download: Download) -> Found:
+    """Recognise HIDE, whose ground truth lies in one folder for both splits."""
     patterns = {'blur': r'(train|test)/(?:test-[^/]+/)?([^/]+)', 'gt': r'GT/(?:[^/]+/)?([^/]+)'}
     tables, complaints = _tables(download, patterns)
     found = Found(tables['blur'], {}, complaints)
@@ -144,6 +154,7 @@ def _find_hide(download: Download) -> Found:
 
 
 def _find_realblur(download: Download, variant: str) -> Found:
+    """Recognise RealBlur, whose official lists tell the split of each photo; `variant` is J or R."""
     folder = rf'RealBlur-{variant}_[^/]*ECC[^/]*'
     patterns = {'blur': rf'{folder}/(scene\d+)/blur/blur_0*(\d+)', 'gt': rf'{folder}/(scene\d+)/gt/gt_0*(\d+)'}
     tables, complaints = _tables(download, patterns, unused=rf'(?:^|/)RealBlur-(?!{variant}_[^/]*ECC)')
@@ -182,6 +193,7 @@ def _realblur_list(member: Member, variant: str) -> list[tuple[str, str]]:
 
 
 def _find_koehler(download: Download) -> Found:
+    """Recognise the set of Koehler et al., where a photo has the frames of a trajectory as its ground truth."""
     patterns = {'blur': r'Blurry0*(\d+)_0*(\d+)', 'gt': r'GroundTruth0*(\d+)_0*(\d+)(?:_0*(\d+))?'}
     tables, complaints = _tables(download, patterns)
     found = Found({('test', f'Blurry{i}_{t}'): name for (i, t), name in tables['blur'].items()}, {}, complaints)
@@ -199,6 +211,7 @@ def _find_koehler(download: Download) -> Found:
 
 
 def _find_lai(download: Download) -> Found:
+    """Recognise the sets of Lai et al.; those of one scene share its ground truth, and real photos have none."""
     scene = r'((?:manmade|natural|people|saturated|text)_\d+)'
     patterns = {
         'uniform': rf'{scene}(_kernel_\d+)',
@@ -406,6 +419,7 @@ def check_found(benchmark: Benchmark, found: Found) -> list[str]:
 
 
 def _truths(benchmark: Benchmark, key: tuple[str, str]) -> range:
+    """Return the numbers of ground-truth photos that a blurred one may have; `key` is its split and name."""
     return benchmark.splits[key[0]].truths if key[0] in benchmark.splits else range(1, 2)
 
 
@@ -414,6 +428,7 @@ def _number_of_truths(found: Found, key: tuple[str, str]) -> int:
 
 
 def _refuse(complaints: list[str], benchmark: Benchmark, allow_incomplete: bool) -> None:
+    """Raise IncompleteError if there are complaints, unless they are allowed."""
     if complaints and not allow_incomplete:
         number = f'{len(complaints)} {"difference" if len(complaints) == 1 else "differences"}'
         raise IncompleteError(
@@ -432,6 +447,7 @@ class _File(NamedTuple):
 
 
 def _files_of(benchmark: Benchmark, found: Found, key: tuple[str, str]) -> list[_File]:
+    """Return the files to write for a pair: the blurred photo, and its ground truth, in a folder if several may be."""
     split, name = key
     blurred = found.blurred[key]
     files = [_File(key, blurred, f'{split}/blur/{name}{Path(blurred).suffix.lower()}')]
@@ -472,6 +488,7 @@ def _write(
 
 
 def _hard_link(source: Path, target: Path) -> bool:
+    """Link a file and return True, or return False where that cannot be done."""
     try:
         os.link(real_path(source), target)
     except OSError:  # another disk, or a file system without links
@@ -498,7 +515,7 @@ def _different_sizes(
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height as a photo's head tells them; None for what is no photo, or a PNG that is cut off."""
+    """Return width and height as a photo's head tells them; None for what is no photo, or a PNG that is cut off."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -515,6 +532,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 
 def _remove(files: list[_File], folder: Path, pairs: set[tuple[str, str]]) -> None:
+    """Delete what was written of some pairs, and folders that are empty then."""
     for each in files:
         if each.pair in pairs:
             target = folder / each.target

@@ -25,6 +25,7 @@ from basis_blur.photos.writing import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
 SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000
+LIFT = 0.6  # exponent of the light of a kernel in a picture of kernels alone, which shows faint paths
 CELLS = 16  # largest number of kernels along the longer side of a photo
 SMALLEST_CELL = 44  # smallest side of the square of a kernel, pixels of the picture
 SMALLEST_RADIUS = 5  # smallest radius of a square, pixels of the kernel; so a sharp place is drawn as a dot
@@ -103,6 +104,10 @@ def png_of_field(field: BlurField | PixelField, side: int = SHORTEST_PICTURE) ->
 
 
 def _kernel_grids(photo: Tensor, fields: Sequence[LocalKernels], cells: int) -> list[np.ndarray]:
+    """Return the pictures of `draw_kernel_grids` without titles, whose arguments and errors these are.
+
+    Where the kernels of neighbouring places would overlap, fewer places are shown.
+    """
     pixels = rgb_levels(photo)
     height, width = pixels.shape[:2]
     for field in fields:
@@ -161,9 +166,7 @@ def draw_basis_montage(field: BlurField, tile: int = 150, least: float = 0.002) 
     height, width = (max(1, round(length * tile / max(mixing.shape[1:]))) for length in mixing.shape[1:])
     cards = []
     for b in order:
-        kernel = cv2.resize(
-            _colour(_normalised(kernels[b]) ** 0.6, cv2.COLORMAP_INFERNO), (tile, tile), interpolation=0
-        )
+        kernel = _kernel_tile(kernels[b], tile)
         share = _resize(_colour(mixing[b], cv2.COLORMAP_VIRIDIS), (height, width))
         margin = (tile - width) // 2
         share = np.hstack([_paper(height, margin), share, _paper(height, tile - width - margin)])
@@ -188,13 +191,16 @@ def draw_kernel_sets(sets: dict[str, Tensor], tile: int = 64) -> np.ndarray:
         raise ValueError(f'the sets have the shapes {sorted(shapes)}, expected one shape (M, K, K).')
     pictures = []
     for name, kernels in sets.items():
-        tiles = [
-            cv2.resize(_colour(_normalised(kernel) ** 0.6, cv2.COLORMAP_INFERNO), (tile, tile), interpolation=0)
-            for kernel in kernels.detach().float().cpu().numpy()
-        ]
+        tiles = [_kernel_tile(kernel, tile) for kernel in kernels.detach().float().cpu().numpy()]
         sheet = _tiled(tiles, _columns(len(tiles), 1))
         pictures.append(np.vstack([_line(sheet.shape[1], [(GAP, name, TEXT)]), sheet]))
     return _tiled(pictures, len(pictures))
+
+
+def _kernel_tile(kernel: np.ndarray, side: int) -> np.ndarray:
+    """Draw a kernel (K, K) on side x side pixels, as bright as it can be; faint paths are lifted (`LIFT`)."""
+    picture = _colour(_normalised(kernel) ** LIFT, cv2.COLORMAP_INFERNO)
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_NEAREST)
 
 
 def draw_sigma(sigma: Tensor, side: int = SHORTEST_PICTURE) -> np.ndarray:
@@ -284,6 +290,7 @@ def rgb_levels(photo: Tensor) -> np.ndarray:
 
 
 def _picture_scale(height: int, width: int, shortest: int = SHORTEST_PICTURE, longest: int = LONGEST_PICTURE) -> float:
+    """Return the factor by which a photo is drawn: a whole number up to 8, or less than 1 for a large photo."""
     longer = max(height, width)
     if longer > longest:
         return longest / longer

@@ -77,6 +77,10 @@ class Page(NamedTuple):
         bits: number of bits of each sample of a pixel.
         formats: format of each sample of a pixel, see WHOLE and its like.
         extra: kinds of the samples beyond the colours, as far as they are told; see ALPHA and its like.
+        compression: number of the compression, see NONE and its like.
+        photometric: number of PhotometricInterpretation, see COLOURS; None if it is not told.
+        channels: number of samples of a pixel.
+        fill_order: order of the bits in a byte, 1 or 2; 2 has the lowest first.
     """
 
     directory: Directory
@@ -141,6 +145,7 @@ def decode_tiff(path: Path, data: bytes) -> Stored:
 
 
 def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
+    """Return the photo, and a remark on what of the file is not in it, or ''."""
     structure = Structure(data)
     page, first = _photo_page(path, structure), structure.directory(structure.first)
     check_size(path, page.width, page.height)
@@ -148,7 +153,31 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
     # What the photo's page does not tell, the first page does, as in files whose first page is a thumbnail.
     entries = {**first.entries, **page.directory.entries}
     icc = structure.bytes_of(entries[ICC_PROFILE]) if ICC_PROFILE in entries else None
-    prepared, words = _with_photo_first(structure, page), ''
+    samples, words = _decoded(path, _with_photo_first(structure, page), page, colour, depth, icc)
+    if colour == 'CMYK':  # it is sRGB now
+        icc = None
+    block = block_of_tiff(data, page.directory.place)
+    texts = {tag: structure.bytes_of(entries[tag]) for tag in (XMP, IPTC, RESOURCES) if tag in entries}
+    iptc = iptc_of_tag(texts.get(IPTC, b'')) or iptc_of_resources(texts.get(RESOURCES, b''))
+    dpi = _dpi(structure, page.directory)
+    return Stored(samples, bits=depth, icc=icc, exif=block, dpi=dpi, xmp=texts.get(XMP) or None, iptc=iptc), words
+
+
+def _decoded(
+    path: Path, prepared: bytes, page: Page, colour: str, depth: int, icc: bytes | None
+) -> tuple[np.ndarray, str]:
+    """Return the samples (H, W, C) of a photo, by the decoder that can read it, and a remark on those left out, or ''.
+
+    Args:
+        path: name of the file, for messages.
+        prepared: the file with this page first, see `_with_photo_first`.
+        page: page of the photo.
+        colour, depth: its colours and the bits of a sample, see `_check_kind`.
+        icc: its profile, by which CMYK becomes sRGB.
+
+    Raises:
+        InputError: it is compressed in a way, or of colours, that are not read.
+    """
     by_bytes = page.compression in OF_BYTES and page.fill_order in (1, 2)
     if colour in ('gray', 'RGB') and by_bytes and page.bits[0] >= 8:
         samples = _checked_float(path, _samples(prepared)) if depth == 32 else _samples(prepared)
@@ -156,26 +185,17 @@ def _decode(path: Path, data: bytes) -> tuple[Stored, str]:
         colours = 1 if colour == 'gray' else 3
         if page.photometric == 0:  # stored as a negative
             samples[..., 0] = full - samples[..., 0]
-        samples, words = _without_other_samples(samples, colours, page.extra, full)
-    elif depth == 8:
+        return _without_other_samples(samples, colours, page.extra, full)
+    if depth == 8:
         image = open_with_pillow(path, prepared, 'TIFF')
-        if image.mode == 'RGBX':
-            words = _left_out(1)
-        samples = samples_of(path, image, icc)
-        if colour == 'CMYK':
-            icc, words = None, CMYK_WORDS
-    elif by_bytes:
+        words = CMYK_WORDS if colour == 'CMYK' else _left_out(1) if image.mode == 'RGBX' else ''
+        return samples_of(path, image, icc), words
+    if by_bytes:
         raise colour_error(path, f'{colour} of {page.bits[0]} bits')
-    else:
-        raise InputError(
-            f'{path} is compressed in a way that is not read (TIFF compression {page.compression}); '
-            'save it without compression, or by LZW or deflate.'
-        )
-    block = block_of_tiff(data, page.directory.place)
-    texts = {tag: structure.bytes_of(entries[tag]) for tag in (XMP, IPTC, RESOURCES) if tag in entries}
-    iptc = iptc_of_tag(texts.get(IPTC, b'')) or iptc_of_resources(texts.get(RESOURCES, b''))
-    dpi = _dpi(structure, page.directory)
-    return Stored(samples, bits=depth, icc=icc, exif=block, dpi=dpi, xmp=texts.get(XMP) or None, iptc=iptc), words
+    raise InputError(
+        f'{path} is compressed in a way that is not read (TIFF compression {page.compression}); '
+        'save it without compression, or by LZW or deflate.'
+    )
 
 
 @contextmanager
@@ -193,6 +213,7 @@ def _silent_tifffile() -> Iterator[None]:
 
 
 def _photo_page(path: Path, structure: Structure) -> Page:
+    """Return the page of the photo, see the head of this module; raise InputError unless there is one."""
     pages = _pages(structure)
     below = [page for page in _below(structure, pages) if not page.reduced]
     photos = [page for page in pages if not page.reduced]
@@ -211,6 +232,7 @@ def _photo_page(path: Path, structure: Structure) -> Page:
 
 
 def _pages(structure: Structure) -> list[Page]:
+    """Return the pages of the chain, at most `MOST_PAGES`."""
     pages: list[Page] = []
     seen, offset = set(), structure.first
     while offset and offset not in seen and len(pages) < MOST_PAGES:
@@ -235,6 +257,8 @@ def _below(structure: Structure, pages: list[Page]) -> list[Page]:
 
 
 def _page(structure: Structure, directory: Directory) -> Page:
+    """Return what a directory states, with the defaults of the format where it is silent."""
+
     def numbers(tag: int, default: int) -> tuple[int, ...]:
         entry = directory.entries.get(tag)
         return (_numbers(structure, entry) if entry else ()) or (default,)
@@ -258,6 +282,7 @@ def _page(structure: Structure, directory: Directory) -> Page:
 
 
 def _numbers(structure: Structure, entry: Entry) -> tuple[int, ...]:
+    """Return the whole numbers >= 0 of a tag; none if it is of another type."""
     letter = {1: 'B', 3: 'H', 4: 'L', 13: 'L', 16: 'Q', 18: 'Q'}.get(entry.kind)
     return struct.unpack_from(f'{structure.order}{entry.count}{letter}', structure.data, entry.value) if letter else ()
 
@@ -292,6 +317,7 @@ def _depth(path: Path, page: Page) -> int:
 
 
 def _dpi(structure: Structure, directory: Directory) -> tuple[float, float] | None:
+    """Return the horizontal and vertical resolution in pixels per inch, or None where it is not told."""
     unit = structure.number(directory.entries.get(RESOLUTION_UNIT))
     inches = {None: 1.0, 2: 1.0, 3: 100 * INCH}.get(unit)
     across, down = (_fraction(structure, directory.entries.get(tag)) for tag in (X_RESOLUTION, Y_RESOLUTION))

@@ -499,6 +499,7 @@ def _named(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _with_truth(images: Tensor, gt: Tensor | None) -> list[dict[str, Any]]:
+    """Return the predictions of photos: each restored one, and the sharp one where there is any."""
     return [
         {'image': images[index : index + 1], **({} if gt is None else {'gt': gt[index : index + 1]})}
         for index in range(len(images))
@@ -506,6 +507,7 @@ def _with_truth(images: Tensor, gt: Tensor | None) -> list[dict[str, Any]]:
 
 
 def _built(net: Config | nn.Module) -> nn.Module:
+    """Return a network or a loss as it is, or build it from its config."""
     return net if isinstance(net, nn.Module) else MODELS.build({'_scope_': SCOPE, **net})
 
 
@@ -514,6 +516,17 @@ def _loss_if(config: Config | None, kind: type[Loss], name: str, **facts: Any) -
 
 
 def _loss(config: Config, kind: type[Loss], name: str, **facts: Any) -> Loss:
+    """Build a loss.
+
+    Args:
+        config: config of the loss.
+        kind: class that it has to be of.
+        name: name of the argument, for the message of an error.
+        facts: arguments that the stage knows, unless the config has them.
+
+    Raises:
+        InputError: it is of another class.
+    """
     loss = _built({**facts, **config})
     if not isinstance(loss, kind):
         raise InputError(f'{name} has the type {type(loss).__name__}, expected {kind.__name__}.')
@@ -532,6 +545,7 @@ def _iteration() -> int:
 
 
 def _with_true_field(field: BlurField | PixelField, sample: Sample) -> list[dict[str, Any]]:
+    """Return the predictions of photos: the estimated blur of each, and the true one where the data set knows it."""
     true_field = sample.true_field
     return [
         {'field': field[index], **({} if true_field is None else {'true_field': true_field[index]})}
