@@ -25,7 +25,7 @@ from basis_blur.photos.writing import write_samples
 
 # A picture's longer side lies between these, in pixels: small photos are magnified by whole numbers, large ones shrunk.
 SHORTEST_PICTURE, LONGEST_PICTURE = 900, 2000
-LIFT = 0.6  # exponent of the light of a kernel in a picture of kernels alone, which shows faint paths
+LIFT = 0.6  # exponent of the light of a drawn kernel, which shows faint paths
 CELLS = 16  # largest number of kernels along the longer side of a photo
 SMALLEST_CELL = 44  # smallest side of the square of a kernel, pixels of the picture
 SMALLEST_RADIUS = 5  # smallest radius of a square, pixels of the kernel; so a sharp place is drawn as a dot
@@ -369,7 +369,7 @@ def _path_of_light(kernel: np.ndarray, side: int) -> np.ndarray:
     larger = side > len(kernel)
     path = cv2.resize(_normalised(kernel), (side, side), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
     covered = _normalised(kernel).mean()
-    return min(1.0, math.sqrt(MOST_COVERED / covered)) * _normalised(np.clip(path, 0, 1)) ** 0.6
+    return min(1.0, math.sqrt(MOST_COVERED / covered)) * _normalised(np.clip(path, 0, 1)) ** LIFT
 
 
 def _direction_colour(kernel: np.ndarray) -> np.ndarray:
