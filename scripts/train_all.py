@@ -35,11 +35,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+import basis_blur as bb
 from basis_blur.bridges.basicsr.option_file import apply_overrides, convert_number_texts, read_option_file
 from basis_blur.foundation import shipped
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import atomic_path
-from basis_blur.weights.checkpoints import load_network, save_network
 
 STAGES = ('train_basis', 'train_kernel_flow', 'train_latent_kernel', 'train_ufpnet_gopro')
 PROFILED = 500  # iterations at the beginning of a stage that are profiled
@@ -252,10 +252,10 @@ def trained(stage: Stage, gpus: int) -> int:
 
 def write_results(stage: Stage, out: Path, full_precision: bool, pairs: Sequence[Path]) -> None:
     """Write the weights of a finished stage, their scores on pairs, and their card."""
-    net = load_network(str(stage.weights))
+    net = bb.load_network(str(stage.weights))
     weights = out / f'{stage.name}.safetensors'
     out.mkdir(parents=True, exist_ok=True)
-    save_network(net, weights, dtype=None if full_precision else torch.float16)
+    bb.save_network(net, weights, dtype=None if full_precision else torch.float16)
     for folder in pairs if type(net).__name__ in SCORED else ():
         record = out / f'{stage.name}_{folder.name}.json'
         if not record.exists():

@@ -34,7 +34,6 @@ from basis_blur.archs.latent_kernel_arch import LatentKernels
 from basis_blur.archs.network_facts import PHOTO
 from basis_blur.archs.network_facts import facts_of as facts_of_network
 from basis_blur.data.guesses import BLURRED, GuessFiles, names_in, read_told
-from basis_blur.field.blur_field import PixelField
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.losses.self_supervised_objective import estimate_of
@@ -119,7 +118,7 @@ def scored(net: nn.Module, photo: Unseen) -> dict[str, float]:
         found = bb.restore(net, photo.blurred)
         return {'gain': finite(trusted_psnr(found, photo.sharp, photo.trust) - before)}
     estimate: Any = estimate_of(net, photo.blurred, GAMMA)
-    blur = PixelField(estimate.pixel_kernels) if isinstance(estimate, LatentKernels) else estimate
+    blur = bb.PixelField(estimate.pixel_kernels) if isinstance(estimate, LatentKernels) else estimate
     radius = blur.kernel_size // 2
     inside = (..., slice(radius, -radius), slice(radius, -radius))
     again = reblurred(blur, photo.sharp, GAMMA, GAMMA)
