@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from basis_blur.archs import names_of
 from basis_blur.archs.network_facts import RESTORER, facts_of
-from basis_blur.archs.ufpnet_arch import UFPNet
 from basis_blur.deblurring.deblurrer import REFINING, Deblurred, check_refine
 from basis_blur.deblurring.restoring import OVERLAP, SampledKernels, restore
 from basis_blur.estimation.estimate import Progress
@@ -108,7 +107,7 @@ class NetworkDeblurrer:
         except UnknownNetwork as error:
             net = importlib.import_module(SPANDREL_BRIDGE).load_restorer(Path(weights), device, error)
         facts = facts_of(net)
-        if facts.kernel_size is not None and not isinstance(net, UFPNet):
+        if facts.kernel_size is not None and 'pixel_kernels' not in facts.tensors:
             raise InputError(
                 f'{weights} holds a {type(net).__name__} that looks at kernels, which it does not estimate; give the '
                 'UFPNet that it is a part of.'

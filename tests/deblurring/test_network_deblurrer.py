@@ -1,11 +1,15 @@
 """What a restoring network is shown of a photo, and what comes back of it."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from basis_blur.archs import NAFNet
 from basis_blur.deblurring.network_deblurrer import NetworkDeblurrer
+from basis_blur.foundation.errors import InputError
 from basis_blur.photos.photo import Photo
+from basis_blur.weights.checkpoints import save_network
 
 
 class Means(nn.Module):
@@ -29,3 +33,10 @@ def test_what_lies_under_alpha_0_reaches_nothing_that_is_seen_and_stays():
     torch.testing.assert_close(one[..., :24], two[..., :24])
     torch.testing.assert_close(two[..., 24:], other[..., 24:])
     assert not torch.allclose(one[..., :24], pixels[..., :24])
+
+
+def test_a_network_that_looks_at_kernels_and_estimates_none_is_refused(tmp_path):
+    net = NAFNet(width=4, enc_blocks=(1,), middle_blocks=1, dec_blocks=(1,), kernel_size=5, attention_levels=(0,))
+    save_network(net.float(), tmp_path / 'net.safetensors')
+    with pytest.raises(InputError, match='a NAFNet that looks at kernels, which it does not estimate'):
+        NetworkDeblurrer.pretrained(tmp_path / 'net.safetensors')
