@@ -40,8 +40,8 @@ from basis_blur.estimation.by_network import removal_of
 from basis_blur.estimation.choice import estimator_for
 from basis_blur.estimation.estimate import Doubt, Estimate, Estimator, Progress
 from basis_blur.estimation.estimators import KnownField, NetworkEstimator
+from basis_blur.estimation.judge import Chances, Judgement, judged
 from basis_blur.estimation.refinement import refine_field
-from basis_blur.estimation.trust import doubts_of_result
 from basis_blur.field.blur_field import BlurField
 from basis_blur.field.local_kernels import LocalKernels
 from basis_blur.foundation.choices import AS_PRINTED, DEFAULT_FUSION, DEFAULT_WEIGHTS
@@ -143,7 +143,7 @@ class Restoration(Protocol):
 
 METHODS: dict[str, Restoration] = {'rl': deblur_iterates, AS_PRINTED: as_printed.deblur_as_printed}
 # A function of the photo, the restored photo that is handed out, the estimate, and gamma.
-Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt]]
+Judge = Callable[[Tensor, Tensor, Estimate, float], Sequence[Doubt] | Judgement]
 
 
 FieldT = TypeVar('FieldT', bound=LocalKernels | None, covariant=True)
@@ -162,6 +162,8 @@ class Deblurred(Generic[FieldT]):
         notes: sentences for a person about how they were made.
         given: the blurred photo, and what it had beside its pixels.
         restored: the sharp photos of strength 1, one by one; `Deblurrer.with_strength` makes others of them.
+        chances: how likely each photo of the batch has become better or worse; None for one of which the judge cannot
+            tell, such as a photo whose blur was known, or that was left as it is.
 
     Example:
         >>> deblurrer = bb.Deblurrer.pretrained(estimator='network')
@@ -178,6 +180,7 @@ class Deblurred(Generic[FieldT]):
     notes: tuple[str, ...]
     given: Given
     restored: tuple[Tensor, ...] = ()
+    chances: tuple[Chances | None, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the photo to a PNG, JPEG or TIFF file, whole or not at all.
@@ -239,7 +242,7 @@ class Deblurrer:
         fusion: network that makes one photo of the iterates, or None.
         restoration: function that removes the blur; see `Restoration`.
         judge: function that returns reasons not to trust a result, called with the photo, the photo that is handed
-            out, the estimate and gamma.
+            out, the estimate and gamma; or a `Judgement`, which also says how likely it is better or worse.
         device: device on which photos are worked on; `estimator` and `fusion` have to be there too.
 
     Raises:
@@ -258,7 +261,7 @@ class Deblurrer:
     settings: DeblurSettings = DeblurSettings()
     fusion: IterateFusion | None = None
     restoration: Restoration = deblur_iterates
-    judge: Judge = doubts_of_result
+    judge: Judge = judged
     device: torch.device | str = 'cpu'
 
     def __post_init__(self) -> None:
@@ -444,7 +447,9 @@ class Deblurrer:
 
     def _finished(self, photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float) -> _Result:
         sharp = step_towards(restored, photo, self.how_far(estimate.removal)[0].strength)
-        return _Result(sharp, restored, estimate, tuple(self.judge(photo, sharp, estimate, gamma)))
+        found = self.judge(photo, sharp, estimate, gamma)
+        judgement = found if isinstance(found, Judgement) else Judgement(tuple(found), None)
+        return _Result(sharp, restored, estimate, judgement)
 
     def how_far(self, removal: Removal) -> tuple[Steps, IterateFusion | None]:
         """Return how far a restoration goes, and the network that fuses its iterates.
@@ -490,7 +495,7 @@ class _Result(NamedTuple):
     pixels: Tensor
     restored: Tensor
     estimate: Estimate
-    doubts: tuple[Doubt, ...]
+    judgement: Judgement
 
 
 def _deblurred(given: Given, results: Sequence[_Result]) -> Deblurred[BlurField]:
@@ -503,10 +508,11 @@ def _deblurred(given: Given, results: Sequence[_Result]) -> Deblurred[BlurField]
         pixels=pixels,
         field=joined([estimate.field for estimate in estimates]),
         estimates=estimates,
-        doubts=tuple(doubt for result in results for doubt in result.doubts),
+        doubts=tuple(doubt for result in results for doubt in result.judgement.doubts),
         notes=tuple(note for estimate in estimates for note in estimate.notes),
         given=given,
         restored=tuple(result.restored for result in results),
+        chances=tuple(result.judgement.chances for result in results),
     )
 
 

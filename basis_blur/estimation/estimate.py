@@ -38,12 +38,16 @@ class Doubt:
 
     Args:
         code: name of the reason, one word, for programs. `basis_blur.estimation.trust` lists most; the others are
-            'search', a search that failed, and 'sharp', a photo that is left as it is (`basis_blur.estimation.choice`).
+            'search', a search that failed, and 'sharp', a photo that is left as it is (`basis_blur.estimation.choice`),
+            and 'harm', a photo that may be worse than before (`basis_blur.estimation.judge`).
         sentence: the reason, for a person.
+        probability: probability that the sharp photo is worse than the blurred one, where the judge told it
+            (`basis_blur.estimation.judge`); None where it did not.
     """
 
     code: str
     sentence: str
+    probability: float | None = None
 
     def __str__(self) -> str:
         return self.sentence

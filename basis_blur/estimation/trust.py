@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from basis_blur.estimation.by_network import estimate_blur, estimate_blur_at_half_size
-from basis_blur.estimation.estimate import LOOKING, Doubt, Estimate, Progress
+from basis_blur.estimation.estimate import LOOKING, Doubt, Progress
 from basis_blur.field.blur_field import BlurField, PixelField
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.basis_blur import BasisBlur
@@ -112,21 +112,6 @@ def _share_outside(field: BlurField | PixelField, reach: float, light: float) ->
     return ((kernels * outside).sum((-2, -1)) > light).float().mean().item()
 
 
-def doubts_of_result(photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float = GAMMA) -> list[Doubt]:
-    """Return why a restored photo may be wrong: the doubts of its estimate, and those that blurring it again raises.
-
-    Args:
-        photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1]; `restored` is the photo that is handed out.
-        estimate: the blur by which it was restored.
-        gamma: exponent of the photo, light = photo ** gamma.
-
-    Raises:
-        ValueError: the field is of another size.
-    """
-    again = doubts_of_restoration(photo, restored, estimate.field, gamma, not estimate.is_known)
-    return [*estimate.doubts, *again]
-
-
 def doubts_of_restoration(
     photo: Tensor, restored: Tensor, field: BlurField, gamma: float = GAMMA, estimated: bool | None = None
 ) -> list[Doubt]:
@@ -145,7 +130,17 @@ def doubts_of_restoration(
         ValueError: the field is of several photos or another size.
     """
     estimated = field.removal is not None if estimated is None else estimated
-    residual = reblur_residual(photo, restored, field, gamma)
+    return doubt_of_residual(photo, reblur_residual(photo, restored, field, gamma), estimated)
+
+
+def doubt_of_residual(photo: Tensor, residual: float, estimated: bool) -> list[Doubt]:
+    """Return the doubt that a `reblur_residual` raises, or none; see `doubts_of_restoration`.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        residual: the residual of its restoration.
+        estimated: whether the field was estimated.
+    """
     noise = max(estimate_noise(photo).item(), LEAST_NOISE)
     least = LEAST_RESIDUAL_ESTIMATED if estimated else LEAST_RESIDUAL
     if residual <= max(least, RESIDUAL_RATIO * noise):

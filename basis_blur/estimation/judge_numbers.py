@@ -1,0 +1,3 @@
+from typing import Any
+
+NUMBERS: dict[str, dict[str, Any]] = {}
