@@ -38,6 +38,7 @@ BETTER = 0.2  # gain from which on a photo counts as better, dB
 WINDOW, WINDOWS = 512, 6  # side in pixels, and largest number, of the windows of a photo that are looked at
 PLACES = 9  # number of rows and columns of places whose kernels tell the extent of a field
 SCALES = (1, 2, 4)  # sizes of pixels at which gradients are compared
+LEAST_SCALE = 0.25  # lower bound of s, dB
 LEAST = 1e-4  # lower bound of what logarithms are taken of
 SHORTEST = 0.3  # pixels that are added to an extent before its logarithm is taken
 FLAT_SHARE = 0.3  # share of a photo that counts as smooth
@@ -109,7 +110,7 @@ class Model:
         ):
             z.append((min(max(evidence[name], least), most) - middle) / deviation)
         m = sum(a * each for a, each in zip(self.mean, z, strict=True))
-        s = math.exp(sum(b * each for b, each in zip(self.scale, z, strict=True)))
+        s = max(LEAST_SCALE, math.exp(sum(b * each for b, each in zip(self.scale, z, strict=True))))
         return m, s
 
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import pprint
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,31 @@ import numpy as np
 import torch
 from records import check_output, finite, run_script, table, write_record
 
-from basis_blur.estimation.judge import Model
+from basis_blur.estimation.choice import (
+    HIGH_EXCESS,
+    LEAST_EXTENT,
+    LEAST_LIKENESS,
+    LOW_EXCESS,
+    MIDDLE_EXCESS,
+    MOST_MISMATCH,
+    MOST_MISMATCH_MIDDLE,
+)
+from basis_blur.estimation.judge import LEAST_SCALE, Model
 from basis_blur.foundation.files import atomic_path
 
 LOOK = (
     'extent', 'residual', 'change', 'noise', 'tv_1', 'tv_2', 'tv_4', 'sparse', 'overshoot', 'smooth', 'noise_gain',
 )  # fmt: skip
 NAMES = {
-    'shake': (*LOOK, 'agreement', 'share_of_wrong', 'extent_unlike', 'start_alike'),
+    'shake': ('change', 'residual', 'noise', 'extent', 'agreement', 'share_of_wrong', 'extent_unlike'),
     'network': LOOK,
 }
 CANDIDATES = {'shake': ('search',), 'network': ('network', 'solver')}  # names of the gains that each model learns from
 LEAST_GAIN, MOST_GAIN = -4.0, 8.0  # gains beyond these count as these, dB
 WORSE, GOOD = -0.05, 1.0  # dB
 PARTS = 10  # of the cross-validation
-RIDGES = (0.03, 0.1, 0.3)  # precisions of the prior that are tried, per scene
-RIDGE_OF_SCALE = 0.3
+RIDGES = (0.1, 0.3)  # precisions of the prior that are tried, per scene
+RIDGE_OF_SCALE = 3.0
 WANTED_DOUBTED, MOST_GOOD_DOUBTED = 0.9, 0.05
 
 
@@ -66,21 +76,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tests = dict(each.split('=', 1) for each in args.test)
     sets = {'simulated': read(args.lines), **{name: read(Path(file)) for name, file in tests.items()}}
     numbers, found = {}, []
+    expected: dict[str, dict[tuple[str, str], float]] = {name: {} for name in sets}  # (scene, estimate): gain, dB
     for source in NAMES:
         cases = cases_of(sets['simulated'], source)
         ridge, crossed = best_ridge(cases, source)
         model = fitted(cases, source, ridge)
         most_worse = threshold(crossed, cases)
         numbers[source] = {**model, 'most_worse': most_worse}
-        found.append(figures('simulated', source, cases, crossed, most_worse))
+        judge = Model(**numbers[source])
         for name, rows in sets.items():
-            if name != 'simulated' and (tested := cases_of(rows, source)):
-                judge = Model(**numbers[source])
-                found.append(figures(name, source, tested, [judged(judge, c['evidence']) for c in tested], most_worse))
+            if tested := cases_of(rows, source):
+                said = crossed if name == 'simulated' else [judged(judge, case['evidence']) for case in tested]
+                found.append(figures(name, source, tested, said, most_worse))
+                expected[name] |= {(c['scene'], c['name']): e['gain'] for c, e in zip(tested, said, strict=True)}
+    replays = [replayed(name, rows, expected[name]) for name, rows in sets.items()]
     header = list(found[0])
     print(table(header, [[str(row[key]) for key in header] for row in found]))
+    header = list(replays[0])
+    print('\n' + table(header, [[str(row[key]) for key in header] for row in replays]))
     if args.json is not None:
-        record = {'kind': 'judge', 'config': {'numbers': numbers}, 'figures': found}
+        record = {'kind': 'judge', 'config': {'numbers': numbers}, 'replays': replays, 'figures': found}
         write_record(args.json, record, 'figures')
     if args.numbers is not None:
         write_numbers(args.numbers, numbers)
@@ -95,7 +110,13 @@ def read(file: Path) -> list[dict[str, Any]]:
 def cases_of(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
     """Return the estimates of a source: their photo, evidence and gain."""
     return [
-        {'photo': row['photo'], 'evidence': row['evidence'][name], 'gain': row['gains'][name], 'scene': row['scene']}
+        {
+            'photo': row['photo'],
+            'scene': row['scene'],
+            'name': name,
+            'gain': row['gains'][name],
+            'evidence': row['evidence'][name],
+        }
         for row in rows
         for name in CANDIDATES[source]
         if name in row['gains']
@@ -111,12 +132,12 @@ def fitted(cases: list[dict[str, Any]], source: str, ridge: float) -> dict[str, 
     z = torch.from_numpy(np.concatenate([np.ones((len(x), 1)), (clipped - middle) / deviation], 1))
     y = torch.tensor([min(max(case['gain'], LEAST_GAIN), MOST_GAIN) for case in cases])
     weights = torch.zeros(2, z.shape[1], requires_grad=True)
-    solver = torch.optim.LBFGS([weights], max_iter=80, line_search_fn='strong_wolfe', tolerance_grad=1e-9)
+    solver = torch.optim.LBFGS([weights], max_iter=40, line_search_fn='strong_wolfe', tolerance_grad=1e-9)
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
         a, b = weights
-        value = -log_density(y, z @ a, (z @ b).clamp(-4, 4)).mean()
+        value = -log_density(y, z @ a, (z @ b).clamp_min(math.log(LEAST_SCALE))).mean()
         value = value + ridge * a[1:].square().sum() + RIDGE_OF_SCALE * b[1:].square().sum()
         value.backward()
         return value
@@ -217,6 +238,49 @@ def figures(
         'likelihood': finite(likelihood(cases, said)),
         'likelihood of the mean': finite(likelihood(cases, plain)),
     }
+
+
+def replayed(name: str, rows: list[dict[str, Any]], expected: dict[tuple[str, str], float]) -> dict[str, Any]:
+    """Return what a set gains by the limits of `choice`, by the largest expected gain, and by the largest true gain.
+
+    Photos that the network sees as nearly sharp are left alone by each.
+
+    Args:
+        name: name of the set.
+        rows: its lines.
+        expected: expected gain of each scene and estimate.
+    """
+    found: dict[str, Any] = {'set': name, 'photos': len(rows)}
+    rules: dict[str, Callable[[dict[str, Any], list[str]], str]] = {
+        'limits': lambda row, _: by_limits(row),
+        'judge': lambda row, names: max(names, key=lambda each: expected.get((row['scene'], each), 0.0)),
+        'best': lambda row, names: max(names, key=lambda each: row['gains'].get(each, 0.0)),
+    }
+    for rule, chosen in rules.items():
+        gains = []
+        for row in rows:
+            names = [each for each in ('none', 'network', 'search') if each == 'none' or each in row['gains']]
+            gain = 0.0 if row['start'] < LEAST_EXTENT else row['gains'].get(chosen(row, names), 0.0)
+            gains.append(gain)
+        found |= {
+            f'{rule}, mean': finite(float(np.mean(gains))),
+            f'{rule}, worst': min(gains),
+            f'{rule}, lose': sum(gain < WORSE for gain in gains),
+        }
+    return found
+
+
+def by_limits(row: dict[str, Any]) -> str:
+    """Return the estimate that the limits of `choice` take for a photo that is not nearly sharp."""
+    found = row.get('search')
+    if found is None or found['failed']:
+        return 'network'
+    if found['excess'] < LOW_EXCESS:
+        return 'search'
+    if found['excess'] >= HIGH_EXCESS or row['network']['likeness'] < LEAST_LIKENESS:
+        return 'network'
+    most = MOST_MISMATCH_MIDDLE if found['excess'] < MIDDLE_EXCESS else MOST_MISMATCH
+    return 'search' if found['mismatch'] < most else 'network'
 
 
 def write_numbers(file: Path, numbers: dict[str, Any]) -> None:

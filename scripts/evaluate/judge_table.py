@@ -88,9 +88,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--objects', nargs=3, action='append', default=[], metavar=('PHOTOS', 'MASKS', 'FORMAT'), help='for objects'
     )
     parser.add_argument('--number', type=int, default=300, metavar='N', help='simulated scenes (default: 300)')
+    parser.add_argument('--kind', choices=tuple(KINDS), help='draw scenes of this kind only')
     parser.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: 0)')
     parser.add_argument(
-        '--searched', action='store_true', help='pass over scenes in which the network sees so little blur that none is removed'
+        '--searched',
+        action='store_true',
+        help='pass over scenes in which the network sees so little blur that none is removed',
     )
     parser.add_argument('--keep', type=Path, metavar='DIR', help='also keep the photos and kernels of each scene here')
     return parser
@@ -225,12 +228,13 @@ def scenes_of(args: argparse.Namespace, done: set[str]) -> Iterator[Scene]:
         for index in range(args.number):
             name = f'simulated_{args.seed}_{index}'
             if name not in done:
-                yield simulated(name, files, args.objects, np.random.default_rng((args.seed, index, 21)))
+                yield simulated(name, files, args, np.random.default_rng((args.seed, index, 21)))
 
 
-def simulated(name: str, files: list[Path], objects: list[list[str]], generator: np.random.Generator) -> Scene:
+def simulated(name: str, files: list[Path], args: argparse.Namespace, generator: np.random.Generator) -> Scene:
     """Return a scene that a generator draws; see the head of the script."""
-    kind = str(generator.choice(list(KINDS), p=list(KINDS.values())))
+    kind, objects = str(generator.choice(list(KINDS), p=list(KINDS.values()))), args.objects
+    kind = args.kind or kind
     while True:
         size = int(generator.choice(KERNEL_SIZES))
         size = min(size, 33) if kind in ('roll', 'objects', 'near') else size

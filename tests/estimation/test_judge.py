@@ -46,7 +46,7 @@ def test_a_photo_unlike_all_others_is_judged_like_the_nearest():
 
 
 def test_a_hopeless_photo_is_no_overflow():
-    assert model_of(mean=(-500.0, 0.0), scale=(-3.0, 0.0)).chances({'change': 0.0}).worse == pytest.approx(1)
+    assert model_of(mean=(-500.0, 0.0), scale=(-0.7, 0.0)).chances({'change': 0.0}).worse == pytest.approx(1)
 
 
 def test_missing_evidence_is_no_zero():
