@@ -9,6 +9,7 @@ photos get what today's limits choose, and what a rule by expected gains would c
 
     worse, doubted     estimates that lose more than 0.05 dB, and how many of them are doubted
     good, doubted      estimates that gain at least 1 dB, and how many of them are doubted
+    between, doubted   the other estimates
     area               probability that of one that loses and one that does not, the first is judged likelier to lose
     likelihood         mean log density of the true gains, and that of a model that knows the mean and spread alone
 """
@@ -44,7 +45,7 @@ LOOK = (
     'extent', 'residual', 'change', 'noise', 'tv_1', 'tv_2', 'tv_4', 'sparse', 'overshoot', 'smooth', 'noise_gain',
 )  # fmt: skip
 NAMES = {
-    'shake': ('change', 'residual', 'noise', 'extent', 'agreement', 'share_of_wrong', 'extent_unlike'),
+    'shake': ('agreement', 'share_of_wrong', 'extent_unlike', 'residual', 'noise'),
     'network': LOOK,
 }
 CANDIDATES = {'shake': ('search',), 'network': ('network', 'solver')}  # names of the gains that each model learns from
@@ -233,6 +234,8 @@ def figures(
         'worse doubted': int((lose & doubted).sum()),
         'good': int(good.sum()),
         'good doubted': int((good & doubted).sum()),
+        'between': int((~lose & ~good).sum()),
+        'between doubted': int((~lose & ~good & doubted).sum()),
         'expected worse': finite(float(worse.sum())),
         'area': finite(float(pairs)),
         'likelihood': finite(likelihood(cases, said)),
