@@ -181,9 +181,9 @@ def evidence_of(
 def evidence_of_search(found: ShakeEstimate) -> dict[str, float]:
     """Return the numbers of a search that started from one kernel.
 
-        agreement, share_of_wrong    those of the estimate
-        extent_unlike                how much the extent of the kernel differs from that of its start, log
-        start_alike                  how alike the kernel and its start are
+    agreement, share_of_wrong    those of the estimate
+    extent_unlike                how much the extent of the kernel differs from that of its start, log
+    start_alike                  how alike the kernel and its start are
     """
     start = starts_of(found)[0]
     size = max(start.shape[-1], found.kernel.shape[-1])
