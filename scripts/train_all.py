@@ -338,7 +338,8 @@ def report_of(found: Mapping[str, Any]) -> str:
     lines += ['', '| stage | data | score | value |', '|---|---|---|---|']
     for name, each in found.items():
         for data, scores in {**each['scores'], **each['pairs']}.items():
-            lines += [row_of((name, data, key, value)) for key, value in flat(scores).items()]
+            told = {key: value for key, value in flat(scores).items() if key != 'iteration'}
+            lines += [row_of((name, data, key, value)) for key, value in told.items()]
     return '\n'.join(lines) + '\n'
 
 

@@ -162,8 +162,8 @@ def inner(photo: Tensor) -> Tensor:
     return photo[..., CROP:-CROP, CROP:-CROP]
 
 
-def aligned_psnr(photo: Tensor, sharp: Tensor) -> float:
-    """Return the PSNR at the best shift, which is found in whole pixels, and then in halves and quarters."""
+def aligned_psnr(photo: Tensor, sharp: Tensor, reach: int = REACH) -> float:
+    """Return the PSNR at the best shift, found in whole pixels, `reach` at most, and then in halves and quarters."""
     reference = inner(sharp)
     height, width = photo.shape[-2:]
 
@@ -183,7 +183,7 @@ def aligned_psnr(photo: Tensor, sharp: Tensor) -> float:
                 moved = moved + weight * photo[..., rows, columns]
         return psnr(moved, reference).item()
 
-    steps = range(-REACH, REACH + 1)
+    steps = range(-reach, reach + 1)
     best = max((at(y, x), y, x) for y in steps for x in steps)
     for step in (0.5, 0.25):
         near = [(best[1] + i * step, best[2] + j * step) for i in (-1, 0, 1) for j in (-1, 0, 1)]

@@ -7,6 +7,8 @@ guesses stand for the sharp photos and a pixel counts by its trust; those with a
 out. Scores, means over the photos:
 
     reblur       PSNR of the sharp photo, blurred with the estimated kernels, and the blurred one, dB
+    aligned      the same at the best shift of two pixels at most, since a photo does not tell where its scene lies;
+                 where the blur is known
     correlation  of the estimated and the true kernels, see `metrics.kernel`; where these are known
     gain         PSNR of the restored photo minus that of the blurred one, dB; of a UFPNet
     worst        the smallest gain
@@ -26,6 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 from records import add_record_arguments, check_output, facts_of, finite, run_script, table, write_record
+from score_shake import aligned_psnr
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -41,6 +44,7 @@ from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.reblur import reblurred
 from basis_blur.photos.reading import read_photo
 
+REACH = 2  # largest shift, pixels
 LOSS = -0.05  # gain below which a photo loses, dB
 
 
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for photo in tqdm(photos, unit='photo', disable=None):
         rows.append({'photo': photo.name, **{name: scored(net, photo) for name, net in nets.items()}})
     means = {name: means_of([row[name] for row in rows]) for name in nets}
-    header = ('network', 'reblur', 'correlation', 'gain', 'worst', 'lose')
+    header = ('network', 'reblur', 'aligned', 'correlation', 'gain', 'worst', 'lose')
     print(table(header, [[name, *(str(means[name].get(key, '')) for key in header[1:])] for name in nets]))
     if args.json is not None:
         weights = [facts_of(path, nets[path.stem]) for path in args.weights]
@@ -124,6 +128,7 @@ def scored(net: nn.Module, photo: Unseen) -> dict[str, float]:
     again = reblurred(blur, photo.sharp, GAMMA, GAMMA)
     scores['reblur'] = finite(trusted_psnr(again[inside], photo.blurred[inside], photo.trust[inside]))
     if photo.field is not None:
+        scores['aligned'] = finite(aligned_psnr(again, photo.blurred, REACH))
         scores['correlation'] = finite(field_errors(blur, photo.field)['kernel_correlation'].item())
     return scores
 
