@@ -2,7 +2,12 @@
 
     photo v, iterates u_1 ... u_n of the solver with an estimated blur
         -> pixels of 4 x 4 as channels -> residual blocks, the middle ones at half of that size -> weights w_i, image r
-    restored = v + sum_i w_i (u_i - v) + r,        one w_i for each pixel, of either sign
+    restored = v + sum_i w_i (u_i - v) + r,        one w_i, of either sign, and one r for each pixel
+
+They are the same for all colours (r is the mean of three channels), so gray stays gray. They come up from the cells of
+4 x 4 pixels by a pixel shuffle, which may leave a grid of such cells; `without_grid` takes it away. In evaluation the
+result is clipped to the range of the photo and the iterates at each pixel, widened by `SLACK`. So errors of the network
+cannot make what none of them has, such as a hole in a bright place.
 
 Early iterates are safe and soft. Late ones are crisp where the blur was estimated well, and full of rings where it was
 not, and the network sees which. That artifacts of deconvolution can be removed by learning is due to [S13]. A fresh
@@ -13,6 +18,7 @@ network returns a step of 0.6 from the photo to the mean of its iterates.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +35,7 @@ COLOURS = 3  # number of colours of a photo
 SLACK = 0.02  # largest distance of a fused photo from the range of the photo and its iterates, sRGB-like
 CELL = 4  # side of the cells of pixels that become channels
 SIZE_MULTIPLE = 2 * CELL  # multiple of pixels that the sides of a photo are padded to
+NEAR = 5  # side of the squares of cells in which a grid is looked for; odd
 SLOPE = 0.01  # slope of the activation for negative values
 FIRST_STEP = 0.6  # step that a fresh network takes from the photo to the mean of its iterates
 DIFFERENCES = 4.0  # factor that brings the differences of iterates and photo to a size of about 1
@@ -99,10 +106,11 @@ class IterateFusion(DescribedNetwork):
         """The distance over which a pixel of the result can depend on the photo, rounded up to whole cells of 8."""
         shallow = 2 + 2 * self._hyper_parameters['blocks']  # convolutions of 3 x 3
         deep = 2 * self._hyper_parameters['deep_blocks']
-        return SIZE_MULTIPLE * (deep + -(-shallow // 2) + 1)
+        beside = 1 + NEAR // 2 // 2 + 1  # whole cells of 8 for the alignment, and for the grid
+        return SIZE_MULTIPLE * (deep + -(-shallow // 2) + beside)
 
     def forward(self, stack: Tensor) -> Tensor:
-        """Return the restored photo (N, 3, H, W), sRGB-like; in evaluation it is clamped to [0, 1].
+        """Return the restored photo (N, 3, H, W), sRGB-like; in evaluation it is clipped, see `clipped_to_range`.
 
         Args:
             stack: (N, 3 (1 + n), H, W); sRGB-like in [0, 1], any H, W >= 1: the photo, and after it its iterates.
@@ -115,24 +123,36 @@ class IterateFusion(DescribedNetwork):
                 f'stack has shape {tuple(stack.shape)}, expected (N, {self.in_channels}, H, W) with at least one '
                 f'pixel: a photo of 3 colours and its iterates {", ".join(map(str, self.iterations))}.'
             )
-        height, width = stack.shape[-2:]
+        return self.combined(stack, self.features(stack))
+
+    def features(self, stack: Tensor) -> Tensor:
+        """Return what the network sees in a stack, before its last blocks: (N, width, H/4, W/4), H and W rounded up."""
+        changes = stack[:, COLOURS:] - stack[:, :COLOURS].repeat(1, len(self.iterations), 1, 1)
+        shown = torch.cat([stack[:, :COLOURS] - 0.5, DIFFERENCES * changes], 1)
+        x = self.before(self.intro(F.pixel_unshuffle(reflect_to_multiple(shown, SIZE_MULTIPLE), CELL)))
+        return x + self.up(self.deep(self.down(x)))
+
+    def combined(self, stack: Tensor, features: Tensor) -> Tensor:
+        """Return the restored photo of a stack, as `forward` does, by the last blocks of the network.
+
+        Args:
+            stack: argument of `forward`.
+            features: result of `features`.
+        """
         images = stack.unflatten(1, (-1, COLOURS))
         photo, changes = images[:, 0], images[:, 1:] - images[:, :1]
-        shown = torch.cat([photo - 0.5, DIFFERENCES * changes.flatten(1, 2)], 1)
-        x = self.before(self.intro(F.pixel_unshuffle(reflect_to_multiple(shown, SIZE_MULTIPLE), CELL)))
-        x = self.after(x + self.up(self.deep(self.down(x))))
-        found = cropped(F.pixel_shuffle(self.tail(x).to(stack.dtype), CELL), height, width)
-        weights = found[:, COLOURS:] + FIRST_STEP / len(self.iterations)
-        restored = photo + (weights[:, :, None] * changes).sum(1) + IMAGE_SCALE * found[:, :COLOURS]
-        return restored if self.training else restored.clamp(0, 1)
+        padded = reflect_to_multiple(changes.flatten(1, 2), SIZE_MULTIPLE).unflatten(1, (-1, COLOURS))
+        found = F.pixel_shuffle(self.tail(self.after(features)).to(stack.dtype), CELL)
+        image = IMAGE_SCALE * found[:, :COLOURS].mean(1, keepdim=True)
+        own = without_grid((found[:, COLOURS:, None] * padded).sum(1) + image)
+        first = FIRST_STEP / len(self.iterations) * changes.sum(1)
+        restored = photo + first + cropped(own, *stack.shape[-2:])
+        return restored if self.training else clipped_to_range(restored, images.unbind(1))
 
     plain = forward  # what is exported
 
     def fused(self, photo: Tensor, iterates: Tensor) -> Tensor:
         """Return the restored photo of a photo in colour or gray, in its shape and dtype.
-
-        Each number is clipped to the range of the photo and the iterates at that pixel, widened by `SLACK`. So errors
-        of the network cannot make what none of them has, such as a hole in a bright place.
 
         Args:
             photo: (N, C, H, W), C = 3 or 1; sRGB-like in [0, 1]. Gray is repeated, and the colours of the result are
@@ -145,6 +165,21 @@ class IterateFusion(DescribedNetwork):
         return clipped_to_range(found, images)
 
 
+def without_grid(images: Tensor) -> Tensor:
+    """Return images (N, C, H, W) without what repeats from cell to cell of a pixel shuffle; 4 divides H and W.
+
+    The grid at a pixel is the mean, over the pixels of the same place in the 5 x 5 cells around, of what is finer than
+    cells. Finer is what a triangle of 7 pixels, two means of 4, takes away: it keeps slopes, and has double zeros at
+    the frequencies 1/4 and 1/2, in 1/pixel, of a grid. So a pattern with the period of the cells becomes its mean, a
+    slope stays a slope, and of what has no period a 25th is lost.
+    """
+    repeated = F.pad(F.pixel_unshuffle(images, CELL), [1] * 4, 'replicate')  # a pattern goes on over the borders
+    wide = F.pixel_shuffle(repeated, CELL)[..., 1:-1, 1:-1]
+    finer = images - F.avg_pool2d(F.avg_pool2d(wide, CELL, 1), CELL, 1)
+    grid = F.avg_pool2d(F.pixel_unshuffle(finer, CELL), NEAR, 1, NEAR // 2, count_include_pad=False)
+    return images - F.pixel_shuffle(grid, CELL)
+
+
 def clipped_to_range(fused: Tensor, images: Sequence[Tensor]) -> Tensor:
     """Return a photo clipped to the smallest and the largest number of some images at each pixel, widened by `SLACK`.
 
@@ -152,8 +187,8 @@ def clipped_to_range(fused: Tensor, images: Sequence[Tensor]) -> Tensor:
         fused: (N, C, H, W); sRGB-like.
         images: images of the same shape each.
     """
-    stacked = torch.stack(tuple(images))
-    return fused.clamp((stacked.amin(0) - SLACK).clamp_min(0), (stacked.amax(0) + SLACK).clamp_max(1))
+    low, high = functools.reduce(torch.minimum, images), functools.reduce(torch.maximum, images)
+    return fused.clamp((low - SLACK).clamp_min(0), (high + SLACK).clamp_max(1))
 
 
 class _Block(nn.Module):

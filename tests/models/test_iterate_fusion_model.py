@@ -41,7 +41,7 @@ def test_it_learns_and_the_estimator_stays(opt, pair):
     model = IterateFusionModel(opt())
     before = [parameter.clone() for parameter in model.net_blur.parameters()]
     losses = [step(model, pair)['l_pixel'] for _ in range(40)]
-    assert sum(losses[-5:]) / 5 < losses[0] - 0.5  # dB
+    assert sum(losses[-5:]) / 5 < losses[0] - 0.3  # dB
     for parameter, old in zip(model.net_blur.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
 
