@@ -9,7 +9,7 @@ a place of the guess reaches, have none: their light is not known.
     estimate                        T
     with a doubt, or none made      0
     of the search, or of streaks    confidence * share, which falls from 1 at a `share_of_wrong` of 0.5 to 0 at 0.95
-    of a camera that rolled         0.5; it explains the photo better than the reverse roll, or it would not be there
+    of a camera that turned         0.5; `auto` believes it where it explains the photo better than its reverse does
     of a network                    0; its guess would teach a network what a network believes
 """
 
@@ -33,7 +33,8 @@ from basis_blur.ops.boundary import ReplicatePad
 from basis_blur.ops.camera_response import to_linear, to_srgb
 from basis_blur.restoration.noise import BRIGHT, estimate_noise
 
-TRUST_OF_ROLL = 0.5  # trust in an estimate of a camera that rolled
+TRUST_OF_TURNED = 0.5  # trust in an estimate of a camera that rolled, or rotated about three axes
+TURNED = ('roll', 'rotations')  # sources of such estimates
 NOISE_RATIO, LEAST_SCALE = 3.0, 0.02  # s over the noise, and its least value, sRGB-like
 AROUND = 9  # side of the window in which the residual of a pixel is taken, pixels; odd
 
@@ -81,7 +82,7 @@ def trust_of(estimate: Estimate, doubts: tuple[Doubt, ...] = ()) -> float:
     if isinstance(estimate, ShakeEstimate):
         share = (NOT_BETTER - estimate.share_of_wrong) / (NOT_BETTER - GOOD)
         return float(estimate.confidence or 0.0) * min(1.0, max(0.0, share))
-    return TRUST_OF_ROLL if estimate.source == 'roll' else 0.0
+    return TRUST_OF_TURNED if estimate.source in TURNED else 0.0
 
 
 @torch.no_grad()

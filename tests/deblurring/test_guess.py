@@ -7,7 +7,7 @@ import torch
 
 import basis_blur as bb
 from basis_blur.deblurring.deblurrer import Deblurrer
-from basis_blur.deblurring.guess import TRUST_OF_ROLL, guess_of, record_of, trust_of, trust_of_pixels
+from basis_blur.deblurring.guess import TRUST_OF_TURNED, TURNED, guess_of, record_of, trust_of, trust_of_pixels
 from basis_blur.estimation.choice import left_alone
 from basis_blur.estimation.estimate import Doubt, Estimate
 from basis_blur.estimation.shake.search import ShakeEstimate
@@ -53,7 +53,7 @@ def test_doubts_networks_and_photos_left_alone_are_not_trusted():
     assert trust_of(searched(0.1, doubts=(Doubt('search', 'it failed.'),))) == 0
     assert trust_of(Estimate(line_field(), 'network', Removal(3))) == 0
     assert trust_of(left_alone(photo)) == 0
-    assert trust_of(Estimate(line_field(), 'roll', Removal(10))) == TRUST_OF_ROLL
+    assert {trust_of(Estimate(line_field(), source, Removal(10))) for source in TURNED} == {TRUST_OF_TURNED}
 
 
 def test_pixels_that_the_right_guess_explains_are_trusted_and_others_are_not():
