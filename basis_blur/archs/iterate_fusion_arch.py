@@ -2,12 +2,13 @@
 
     photo v, iterates u_1 ... u_n of the solver with an estimated blur
         -> pixels of 4 x 4 as channels -> residual blocks, the middle ones at half of that size -> weights w_i, image r
-    restored = v + sum_i w_i (u_i - v) + r,        one w_i, of either sign, and one r for each pixel
+    restored = v + sum_i w_i (u_i - v) + r,        one w_i for each pixel, of either sign
 
-They are the same for all colours (r is the mean of three channels), so gray stays gray. They come up from the cells of
-4 x 4 pixels by a pixel shuffle, which may leave a grid of such cells; `without_grid` takes it away. In evaluation the
-result is clipped to the range of the photo and the iterates at each pixel, widened by `SLACK`. So errors of the network
-cannot make what none of them has, such as a hole in a bright place.
+w_i are the same for all colours, and r is so where the photo and all iterates are gray, so gray stays gray; r is free
+where their colours differ by 0.02 or more. Both come up from the cells of 4 x 4 pixels by a pixel shuffle, which may
+leave a grid of such cells; `without_grid` takes it away. In evaluation the result is clipped to the range of the photo
+and the iterates at each pixel, widened by `SLACK`. So errors of the network cannot make what none of them has, such as
+a hole in a bright place.
 
 Early iterates are safe and soft. Late ones are crisp where the blur was estimated well, and full of rings where it was
 not, and the network sees which. That artifacts of deconvolution can be removed by learning is due to [S13]. A fresh
@@ -39,6 +40,7 @@ NEAR = 5  # side of the squares of cells in which a grid is looked for; odd
 SLOPE = 0.01  # slope of the activation for negative values
 FIRST_STEP = 0.6  # step that a fresh network takes from the photo to the mean of its iterates
 DIFFERENCES = 4.0  # factor that brings the differences of iterates and photo to a size of about 1
+FULL_SPREAD = 0.02  # difference of the colours of a pixel from which on r may be coloured there
 IMAGE_SCALE = 0.1  # factor of the image r, whose numbers in the network are about 1
 
 
@@ -142,8 +144,12 @@ class IterateFusion(DescribedNetwork):
         images = stack.unflatten(1, (-1, COLOURS))
         photo, changes = images[:, 0], images[:, 1:] - images[:, :1]
         padded = reflect_to_multiple(changes.flatten(1, 2), SIZE_MULTIPLE).unflatten(1, (-1, COLOURS))
+        spread = (images.amax(2) - images.amin(2)).amax(1, keepdim=True)
+        coloured = reflect_to_multiple((spread / FULL_SPREAD).clamp_max(1), SIZE_MULTIPLE)
         found = F.pixel_shuffle(self.tail(self.after(features)).to(stack.dtype), CELL)
-        image = IMAGE_SCALE * found[:, :COLOURS].mean(1, keepdim=True)
+        image = IMAGE_SCALE * found[:, :COLOURS]
+        gray = image.mean(1, keepdim=True)
+        image = gray + coloured * (image - gray)
         own = without_grid((found[:, COLOURS:, None] * padded).sum(1) + image)
         first = FIRST_STEP / len(self.iterations) * changes.sum(1)
         restored = photo + first + cropped(own, *stack.shape[-2:])
