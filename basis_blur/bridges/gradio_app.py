@@ -147,7 +147,8 @@ class Session:
         seen = comparison_of(result.given.photo, result.pixels, result.field)
         before, after = (resized_picture(rgb_levels(each), 1, LONGEST_SHOWN) for each in (seen.before, seen.after))
         (estimate,) = result.estimates
-        strength = deblurrer.how_far(estimate.removal)[0].strength
+        strength = deblurrer.strength_of(estimate)
+        strength = strength if isinstance(strength, float | int) else strength.mean().item()
         gamma = result.given.gamma(deblurrer.settings.gamma)
         doubts = [f'<p class="doubt">{escape(str(doubt))}</p>' for doubt in result.doubts]
         height, width = result.pixels.shape[-2:]

@@ -5,6 +5,7 @@
     result.photo, result.field, result.doubts;  result.save('sharp.jpg')
 
     photo --estimator--> Estimate --refinement, if wanted--> restoration --> iterates --fusion--> strength --> photo
+                                                             for each part of the estimate, added by its weight
                                                                                   doubts: about the photo at the end
 
 Every step is a part that can be replaced: a function, or an object that is called. The fields of `Deblurrer` say how
@@ -406,24 +407,65 @@ class Deblurrer:
         if self.settings.refine:
             check_refine(self.settings.refine, gamma)
             estimate = _refined(photo, estimate, gamma, self.settings.refine, progress)
-        (kept, _, further), fusion = self.how_far(estimate.removal)
-        most = kept[-1] + further
-        iterates = self.restoration(
-            photo,
-            estimate.field,
-            kept,
-            gamma,
-            tv_weight=self.settings.tv_weight,
-            least_tv_weight=estimate.removal.least_tv_weight,
-            further=further,
-            callback=None if progress is None else lambda number: progress(REMOVING, number, most),
-        )
-        tell = None if progress is None else lambda number, total: progress(FUSING, number, total)
-        restored = iterates[:, -photo.shape[1] :] if fusion is None else fuse(fusion, photo, iterates, callback=tell)
+        restored = self._restored(photo, estimate, gamma, progress)
         result = self._finished(photo, restored, estimate, gamma)
         if progress is not None:
             progress(CHECKING, 1, 1)
         return result
+
+    def _restored(self, photo: Tensor, estimate: Estimate, gamma: float, progress: Progress | None) -> Tensor:
+        """Return the photo restored with strength 1: that of the field, or the weighted sum of those of the parts."""
+        if not estimate.parts:
+            most = _most_iterations(self.how_far(estimate.removal)[0])
+            return self._restored_by(photo, estimate.field, estimate.removal, gamma, progress, 0, most)
+        numbers = [_most_iterations(self.how_far(part.removal)[0]) for part in estimate.parts]
+        total = torch.zeros_like(photo)
+        for place, part in enumerate(estimate.parts):
+            before = sum(numbers[:place])
+            found = self._restored_by(photo, part.field, part.removal, gamma, progress, before, sum(numbers))
+            total.addcmul_(found, part.weight.to(found))
+        return total
+
+    def _restored_by(
+        self,
+        photo: Tensor,
+        field: BlurField,
+        removal: Removal,
+        gamma: float,
+        progress: Progress | None,
+        before: int,
+        most: int,
+    ) -> Tensor:
+        """Return the photo restored with one field; `before` of `most` iterations in all have been made before."""
+        (kept, _, further), fusion = self.how_far(removal)
+        iterates = self.restoration(
+            photo,
+            field,
+            kept,
+            gamma,
+            tv_weight=self.settings.tv_weight,
+            least_tv_weight=removal.least_tv_weight,
+            further=further,
+            callback=None if progress is None else lambda number: progress(REMOVING, before + number, most),
+        )
+        if fusion is None:
+            return iterates[:, -photo.shape[1] :]
+        tell = None if progress is None else lambda number, total: progress(FUSING, number, total)
+        return fuse(fusion, photo, iterates, callback=tell)
+
+    def strength_of(self, estimate: Estimate) -> float | Tensor:
+        """Return the length of the step from the blurred photo to the restored one, in [0, 1].
+
+        Returns:
+            One number; or one for each pixel, (1, 1, H, W), where the parts of the estimate have different strengths.
+        """
+        if not estimate.parts:
+            return self.how_far(estimate.removal)[0].strength
+        strengths = [self.how_far(part.removal)[0].strength for part in estimate.parts]
+        if len(set(strengths)) == 1:
+            return strengths[0]
+        weighted = [part.weight * strength for part, strength in zip(estimate.parts, strengths, strict=True)]
+        return torch.stack(weighted).sum(0)
 
     def expected_seconds(self, pixels: int, only_estimate: bool = False) -> dict[str, float]:
         """Return the seconds that each stage is expected to take on two cores, in their order; see `Pace`.
@@ -446,7 +488,7 @@ class Deblurrer:
         }
 
     def _finished(self, photo: Tensor, restored: Tensor, estimate: Estimate, gamma: float) -> _Result:
-        sharp = step_towards(restored, photo, self.how_far(estimate.removal)[0].strength)
+        sharp = step_towards(restored, photo, self.strength_of(estimate))
         found = self.judge(photo, sharp, estimate, gamma)
         judgement = found if isinstance(found, Judgement) else Judgement(tuple(found), None)
         return _Result(sharp, restored, estimate, judgement)
@@ -487,6 +529,10 @@ def settings_of_method(method: str, settings: Mapping[str, Any], is_fused: bool)
         raise ValueError(f'a fusion is given beside the method {method!r}, which uses none; leave one out.')
     usual = {'iterations': as_printed.REMOVAL.iterations, 'strength': as_printed.REMOVAL.strength}
     return {**usual, **{key: value for key, value in settings.items() if value is not None}}
+
+
+def _most_iterations(steps: Steps) -> int:
+    return steps.kept[-1] + steps.further
 
 
 class _Result(NamedTuple):
@@ -540,7 +586,7 @@ def _refined(photo: Tensor, estimate: Estimate, gamma: float, steps: int, progre
     tell = None if progress is None else lambda step, _: progress(REFINING, step, steps)
     with torch.enable_grad():
         found = refine_field(photo, estimate.field, gamma, steps, tell)
-    return dataclasses.replace(estimate, field=found.field, notes=(*estimate.notes, found.sentence))
+    return dataclasses.replace(estimate, field=found.field, notes=(*estimate.notes, found.sentence), parts=())
 
 
 def joined(fields: Sequence[BlurField]) -> BlurField:

@@ -3,7 +3,11 @@
     estimator(photo, gamma, progress) -> Estimate         photo (1, C, H, W), sRGB-like in [0, 1]
 
 An `Estimate` is a blur field with its origin, how sure its maker is, what speaks against it, and how a blur of that
-origin is best removed. It is immutable; `dataclasses.replace` makes another.
+origin is best removed. It is immutable; `dataclasses.replace` makes another. Where places of a photo have blurs of
+several origins, which are not removed alike, it has a `Part` for each origin, and the restored photo is the sum of those
+of the parts, each times its weight:
+
+    restored = sum_p weight_p restored_p                                        sum_p weight_p = 1 at every pixel
 
 To add an estimator, write a function, or a class with `__call__`, of the signature of `Estimator`, and give it to
 `basis_blur.Deblurrer(estimator=...)`. It sees one photo at a time, and the `Removal` that it returns decides how its
@@ -54,6 +58,30 @@ class Doubt:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """One of several blurs of a photo, which are removed one by one.
+
+    Args:
+        field: blur of one photo, at every pixel of it.
+        removal: settings that suit it.
+        weight: (1, 1, H, W), in [0, 1]; share that the photo restored by it has of each pixel of the result.
+
+    Raises:
+        ValueError: the weight is not of the size of the field.
+    """
+
+    field: BlurField
+    removal: Removal
+    weight: Tensor
+
+    def __post_init__(self) -> None:
+        expected = (1, 1, *self.field.image_size)
+        if tuple(self.weight.shape) != expected:
+            raise ValueError(f'the weight is {tuple(self.weight.shape)}, expected {expected}, that of the field.')
+        object.__setattr__(self, 'field', self.field.with_removal(self.removal))
+
+
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """The blur of one photo, and what is known of how it was found.
 
@@ -64,9 +92,11 @@ class Estimate:
         confidence: certainty of the maker, from 0 to 1; None where it does not tell.
         doubts: reasons not to trust the field.
         notes: sentences for a person about how it was found, such as that it was found at half size.
+        parts: blurs that are removed one by one, in this order, in place of `field`; their weights sum to 1. `field` is
+            then their mean by these weights. Without parts, `field` is removed by `removal`.
 
     Raises:
-        ValueError: `confidence` is not in [0, 1], or the field is of several photos.
+        ValueError: `confidence` is not in [0, 1], the field is of several photos, or a part is of another size.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
@@ -81,12 +111,19 @@ class Estimate:
     confidence: float | None = None
     doubts: tuple[Doubt, ...] = ()
     notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise ValueError(f'confidence is {self.confidence}, expected a number from 0 to 1, or None.')
         if len(self.field) != 1:
             raise ValueError(f'the field is of {len(self.field)} photos, expected one; make an Estimate of each.')
+        for part in self.parts:
+            if part.field.image_size != self.field.image_size:
+                raise ValueError(
+                    f'a part is of {part.field.image_size} pixels and the field of {self.field.image_size}; '
+                    'expected one size.'
+                )
         object.__setattr__(self, 'field', self.field.with_removal(None if self.is_known else self.removal))
 
     @property

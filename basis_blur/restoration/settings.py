@@ -172,6 +172,13 @@ def steps_for(
     return Steps((usual.iterations,), strength, usual.further)
 
 
-def step_towards(restored: Tensor, photo: Tensor, strength: float) -> Tensor:
-    """Return photo + strength (restored - photo), for a strength in [0, 1]."""
+def step_towards(restored: Tensor, photo: Tensor, strength: float | Tensor) -> Tensor:
+    """Return photo + strength (restored - photo), for a strength in [0, 1].
+
+    Args:
+        restored, photo: (N, C, H, W).
+        strength: a number, or one for each pixel, (N, 1, H, W).
+    """
+    if isinstance(strength, Tensor):
+        return torch.lerp(photo, restored, strength.to(photo).expand_as(photo))
     return restored if strength == 1 else torch.lerp(photo, restored, strength)

@@ -12,7 +12,7 @@ from basis_blur.archs import ARCHS
 from basis_blur.cli.main import main
 from basis_blur.deblurring.deblurrer import Deblurrer, DeblurSettings, joined
 from basis_blur.deblurring.network_deblurrer import RestoringSettings
-from basis_blur.estimation.estimate import Doubt, Estimate
+from basis_blur.estimation.estimate import Doubt, Estimate, Part
 from basis_blur.estimation.estimators import KnownField
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.photo import Photo
@@ -239,6 +239,57 @@ def test_progress_is_told():
     deblurrer = Deblurrer(estimator_of(), DeblurSettings(iterations=2, refine=1), judge=no_doubts)
     deblurrer(torch.rand(1, 3, 20, 24), progress=lambda *step: told.append(step))
     assert told[:2] == [('refining', 1, 1), ('removing the blur', 1, 2)]
+
+
+# ------------------------------------------------------------------------------------------------- estimates of parts
+
+
+def in_parts(removals, removal=TRUE_BLUR):
+    """Return an estimator of two blurs, across and down, each with a removal; the left half is that of the first."""
+
+    def estimator(photo, gamma, progress=None):
+        across = field_of(*photo.shape[-2:], dtype=photo.dtype)
+        down = bb.BlurField(across.kernels.mT.contiguous(), across.mixing)
+        left = (torch.arange(photo.shape[-1]) < photo.shape[-1] // 2).to(photo).expand(1, 1, *photo.shape[-2:])
+        parts = tuple(Part(*each) for each in zip((across, down), removals, (left, 1 - left), strict=True))
+        return Estimate(across, 'mine', removal, parts=parts)
+
+    return estimator
+
+
+def test_each_part_of_a_photo_is_restored_by_its_own_blur_and_settings():
+    photo, removals = torch.rand(1, 3, 20, 24), (Removal(6), Removal(2, strength=0.5))
+    estimator = in_parts(removals)
+    found = Deblurrer(estimator)(photo).photo
+    for part, columns in zip(estimator(photo, 2.2).parts, (slice(0, 12), slice(12, 24)), strict=True):
+        alone = bb.deblur(photo, part.field)
+        torch.testing.assert_close(found[..., columns], alone[..., columns])
+
+
+def test_parts_have_another_strength_if_that_is_asked_for_before_or_after():
+    photo = torch.rand(1, 3, 20, 24)
+    deblurrer = Deblurrer(in_parts((Removal(6), Removal(2, strength=0.5))))
+    result = deblurrer(photo)
+    for strength in (0.0, 0.3, None):
+        settings = DeblurSettings(strength=strength)
+        asked = dataclasses.replace(deblurrer, settings=settings)(photo).photo
+        assert torch.equal(deblurrer.with_strength(result, strength).photo, asked)
+
+
+def test_the_iterations_of_all_parts_are_one_stage_and_only_the_part_that_asks_is_fused(fusion):
+    told = []
+    estimator = in_parts((Removal(3), Removal(2, fusion=True)))
+    Deblurrer(estimator, fusion=fusion)(torch.rand(1, 3, 24, 24), progress=lambda *step: told.append(step))
+    assert [step[1:] for step in told if step[0] == 'removing the blur'][::4] == [(1, 8), (5, 8)]
+    assert [step[0] for step in told].count('fusing the iterates') == 1
+
+
+def test_a_part_is_as_large_as_its_photo():
+    with pytest.raises(ValueError, match=r'the weight is \(1, 1, 5, 5\), expected \(1, 1, 20, 24\)'):
+        Part(field_of(), TRUE_BLUR, torch.ones(1, 1, 5, 5))
+    part = Part(field_of(16, 16), TRUE_BLUR, torch.ones(1, 1, 16, 16))
+    with pytest.raises(ValueError, match='a part is of'):
+        Estimate(field_of(), 'mine', parts=(part,))
 
 
 # ----------------------------------------------------------------------------------------------- photos of any kind
