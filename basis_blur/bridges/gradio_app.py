@@ -161,6 +161,7 @@ class Session:
 ORIGINS = {
     'shake': 'one camera shake explains the whole photo',
     'roll': 'the camera shook and rolled',
+    'places': 'places that tell their blur have kernels of their own; the others have those of the network',
     'network': 'the blur of each place was estimated by the network',
     'none': 'nothing was removed',
 }

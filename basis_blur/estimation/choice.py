@@ -5,7 +5,9 @@
                 streaks of its lights show it
     roll        of a camera that rolled, if that explains it much better than the reverse roll does
     rotations   of a camera that rotated about three axes, by the same rule
-    network     in which objects move on their own, or on which the search failed
+    places      in which objects move on their own, or on which the search failed: one kernel for each window that tells
+                its own (`shake.local`), and the field of the network elsewhere
+    network     the same, if no window tells its kernel
     none        that is nearly sharp; it is left as it is
 
 A search has failed (`why_failed`) if its variants disagree, if its kernel is smaller or much larger than the blur that
@@ -40,15 +42,18 @@ from basis_blur.estimation.estimate import (
     ROLLING,
     SEARCHING,
     SEARCHING_AGAIN,
+    SEARCHING_PLACES,
     Doubt,
     Estimate,
     Estimator,
+    Part,
     Progress,
 )
 from basis_blur.estimation.estimators import NetworkEstimator
 from basis_blur.estimation.shake.consistency import consistency
-from basis_blur.estimation.shake.fields import uniform_field
+from basis_blur.estimation.shake.fields import blended, uniform_field
 from basis_blur.estimation.shake.kernels import best_shift, spread
+from basis_blur.estimation.shake.local import REMOVAL_ITERATIONS, estimate_places
 from basis_blur.estimation.shake.residual import ITERATIONS, unexplained
 from basis_blur.estimation.shake.roll import Rolled, estimate_roll
 from basis_blur.estimation.shake.rotations import (
@@ -67,9 +72,10 @@ from basis_blur.estimation.shake.search import (
     estimate_shake,
     gray_light,
     network_start,
+    removal_for,
 )
 from basis_blur.estimation.shake.streaks import estimate_by_streaks
-from basis_blur.estimation.trust import is_flat
+from basis_blur.estimation.trust import doubts_of_estimate, is_flat
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.choices import ESTIMATORS, WITH_LENS
 from basis_blur.foundation.errors import InputError
@@ -105,6 +111,7 @@ ROTATED = 'the camera rotated about three axes while it shook; the blur is that 
 PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
 # Time of each stage on two cores. It hardly depends on the size of the photo, of which a part is searched if it is
 # large; few photos need the last stage.
+SECONDS_OF_PLACES = 15.0
 SECONDS_OF_SEARCH = {BEGINNING: 1.5, SEARCHING: 9.0, SEARCHING_AGAIN: 2.0}
 
 
@@ -226,6 +233,7 @@ class BestEstimator:
             TURNING: 3.0,
             CHOOSING: 2.0,
             **self.network.expected_seconds(pixels),
+            SEARCHING_PLACES: SECONDS_OF_PLACES,
         }
 
     def _chosen(
@@ -247,15 +255,52 @@ class BestEstimator:
         """
         by_network = functools.cache(lambda: self.network(photo, gamma, progress))
         if why_failed(found, extent) is not None:
-            note = 'the search for one camera shake failed; the blur is that of the network.'
+            reason = 'the search for one camera shake failed'
         elif explains_all(photo, gamma, found, lambda: by_network().field, progress):
             return found
         else:
-            note = 'places of the photo have different blurs; they are those of the network.'
+            reason = 'places of the photo have different blurs'
             turned = look()
             if turned is not None:
                 return turned
-        return estimate_by_streaks(photo, gamma, progress) or _noted(by_network(), note)
+        by_streaks = estimate_by_streaks(photo, gamma, progress)
+        return by_streaks or place_by_place(photo, gamma, by_network(), reason, progress)
+
+
+def place_by_place(
+    photo: Tensor, gamma: float, seen: Estimate, reason: str, progress: Progress | None = None
+) -> Estimate:
+    """Return the estimate of a network, with kernels that were searched for at the places that tell their own.
+
+    Args:
+        photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        gamma: exponent of the photo.
+        seen: estimate of the network.
+        reason: why the photo does not get one kernel, in words.
+        progress: function that is called during the work.
+    """
+    places = estimate_places(photo, gamma, seen.field, progress)
+    if places is None:
+        return _noted(seen, f'{reason}; the blur is that of the network.')
+    field = blended(places.field, seen.field, places.weight)
+    parts = (
+        Part(
+            places.field, dataclasses.replace(removal_for(photo, gamma), iterations=REMOVAL_ITERATIONS), places.weight
+        ),
+        Part(field, seen.removal, 1 - places.weight),
+    )
+    note = (
+        f'{reason}; {places.believed} of {places.windows} windows tell their kernels, which make '
+        f'{places.weight.mean().item():.0%} of the photo; the rest is made by the blur that the network sees.'
+    )
+    return Estimate(
+        field,
+        'places',
+        seen.removal,
+        doubts=tuple(doubts_of_estimate(photo, field)),
+        notes=(*seen.notes, note),
+        parts=parts,
+    )
 
 
 def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | None = None) -> Estimator:

@@ -4,8 +4,8 @@
 
 An `Estimate` is a blur field with its origin, how sure its maker is, what speaks against it, and how a blur of that
 origin is best removed. It is immutable; `dataclasses.replace` makes another. Where places of a photo have blurs of
-several origins, which are not removed alike, it has a `Part` for each origin, and the restored photo is the sum of those
-of the parts, each times its weight:
+several origins, which are not removed alike, it has a `Part` for each origin, and the restored photo is the sum of the
+parts' photos, each times its weight:
 
     restored = sum_p weight_p restored_p                                        sum_p weight_p = 1 at every pixel
 
@@ -30,9 +30,9 @@ KNOWN = 'known'  # source of a field that nobody estimated
 # A function of the name of a stage, the number of a step of it, from 1, and the number of its steps.
 Progress = Callable[[str, int, int], None]
 # Names of stages, in the order in which they come; those that a photo does not need are left out.
-BEGINNING, SEARCHING, SEARCHING_AGAIN, ROLLING, CHOOSING, LOOKING = (
+BEGINNING, SEARCHING, SEARCHING_AGAIN, ROLLING, CHOOSING, LOOKING, SEARCHING_PLACES = (
     'looking for a start', 'searching for the shake', 'searching from other starts', 'searching for a roll',
-    'choosing an estimate', 'estimating the blur',
+    'choosing an estimate', 'estimating the blur', 'searching place by place',
 )  # fmt: skip
 
 

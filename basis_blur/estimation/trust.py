@@ -162,22 +162,39 @@ def reblur_residual(photo: Tensor, restored: Tensor, field: BlurField, gamma: fl
     counts. Arguments and errors are those of `doubts_of_restoration`.
     """
     _check_pair(photo, field)
-    radius = field.kernel_size // 2
-    squares, count = 0.0, 0
+    total, count = 0.0, 0
     for rows, columns in spread_windows(photo.shape[-2:], SAMPLE_SIDE, SAMPLES):
-        size = [part.stop - part.start - 2 * radius for part in (rows, columns)]
-        inner = field.crop(rows.start + radius, columns.start + radius, *size)
-        blur = BasisBlur(inner)
-        scene = restored[..., rows, columns].to(inner.kernels)
-        again = to_srgb(blur(to_linear(scene, gamma)).clamp(0, 1), gamma)
-        at_least = blur((scene >= BRIGHT).to(scene)) > UNKNOWN_LIGHT
-        seen = photo[..., rows, columns][..., radius : radius + size[0], radius : radius + size[1]]
-        known = seen < BRIGHT
-        difference = again - seen
-        difference = torch.where(at_least, difference.clamp_min(0), difference)
-        squares += (difference.square() * known).sum(dtype=torch.float64).item()
+        part, scene = photo[..., rows, columns], restored[..., rows, columns]
+        blur = field.crop(rows.start, columns.start, *part.shape[-2:])
+        squares, known = reblur_squares(part, scene, blur, gamma)
+        total += squares.sum(dtype=torch.float64).item()
         count += int(known.sum())
-    return math.sqrt(squares / count) if count else 0.0
+    return math.sqrt(total / count) if count else 0.0
+
+
+@torch.no_grad()
+def reblur_squares(photo: Tensor, restored: Tensor, field: BlurField, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return the squares of  H restored - photo  where the kernels lie within the photo; see `reblur_residual`.
+
+    Args:
+        photo, restored: (1, 3 or 1, H, W); sRGB-like in [0, 1].
+        field: blur of the photo, with kernels of K x K pixels.
+        gamma: exponent of the photo.
+
+    Returns:
+        The squares (1, C, H - K + 1, W - K + 1), 0 where the photo may be clipped, and where it is not, of that shape.
+    """
+    radius = field.kernel_size // 2
+    size = [side - 2 * radius for side in photo.shape[-2:]]
+    blur = BasisBlur(field.crop(radius, radius, *size))
+    scene = restored.to(field.kernels)
+    again = to_srgb(blur(to_linear(scene, gamma)).clamp(0, 1), gamma)
+    at_least = blur((scene >= BRIGHT).to(scene)) > UNKNOWN_LIGHT
+    seen = photo[..., radius : radius + size[0], radius : radius + size[1]]
+    known = seen < BRIGHT
+    difference = again - seen
+    difference = torch.where(at_least, difference.clamp_min(0), difference)
+    return difference.square() * known, known
 
 
 def estimate_blur_at_best_size(

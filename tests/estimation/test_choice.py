@@ -8,6 +8,7 @@ from basis_blur.estimation import choice
 from basis_blur.estimation.choice import BestEstimator
 from basis_blur.estimation.estimate import Estimate
 from basis_blur.estimation.shake.fields import uniform_field
+from basis_blur.estimation.shake.local import Places
 from basis_blur.estimation.shake.roll import Poses, Rolled
 from basis_blur.estimation.shake.rotations import Poses as RotationPoses
 from basis_blur.estimation.shake.rotations import Rotated
@@ -47,6 +48,7 @@ def test_the_network_is_asked_where_it_counts(monkeypatch, photo, agreement, exc
     monkeypatch.setattr(choice, 'excess_of', lambda *_: excess)
     monkeypatch.setattr(choice, 'likeness', lambda *_: 1.0)
     monkeypatch.setattr(choice, 'consistency', lambda *_: 1.0)
+    monkeypatch.setattr(choice, 'estimate_places', lambda *_: None)
     network = Network()
     assert BestEstimator(network)(photo, 2.2).source == source
     assert network.asked == asked
@@ -151,3 +153,29 @@ def test_rotations_are_believed_where_reverse_rolls_are_worse(
     estimate = BestEstimator(Network()).for_film(film)(photo, 2.2)
     assert estimate.source == source
     assert films in ([], [film or choice.LONG_LENS])
+
+
+def test_places_that_tell_their_blur_are_restored_by_it_and_the_others_as_the_network_says(monkeypatch, photo):
+    kernel = torch.zeros(5, 5)
+    kernel[2, 1:4] = 1 / 3
+    weight = torch.zeros(1, 1, *photo.shape[-2:])
+    weight[..., :40] = 1
+    told = Places(uniform_field(kernel, photo), weight, 3, 4)
+    monkeypatch.setattr(choice, 'estimate_places', lambda *_: told)
+    seen = Network()(photo, 2.2)
+    found = choice.place_by_place(photo, 2.2, seen, 'objects move')
+    assert found.source == 'places'
+    assert '3 of 4 windows' in found.notes[0]
+    searched, left = found.parts
+    assert (searched.removal.iterations, left.removal) == (10, seen.removal)
+    torch.testing.assert_close(searched.weight + left.weight, torch.ones_like(weight))
+    ends = torch.tensor([[9, 3], [9, 90]])
+    torch.testing.assert_close(found.field.kernels_at(ends)[0, 0], kernel.to(photo))
+    torch.testing.assert_close(found.field.kernels_at(ends)[0, 1, 1:-1, 1:-1], torch.full((3, 3), 1 / 9).to(photo))
+
+
+def test_where_no_place_tells_its_blur_the_estimate_is_that_of_the_network(monkeypatch, photo):
+    monkeypatch.setattr(choice, 'estimate_places', lambda *_: None)
+    found = choice.place_by_place(photo, 2.2, Network()(photo, 2.2), 'objects move')
+    assert (found.source, found.parts) == ('network', ())
+    assert found.notes == ('objects move; the blur is that of the network.',)

@@ -8,6 +8,7 @@
     schedule        these three in turn, on photos of growing size
     residual        what a kernel leaves unexplained of the photo, and what its mirror image does
     search          the search of a photo: its size, its starts, its variants; `estimate_shake`
+    local           the search in windows, where objects move on their own
     streaks         the kernel as the streaks of small lights show it
     consistency     whether parts of the photo ask for other kernels
     rotations       a camera that also rolls: the kernels of all places from its poses   [Whyte12], [Hirsch11]

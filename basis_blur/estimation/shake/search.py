@@ -277,7 +277,7 @@ def blobs(size: int, like: Tensor) -> Tensor:
     return normalised(torch.stack([long[:, None] * long, short[:, None] * long, long[:, None] * short]))
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A kernel (K, K), with fields that have the meaning of those of a `ShakeEstimate`."""
 
     kernel: Tensor
@@ -286,9 +286,32 @@ class _Found(NamedTuple):
     tried: tuple[Tried, ...]
 
 
+def find_kernel(
+    light: Tensor,
+    start: Tensor,
+    polish_rounds: int = POLISH_ROUNDS,
+    judge: Callable[[Tensor, Tensor], float] = share_of_wrong,
+) -> Found:
+    """Search for the kernel of a photo or a part of one, as `estimate_shake` does, without making a field of it.
+
+    Args:
+        light: (1, 1, H, W); gray linear light, larger than twice the kernel.
+        start: (K, K); kernel from which the search starts.
+        polish_rounds: number of rounds of the polish, at full size, where most of the time goes.
+        judge: function that returns the share_of_wrong of the photo, at the size of the last level, and a kernel.
+    """
+    return _searched(light, None, start[None], start.shape[-1], None, polish_rounds, judge)
+
+
 def _searched(
-    light: Tensor, known: Tensor | None, starts: Tensor | None, size: int, progress: Progress | None
-) -> _Found:
+    light: Tensor,
+    known: Tensor | None,
+    starts: Tensor | None,
+    size: int,
+    progress: Progress | None,
+    polish_rounds: int = POLISH_ROUNDS,
+    judge: Callable[[Tensor, Tensor], float] = share_of_wrong,
+) -> Found:
     """Search for a kernel of `size` pixels, with a second look where it needs one."""
     starts = blobs(size, light) if starts is None else resized(starts.to(light), size)
     tried = [Tried('start', start) for start in starts]
@@ -300,24 +323,24 @@ def _searched(
     for number, kernel in enumerate(resized(kernels, size)):
         tried.append(Tried(VARIANTS[number // len(starts)].name, kernel))
     mean, agreement = aligned_mean(kernels)
-    rounds = POLISH_ROUNDS if size < LARGEST_SEARCHED else POLISH_ROUNDS_LARGE
+    rounds = polish_rounds if size < LARGEST_SEARCHED else POLISH_ROUNDS_LARGE
     polish = dataclasses.replace(VARIANTS[0], weight=POLISH_WEIGHT, rounds=rounds)
     polished = search(light, mean[None], polish, first=last, last=last, watch=tell, known=known)
     kernel = resized(polished, size)[0]
     tried.append(Tried('polished', kernel))
 
     seen = reduced(light, 2 ** (-last / 2))
-    share = share_of_wrong(seen, polished[0])
+    share = judge(seen, polished[0])
     if share > DUBIOUS and levels > COARSE:
         again = _second_look(light, known, starts, last, progress)
         tried += [Tried('second look', each) for each in resized(again, size)]
         pool = torch.cat([kernels, again])
-        shares = [share_of_wrong(seen, each) for each in pool]
+        shares = [judge(seen, each) for each in pool]
         best = min(range(len(pool)), key=shares.__getitem__)
         if shares[best] < CLEARLY_BETTER * share:
             share, kernel = shares[best], resized(pool[best : best + 1], size)[0]
             agreement = max(best_shift(pool[best], other)[2] for n, other in enumerate(pool) if n != best)
-    return _Found(kernel, agreement, share, tuple(tried))
+    return Found(kernel, agreement, share, tuple(tried))
 
 
 def _of_variants(
