@@ -9,9 +9,10 @@ PAIRS is a folder of one of these layouts, told by what is in it:
     NAME_gyro_NN.png with one NAME.png                  the synthetic set of Lai et al.
 
 Each blurred photo is restored as `basis-blur deblur` does, by a `Deblurrer` with W, with --fusion also by that network,
-and rounded to 8 bits; where W is a UFPNet, by a `NetworkDeblurrer`. It is scored as it lies (plain) and by
-the protocol of RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred photo. Photos of a pair that
-differ in size by a few pixels are cropped alike around their middle and have aligned scores only.
+with --estimator auto as suits the photo, and rounded to 8 bits; where W is a UFPNet, by a `NetworkDeblurrer`. It is
+scored as it lies (plain) and by the protocol of RealBlur (aligned, see `basis_blur.metrics.aligned`); so is the blurred
+photo. Photos of a pair that differ in size by a few pixels are cropped alike around their middle and have aligned
+scores only.
 
 Where the blurred or the restored photo cannot be aligned, or a pair not be read or compared, the pair is named with the
 reason, and is in none of the means concerned; the exit code is then 2. Blurred photos without a sharp one are listed
@@ -48,7 +49,9 @@ import basis_blur as bb
 from basis_blur.archs.network_facts import ESTIMATOR
 from basis_blur.cli.estimation import gamma as gamma_argument
 from basis_blur.cli.evaluate import SHEET_SIDE, pair_up
+from basis_blur.estimation.choice import estimator_for
 from basis_blur.estimation.estimators import NetworkEstimator
+from basis_blur.foundation.choices import ESTIMATORS
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.metrics.aligned import plain_score, realblur_score
@@ -80,6 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('pairs', type=Path, metavar='PAIRS', help='folder of pairs; see above')
     parser.add_argument(
         '--fusion', type=Path, metavar='F', help='weights of an IterateFusion; without, the solver alone'
+    )
+    parser.add_argument(
+        '--estimator',
+        choices=ESTIMATORS,
+        default='network',
+        help='what estimates the blur, with W as its network (default: network)',
     )
     parser.add_argument('--name', help='name of the set in the record (default: that of the folder)')
     parser.add_argument(
@@ -127,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             'weights': [
                 facts_of(path, each) for path, each in ((args.weights, net), (args.fusion, fusion)) if path is not None
             ],
-            'config': {'gamma': args.gamma, 'without_sharp': alone},
+            'config': {'gamma': args.gamma, 'estimator': args.estimator, 'without_sharp': alone},
             'means': summary,
             'pairs': rows,
         }
@@ -172,8 +181,12 @@ def deblurrer_of(
         InputError: a fusion is given for a network that restores photos itself.
     """
     if net.facts.kind == ESTIMATOR:
-        settings = bb.DeblurSettings(args.gamma, fusion=fusion is not None)
-        return bb.Deblurrer(NetworkEstimator(net), settings, fusion, device=args.device)
+        # The other estimators say themselves where the fusion suits.
+        fused = fusion is not None if args.estimator == 'network' or fusion is None else None
+        estimator = estimator_for(args.estimator, NetworkEstimator(net))
+        return bb.Deblurrer(estimator, bb.DeblurSettings(args.gamma, fusion=fused), fusion, device=args.device)
+    if args.estimator != 'network':
+        raise InputError(f'{args.weights} holds a UFPNet, which estimates no blur; leave out --estimator.')
     if fusion is not None:
         raise InputError(f'{args.weights} holds a UFPNet, which restores photos itself; leave out --fusion.')
     return bb.NetworkDeblurrer(net)

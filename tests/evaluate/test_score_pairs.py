@@ -82,6 +82,18 @@ def test_with_a_fusion_that_is_what_is_scored(script, picture, weights, fusion, 
     torch.testing.assert_close(read_photo(tmp_path / 'a.png').pixels, expected, rtol=0, atol=0.51 / 255)
 
 
+def test_another_estimator_may_be_scored(script, picture, weights, ufpnet, tmp_path):
+    write_photo(tmp_path / 'set' / 'sharp' / 'a.png', picture(0))
+    write_photo(tmp_path / 'set' / 'blur' / 'a.png', blurred(picture(0)))
+    call = [tmp_path / 'set', '--estimator', 'none', '--json', tmp_path / 'out.json']
+    assert script('score_pairs').main(list(map(str, [weights, *call]))) == 0
+    record = json.loads((tmp_path / 'out.json').read_text())
+    assert record['config']['estimator'] == 'none'
+    assert record['pairs'][0]['plain']['restored'] == record['pairs'][0]['plain']['blurred']
+    with pytest.raises(InputError, match='holds a UFPNet, which estimates no blur; leave out --estimator'):
+        script('score_pairs').main(list(map(str, [ufpnet, *call, '--overwrite'])))
+
+
 @pytest.mark.usefixtures('true_estimate')
 def test_a_failed_alignment_is_named_and_in_no_mean(script, picture, weights, tmp_path, capsys):
     write_photo(tmp_path / 'a_blur_1.png', blurred(picture(0)))
