@@ -283,12 +283,8 @@ def place_by_place(
     if places is None:
         return _noted(seen, f'{reason}; the blur is that of the network.')
     field = blended(places.field, seen.field, places.weight)
-    parts = (
-        Part(
-            places.field, dataclasses.replace(removal_for(photo, gamma), iterations=REMOVAL_ITERATIONS), places.weight
-        ),
-        Part(field, seen.removal, 1 - places.weight),
-    )
+    removal = dataclasses.replace(removal_for(photo, gamma), iterations=REMOVAL_ITERATIONS)
+    parts = (Part(places.field, removal, places.weight), Part(seen.field, seen.removal, 1 - places.weight))
     note = (
         f'{reason}; {places.believed} of {places.windows} windows tell their kernels, which make '
         f'{places.weight.mean().item():.0%} of the photo; the rest is made by the blur that the network sees.'

@@ -26,7 +26,7 @@ from basis_blur.estimation.estimate import SEARCHING_PLACES, Progress
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import centred, cleaned, spread
 from basis_blur.estimation.shake.residual import ITERATIONS
-from basis_blur.estimation.shake.search import FAILED, FAINT_START, SMALL_START, find_kernel, gray_light
+from basis_blur.estimation.shake.search import FAINT_START, SMALL_START, find_kernel, gray_light
 from basis_blur.estimation.trust import reblur_squares
 from basis_blur.field.blur_field import BlurField
 from basis_blur.foundation.errors import InputError
@@ -41,6 +41,7 @@ OVERLAP = 0.25  # least overlap of windows, over their side
 MOST_WINDOWS = 12  # largest number of windows; those of a large photo are larger
 MOST_PIXELS = 2_500_000  # largest number of pixels of a photo that is searched so, which bounds the time
 POLISH_ROUNDS = 6  # rounds of the polish of a window's kernel
+LEAST_AGREEMENT = 0.83  # agreement of the variants below which a window's kernel is not believed
 LEAST_EXTENT = 1.25  # extent of the kernels that the network sees, pixels, below which a window is left to it
 LEAST_SHARE, MOST_SHARE = 0.75, 2.0  # least and largest extent of a believed kernel, over that which the network sees
 SURE, WRONG = 0.5, 0.75  # share_of_wrong up to which a kernel is believed, and from which on it is not
@@ -172,7 +173,7 @@ def _searched(light: Tensor, start: Tensor) -> Judged | None:
         return seen[-1].share
 
     found = find_kernel(light, start, POLISH_ROUNDS, share_of)
-    if found.agreement < FAILED or not LEAST_SHARE * extent <= spread(found.kernel) <= MOST_SHARE * extent:
+    if found.agreement < LEAST_AGREEMENT or not LEAST_SHARE * extent <= spread(found.kernel) <= MOST_SHARE * extent:
         return None
     for each in seen:
         if each.kernel.shape == found.kernel.shape and torch.equal(each.kernel, found.kernel):
