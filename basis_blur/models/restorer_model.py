@@ -62,6 +62,7 @@ class RestorerModel(NetworkModel):
     }  # fmt: skip
 
     has_other_losses = False  # whether a stage has a loss of its own, beside which both may be left out
+    trust: Tensor | None = None  # how far each pixel of the batch's sharp photos is trusted; None is wholly
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
