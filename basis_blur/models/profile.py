@@ -56,6 +56,24 @@ class Profile:
         self._began: float | None = None
         self._ended: float | None = None
 
+    @classmethod
+    def of_run(
+        cls, opt: Mapping[str, Any], iterations: int | None, device: torch.device, facts: Mapping[str, Any]
+    ) -> Profile:
+        """Return the profile of a training of BasicSR; of its processes only the first takes one.
+
+        Args:
+            opt: options of the training, after BasicSR's `parse_options`.
+            iterations: number of iterations, >= 2; None for no profile.
+            device: device on which the network computes.
+            facts: what else the profile says of the network, such as its precision.
+        """
+        processes = opt.get('world_size', 1)
+        batch = opt['datasets']['train'].get('batch_size_per_gpu', 1) * processes
+        settings = {'run': opt['name'], **facts, 'processes': processes}
+        is_first = opt.get('rank', 0) == 0
+        return cls(opt['path'].get('log', '.'), iterations if is_first else None, batch, device, settings)
+
     @property
     def is_taken(self) -> bool:
         """Whether iterations are still to be measured."""
