@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from basis_blur.data.data_section import read_data_section
 from basis_blur.data.guesses import GuessFiles, names_in, read_told
-from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
-from basis_blur.foundation.options import Option, read_options
+from basis_blur.foundation.options import Option
 from basis_blur.photos.decoding import decode_photo
 
 
@@ -62,10 +62,7 @@ class GuessedPhotoDataset(Dataset[Any]):
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
-        phase = opt.get('phase', 'train')
-        where = f'datasets: {phase}'
-        self.opt = {**opt, **read_options(opt, self.OPTIONS, where, DATASET)}
-        self.is_train = phase == 'train'
+        self.opt, where, self.is_train = read_data_section(opt, self.OPTIONS)
         folder = Path(self.opt['dataroot']).expanduser()
         found = {name: GuessFiles.of(folder, name) for name in names_in(folder)}
         told = {name: read_told(files.told) for name, files in found.items()}

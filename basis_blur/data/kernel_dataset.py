@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from basis_blur.data.data_section import read_data_section
 from basis_blur.data.kernel_lmdb import KernelLmdb
 from basis_blur.data.lmdb_store import LmdbReader
-from basis_blur.foundation.basicsr_options import DATASET
-from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.foundation.options import Option, OptionError
 
 DEFAULT_SAMPLE = 10_000  # largest number of kernels that are spread over the data set by default
 
@@ -50,10 +50,7 @@ class KernelDataset(Dataset[Any]):
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
-        phase = opt.get('phase', 'train')
-        where = f'datasets: {phase}'
-        self.opt = {**opt, **read_options(opt, self.OPTIONS, where, DATASET)}
-        self.is_train = phase == 'train'
+        self.opt, where, self.is_train = read_data_section(opt, self.OPTIONS)
         if self.opt['io_backend'].get('type') != 'lmdb':
             raise OptionError(
                 f'{where}: "io_backend" has the type {self.opt["io_backend"].get("type")!r}, expected lmdb; '

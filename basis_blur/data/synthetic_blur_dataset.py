@@ -33,15 +33,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from basis_blur.data.data_section import read_data_section
 from basis_blur.data.kernel_lmdb import KernelLmdb
 from basis_blur.data.lmdb_store import LmdbReader
 from basis_blur.data.photo_lmdb import PhotoSource, list_photos
 from basis_blur.data.sample_stream import Draw
 from basis_blur.data.segmentation import FORMS, open_annotations
-from basis_blur.foundation.basicsr_options import DATASET
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
-from basis_blur.foundation.options import Option, OptionError, read_options
+from basis_blur.foundation.options import Option, OptionError
 from basis_blur.photos.decoding import decode_photo, photo_size
 from basis_blur.simulation.camera_shake import motion_kernel, shake_kernel
 from basis_blur.simulation.scene_blur import (
@@ -150,10 +150,8 @@ class SyntheticBlurDataset(Dataset[Any]):
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__()
-        phase = opt.get('phase', 'train')
-        where = f'datasets: {phase}'
-        self.opt = {**opt, **_read(opt, where)}  # BasicSR reads `name` and others there
-        self.is_train = phase == 'train'
+        self.opt, where, self.is_train = read_data_section(opt, self.OPTIONS)
+        _check_jpeg(self.opt, where)
         self._seed = self.opt['seed'] or 0
         self._side = self.opt['patch_size'] + self.opt['kernel_size'] - 1
         self._drawn = 0
@@ -407,8 +405,6 @@ def _open_kernels(opt: Mapping[str, Any], where: str, reader: type[LmdbReader]) 
     return kernels
 
 
-def _read(opt: Mapping[str, Any], where: str) -> dict[str, Any]:
-    values = read_options(opt, SyntheticBlurDataset.OPTIONS, where, DATASET)
-    if values['jpeg_quality'] is not None and values['synthesis'] == 'device':
+def _check_jpeg(opt: Mapping[str, Any], where: str) -> None:
+    if opt['jpeg_quality'] is not None and opt['synthesis'] == 'device':
         raise OptionError(f'{where}: "jpeg_quality" needs synthesis: worker; leave one of the two out.')
-    return values
