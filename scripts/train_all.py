@@ -18,7 +18,7 @@ is finished is not trained again. The first iterations are profiled (`logger: pr
     report.json         profile and scores of all stages
     report.md           the same as tables, for docs/training_log.md
 
-What is measured is what ran: nobody has run this on a GPU yet.
+Nobody has run this script on a GPU yet.
 """
 
 from __future__ import annotations
@@ -117,15 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.plan:
         print(plan_of(stages, args.gpus))
         return 0
-    lacking = {stage.name: stage.missing for stage in stages if not stage.weights.exists() and stage.missing}
-    if lacking:
-        print('These commands make the data that are missing:')
-        print(*commands_for(stages, lacking), sep='\n')
-        paths = sorted({path for each in lacking.values() for path in each})
-        raise InputError(
-            f'{paths[0]} does not exist, and {len(paths) - 1} more; expected the data of '
-            f'{", ".join(lacking)}. Nothing was started.'
-        )
+    check_data(stages)
     for stage in stages:
         code = trained(stage, args.gpus)
         if code:
@@ -233,6 +225,24 @@ def plan_of(stages: Sequence[Stage], gpus: int) -> str:
     return '\n'.join(lines)
 
 
+def check_data(stages: Sequence[Stage]) -> None:
+    """Print the commands that make the data that are missing, if any are.
+
+    Raises:
+        InputError: data of a stage that is not finished are missing.
+    """
+    lacking = {stage.name: stage.missing for stage in stages if not stage.weights.exists() and stage.missing}
+    if not lacking:
+        return
+    print('These commands make the data that are missing:')
+    print(*commands_for(stages, lacking), sep='\n')
+    paths = sorted({path for each in lacking.values() for path in each})
+    raise InputError(
+        f'{paths[0]} does not exist, and {len(paths) - 1} more; expected the data of '
+        f'{", ".join(lacking)}. Nothing was started.'
+    )
+
+
 def commands_for(stages: Sequence[Stage], lacking: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the commands that make the data that stages lack, each once, in their order."""
     return list(dict.fromkeys(command for stage in stages if stage.name in lacking for command in stage.before))
@@ -319,6 +329,11 @@ def write_report(stages: Sequence[Stage], out: Path) -> None:
 
 def report_of(found: Mapping[str, Any]) -> str:
     """Return the profiles and scores of stages, as Markdown tables."""
+    return '\n'.join([*profile_table(found), '', *score_table(found)]) + '\n'
+
+
+def profile_table(found: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the table of profiles."""
     header = ('stage', 'device', 'precision', 'batch', 'samples a second', 'ms waiting', 'ms computing', 'first, s',
               'memory, MB', 'limited by')  # fmt: skip
     lines = [row_of(header), '|---' * len(header) + '|']
@@ -335,12 +350,17 @@ def report_of(found: Mapping[str, Any]) -> str:
             profile['samples_per_second'], f'{1000 * seconds["waiting"]:.1f}', f'{1000 * seconds["computing"]:.1f}',
             seconds['first'], profile['peak_memory_mb'], profile['limited_by'],
         )))  # fmt: skip
-    lines += ['', '| stage | data | score | value |', '|---|---|---|---|']
+    return lines
+
+
+def score_table(found: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the table of scores."""
+    lines = ['| stage | data | score | value |', '|---|---|---|---|']
     for name, each in found.items():
         for data, scores in {**each['scores'], **each['pairs']}.items():
             told = {key: value for key, value in flat(scores).items() if key != 'iteration'}
             lines += [row_of((name, data, key, value)) for key, value in told.items()]
-    return '\n'.join(lines) + '\n'
+    return lines
 
 
 def row_of(cells: Sequence[Any]) -> str:

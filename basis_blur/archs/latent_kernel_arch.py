@@ -8,7 +8,7 @@
 The weights of the estimator have the names of the published checkpoints, where it is called `kernel_extra`.
 
 Convention: `raw` are correlation kernels, as published; `pixel_kernels` are convolution kernels, as everywhere here.
-    A flow that was trained on either kind can be used, since a camera shake and the same turned are equally likely.
+    A flow that was trained on either kind can be used, since a shake is as likely as itself turned by 180 degrees.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class LatentKernels(NamedTuple):
 class LatentKernelNet(DescribedNetwork):
     """Estimate the kernel of every pixel from a blurred photo.
 
-    There is one code for each cell of `stride` x `stride` pixels, from the mean of their features, or for each window
-    of a CorrelationEstimator; kernels between them are interpolated. With one code for every pixel, as published, most
-    of the time goes into inverting the flow for each.
+    There is one code for each cell of `stride` x `stride` pixels, from the mean of its features, or for each window of
+    a CorrelationEstimator; the kernels of the pixels in between are interpolated. With one code for every pixel, as
+    published, most of the time goes into inverting the flow.
 
     The flow's weights come from its own training, or from a checkpoint of this network, which has them too. They are
     frozen, and the flow stays in evaluation mode whatever the mode of the network.
@@ -316,17 +316,19 @@ def to_pixel_kernels(raw: Tensor) -> Tensor:
 
 
 def _inverted(code: Tensor, flow: KernelFlow, chunk_pixels: int | None) -> Tensor:
+    """Return the raw kernels of codes with noise, chunk by chunk; the chunks are those of `decoded`."""
     if chunk_pixels is None:
         pixels = code.movedim(1, 3)
         raw = flow.decode_raw(pixels.flatten(0, 2)).view(pixels.shape)
         return raw.movedim(3, 1).clone(memory_format=torch.contiguous_format)
     chunks = [chunk.mT for photo in code.flatten(2) for chunk in photo.split(chunk_pixels, 1)]
-    again = torch.is_grad_enabled() and len(chunks) > 1
+    is_recomputed = torch.is_grad_enabled() and len(chunks) > 1
     decoded = [
-        checkpoint(flow.decode_raw, chunk, use_reentrant=False) if again else flow.decode_raw(chunk) for chunk in chunks
+        checkpoint(flow.decode_raw, chunk, use_reentrant=False) if is_recomputed else flow.decode_raw(chunk)
+        for chunk in chunks
     ]
-    each = len(decoded) // len(code)
-    photos = [torch.cat([kernels.mT for kernels in decoded[n * each : (n + 1) * each]], 1) for n in range(len(code))]
+    size = len(decoded) // len(code)  # number of chunks of a photo
+    photos = [torch.cat([kernels.mT for kernels in decoded[n * size : (n + 1) * size]], 1) for n in range(len(code))]
     return torch.stack(photos).unflatten(2, code.shape[-2:])
 
 
@@ -343,12 +345,12 @@ def _mixing(windows: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _mixed(windows: Tensor, mixing: Tensor) -> Tensor:
-    """Return (N, C, rows, columns) of windows for the (H, W) pixels that mix them so."""
+    """Return the values of pixels (N, C, H, W), which mix those of windows (N, C, rows, columns)."""
     return (windows.flatten(2) @ mixing.flatten(2)).unflatten(2, mixing.shape[-2:])
 
 
 def _enlarged(cells: Tensor, stride: int, size: tuple[int, int], mode: str) -> Tensor:
-    """Return (N, C, h, w) for the (H, W) pixels of the cells."""
+    """Return the values of pixels (N, C, H, W), interpolated from those of cells (N, C, h, w)."""
     return cells if stride == 1 else cropped(F.interpolate(cells, scale_factor=stride, mode=mode), *size)
 
 
@@ -379,6 +381,8 @@ class _EncodingBlock(nn.Module):
 
 
 class _Middle(nn.Module):
+    """Five convolutions, each with a ReLU, at a quarter of the resolution."""
+
     def __init__(self, before: int, after: int):
         super().__init__()
         widths = [before, after, after, after, after]
@@ -389,6 +393,8 @@ class _Middle(nn.Module):
 
 
 class _DecodingBlock(nn.Module):
+    """Double the resolution of the features, and join them with the skip."""
+
     def __init__(self, before: int, after: int):
         super().__init__()
         self.Conv_t = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
@@ -397,12 +403,14 @@ class _DecodingBlock(nn.Module):
         self.ResBlock2 = _ResidualBlock(after)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        # With all that the transposed convolution can give, whether the skip's sides are even or odd.
+        # The transposed convolution gives as many pixels as the skip has, or one more where a side of that is odd.
         up = cropped(self.Conv_t(x), *skip.shape[-2:])
         return F.relu(self.ResBlock2(self.ResBlock1(self.Conv_head(torch.cat([up, skip], 1)))))
 
 
 class _Tail(nn.Module):
+    """Turn the last features into the softmax that the code is made of, and sigma."""
+
     def __init__(self, before: int, taps: int, uncertainty: bool):
         super().__init__()
         self.mean = nn.Sequential(_conv(before, before), nn.ReLU(), _conv(before, taps))

@@ -3,11 +3,11 @@
     trust_i = T / (1 + (r_i / s)^2),      s = max(3 noise, 0.02)
 
 T is the trust in the estimate, from 0 to 1. r_i is the residual around pixel i: the root mean square, over the colours
-and 9 x 9 pixels, of the guess blurred again minus the photo, sRGB-like. Pixels that may be clipped, and those that such
-a place of the guess reaches, have none: their light is not known.
+and 9 x 9 pixels, of the guess blurred again minus the photo, sRGB-like. Pixels whose light is not known have no trust:
+those that may be clipped in the photo, and those that the blur reaches from a place that may be clipped in the guess.
 
     estimate                        T
-    with a doubt, or none made      0
+    with a doubt, or not removed    0
     of the search, or of streaks    confidence * share, which falls from 1 at a `share_of_wrong` of 0.5 to 0 at 0.95
     of a camera that turned         0.5; `auto` believes it where it explains the photo better than its reverse does
     of a network                    0; its guess would teach a network what a network believes
@@ -35,7 +35,7 @@ from basis_blur.restoration.noise import BRIGHT, estimate_noise
 
 TRUST_OF_TURNED = 0.5  # trust in an estimate of a camera that rolled, or rotated about three axes
 TURNED = ('roll', 'rotations')  # sources of such estimates
-NOISE_RATIO, LEAST_SCALE = 3.0, 0.02  # s over the noise, and its least value, sRGB-like
+NOISE_RATIO, LEAST_SCALE = 3.0, 0.02  # ratio of s to the noise, and lower bound of s, sRGB-like
 AROUND = 9  # side of the window in which the residual of a pixel is taken, pixels; odd
 
 

@@ -8,9 +8,9 @@ The judge sees numbers x_i that are known of an estimate and of the photo restor
 so the photo is worse with the probability 1 / (1 + exp(m / s)), and better by d with 1 / (1 + exp((d - m) / s)).
 Numbers are clipped to the range that they had in the scenes, so a photo unlike all of these is judged like the nearest.
 
-`scripts/evaluate/fit_judge.py` finds a and b; `judge_numbers` has them. docs/shake.md tells how right the judge is. The
-kind of evidence (sparse gradients, ringing, noise) is that of Liu, Wang, Cho, Finkelstein and Rusinkiewicz, "A
-no-reference metric for evaluating the quality of motion deblurring", 2013.
+`scripts/evaluate/fit_judge.py` finds a and b; `judge_numbers` has them. docs/shake.md tells how often the judge is
+right. The kind of evidence (sparse gradients, ringing, noise) is that of Liu, Wang, Cho, Finkelstein and Rusinkiewicz,
+"A no-reference metric for evaluating the quality of motion deblurring", 2013.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WINDOW, WINDOWS = 512, 6  # side in pixels, and largest number, of the windows o
 PLACES = 9  # number of rows and columns of places whose kernels tell the extent of a field
 SCALES = (1, 2, 4)  # sizes of pixels at which gradients are compared
 LEAST_SCALE = 0.25  # lower bound of s, dB
-LEAST = 1e-4  # lower bound of what logarithms are taken of
+LEAST = 1e-4  # lower bound of the numbers whose logarithms are taken
 SHORTEST = 0.3  # pixels that are added to an extent before its logarithm is taken
 FLAT_SHARE = 0.3  # share of a photo that counts as smooth
 
@@ -181,7 +181,7 @@ def evidence_of(
 def evidence_of_search(found: ShakeEstimate) -> dict[str, float]:
     """Return the numbers of a search that started from one kernel.
 
-    agreement, share_of_wrong    those of the estimate
+    agreement, share_of_wrong    the numbers of these names in the estimate
     extent_unlike                how much the extent of the kernel differs from that of its start, log
     start_alike                  how alike the kernel and its start are
     """

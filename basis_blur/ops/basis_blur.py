@@ -39,13 +39,13 @@ from basis_blur.ops.low_rank import Factors, low_rank
 from basis_blur.ops.threads import share
 from basis_blur.ops.transforms import LinearForm, common_dtype, plain
 
-CPU_TILE = 256  # side of a tile on a CPU, about; pixels of the photo
-# Largest number of numbers in the planes of basis elements that are transformed together, a chunk. Small photos gain
-# from fewer calls; of large ones a chunk is one element, which a tile leaves out where its mixing is 0 there, and which
-# stays in the cache. On other devices chunks take a modest part of the memory.
+CPU_TILE = 256  # approximate side of a tile on a CPU, pixels of the photo
+# Largest number of numbers in the planes of a chunk, the basis elements that are transformed together. Small photos are
+# faster in large chunks, which need fewer calls. For a large photo a chunk is one element: it stays in the cache, and a
+# tile skips it where its mixing is 0. On other devices chunks take a modest part of the memory.
 CPU_CHUNK_NUMBERS = 1 << 17
 DEVICE_CHUNK_NUMBERS = 1 << 25
-# Largest number of complex numbers in the spectra of kernels that are held at once, a turn; 25 kernels on a CPU.
+# Largest number of complex numbers in the spectra of a turn, the kernels that are held at once; 25 kernels on a CPU.
 CPU_KERNEL_NUMBERS = 1 << 20
 DEVICE_KERNEL_NUMBERS = 1 << 23
 SIDE_MULTIPLE = 4  # pixels that divide the sides of transforms, see `fast_fft_size`
@@ -66,11 +66,11 @@ class BasisBlur(LinearOperator):
             default it follows from the size of the photo.
         tolerance: largest relative error, in the Frobenius norm, with which H may be computed from fewer kernels where
             that is faster, such as 1e-4; see `basis_blur.ops.low_rank`. H^T is the exact transpose of what H computes.
-            Blurs of a lens gain, shakes of a camera do not. With 0, H is exact.
+            It makes the blur of a lens faster, but not the shake of a camera. With 0, H is exact.
 
     Raises:
-        ValueError: `chunk` is smaller than 1, `tolerance` is negative, or `field` is no BlurField; or it has gradients,
-            which a tolerance does not allow.
+        ValueError: `chunk` is smaller than 1, `tolerance` is negative, or `field` is no BlurField; or a tolerance is
+            given for a field with gradients, which would get none.
 
     Example:
         >>> field = bb.BlurField(torch.full((1, 1, 3, 3), 1 / 9), torch.ones(1, 1, 32, 48))
@@ -92,7 +92,7 @@ class BasisBlur(LinearOperator):
         self.field = field
         self.chunk = chunk
         check_number('tolerance', tolerance, least=0, remedy='it is a share of the blur; 0 is exact.')
-        self._used: Used = {}  # for the applications that follow, since the field does not change
+        self._used: Used = {}  # kept from one application to the next, since the field does not change
         self._factors: Factors | None = None
         if tolerance:
             most = math.ceil(mean_kernels_used(field)) - 1  # with more, H would not be faster
@@ -244,7 +244,7 @@ class _MixingGradient(LinearForm):
 def _blurred(
     u: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None, used: Used | None = None
 ) -> Tensor:
-    """Return H(k, m) u, written to the given memory if that fits; `used` is filled, or made use of."""
+    """Return H(k, m) u, written to the given memory if that fits; `used` is read, and filled where it is not."""
     u, k, m = plain(u, k, m)
     image = _room(memory, u, m.shape[-2:])
     if _is_uniform(m):
@@ -273,7 +273,7 @@ def _blurred(
 def _blurred_back(
     v: Tensor, k: Tensor, m: Tensor, chunk: int | None, memory: Tensor | None = None, used: Used | None = None
 ) -> Tensor:
-    """Return H(k, m)^T v, written to the given memory if that fits; `used` is filled, or made use of."""
+    """Return H(k, m)^T v, written to the given memory if that fits; `used` is read, and filled where it is not."""
     v, k, m = plain(v, k, m)
     scene = _room(memory, v, [side + k.shape[-1] - 1 for side in m.shape[-2:]])
     if _is_uniform(m):
@@ -370,30 +370,30 @@ class _Plan:
         self.scene_shape = (number, channels, height + self.border, width + self.border)
         tile_size = [equal_part(side, CPU_TILE) if on_cpu else side for side in self.image_size]
         self.size = tuple(fast_fft_size(side + self.border, SIDE_MULTIPLE) for side in tile_size)
-        self.together = together = 1 if on_cpu else number
+        together = 1 if on_cpu else number  # number of photos in a tile
         self.tiles = [
             _Tile(batch, rows, columns, self.border)
             for batch in _cuts(number, together)
             for rows in _cuts(height, tile_size[0])
             for columns in _cuts(width, tile_size[1])
         ]
-        numbers = together * channels * self.size[0] * self.size[1]
+        of_element = together * channels * self.size[0] * self.size[1]  # numbers in the planes of one basis element
         limit = CPU_CHUNK_NUMBERS if on_cpu else DEVICE_CHUNK_NUMBERS
-        together_at_once = chunk or max(1, limit // max(1, numbers))
-        self.parts = _cuts(basis, together_at_once)
-        numbers = number * self.size[0] * (self.size[1] // 2 + 1) * together_at_once
-        self.parts_of_turn = max(1, (CPU_KERNEL_NUMBERS if on_cpu else DEVICE_KERNEL_NUMBERS) // max(1, numbers))
+        chunk = chunk or max(1, limit // max(1, of_element))
+        self.parts = _cuts(basis, chunk)
+        of_chunk = number * self.size[0] * (self.size[1] // 2 + 1) * chunk  # numbers in the spectra of its kernels
+        self.parts_of_turn = max(1, (CPU_KERNEL_NUMBERS if on_cpu else DEVICE_KERNEL_NUMBERS) // max(1, of_chunk))
         taps = torch.arange(self.border + 1, device=kernels.device)
         rows, half = (torch.arange(size, device=taps.device) for size in (self.size[0], self.size[1] // 2 + 1))
         self._rows = _fourier_matrix(rows, taps, self.size[0], kernels.dtype)
         self._columns = _fourier_matrix(taps, half, self.size[1], kernels.dtype)
 
     def is_lit(self, light: Tensor) -> bool:
-        """Tell whether a tile of the input has a value other than 0; True on other devices, to wait for none."""
+        """Tell whether a tile of the input has a value other than 0; True on other devices, where asking takes long."""
         return not self.on_cpu or any_not_zero(light)
 
     def chosen(self, turn: _Turn, tile: _Tile, mixing: Tensor) -> set[int]:
-        """Return the chunks, by their first element, whose mixing is not 0 throughout a tile; often these are few."""
+        """Return the first elements of the chunks that a tile uses: their mixing is not 0 everywhere in it."""
         if not self.on_cpu:
             return {part.start for part, _ in turn.kernels}
         place = tile.batch.start, tile.rows.start, tile.columns.start
@@ -438,9 +438,11 @@ class _Plan:
         return (self._rows @ (k.to(self._rows.dtype) @ self._columns)).unsqueeze(2)
 
     def turned_kernel_spectrum(self, k: Tensor) -> Tensor:
+        """Return the turned spectra of kernels."""
         return (self._columns.mT @ (self._rows @ k.to(self._rows.dtype)).mT).unsqueeze(2)
 
     def turned_spectrum(self, scene: Tensor) -> Tensor:
+        """Return the turned spectrum of the scene of a tile, with a dimension of 1 for the basis."""
         return torch.fft.rfft2(scene, s=self.size).mT.contiguous().unsqueeze(1)
 
     def unpacked(self, mixing: Tensor) -> Tensor:
@@ -464,11 +466,13 @@ class _Plan:
         return torch.fft.rfft2(pad)
 
     def to_image(self, turned: Tensor, height: int, width: int) -> Tensor:
+        """Return the pixels of a turned spectrum that lie in the image of a tile."""
         rows, columns = (slice(self.border, self.border + side) for side in (height, width))
         turned = torch.fft.ifft(turned, dim=-1)[..., rows]
         return torch.fft.irfft(turned.mT, n=self.size[1], dim=-1)[..., columns]
 
     def to_kernel(self, spectrum: Tensor) -> Tensor:
+        """Return the K x K pixels of a spectrum that are those of a kernel."""
         taps = slice(self.border + 1)
         return torch.fft.irfft2(spectrum, s=self.size)[..., taps, taps].flip(-2, -1)
 
@@ -480,7 +484,7 @@ def _without_gradients(field: BlurField) -> BlurField:
 
 
 def mean_kernels_used(field: BlurField) -> float:
-    """Return the number of kernels that H uses in a tile of a photo, on the mean; on a GPU it uses all everywhere."""
+    """Return the number of kernels that H uses in a tile of a photo on average; on a GPU it uses all everywhere."""
     if field.device.type != 'cpu':
         return float(field.kernels.shape[1])
     mixing = field.packed if isinstance(field, CompactField) else field.mixing
@@ -502,7 +506,7 @@ def _room(memory: Tensor | None, like: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, is_new: bool) -> None:
-    """Add the sum of a * b over the basis dimension to `total`, which is empty if it is new, product by product."""
+    """Add the sum of a * b over the basis dimension to `total`, or overwrite it with that if it is new."""
     for element in range(a.shape[1]):
         if is_new and element == 0:
             torch.mul(a[:, 0], b[:, 0], out=total)

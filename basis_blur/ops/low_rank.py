@@ -1,4 +1,4 @@
-"""The same blur to a tolerance, from fewer kernels.
+"""An approximation of a blur by fewer kernels, to a given tolerance.
 
 The rows of the blur H are the kernels of the pixels, A = M' k with the mixing M (B, pixels) and the basis kernels k
 (B, K*K). Its best approximation of rank r is its projection on r orthonormal kernels w, the first right singular
@@ -6,9 +6,9 @@ vectors of A,
 
     A_r = (M' k w') w,          |A - A_r| / |A| = (sum_{j > r} s_j^2 / sum_j s_j^2)^(1/2)          [Eckart, Young 1936]
 
-in the Frobenius norm, which for H is the same: the root mean square error of the blurred light of a scene whose pixels
-are independent, as a share of that light. A has the singular values of  S k,  where  S'S = M M'  is a matrix of B x B
-numbers. Kernels w and mixing M' k w' have signs, so they are no `BlurField`.
+in the Frobenius norm, which is the same for A and H. This error is also that of the blurred light of a scene whose
+pixels are independent: its root mean square, as a share of that light. A has the singular values of  S k,  where
+S'S = M M'  is a matrix of B x B numbers. Kernels w and mixing M' k w' may be negative, so they are no `BlurField`.
 
 A lens, whose blur is smooth and changes slowly over the photo, needs 5 to 7 kernels for 1e-4. A shake of a camera that
 turned needs nearly as many as there are: its kernels are thin lines, and such a line moved by a pixel is another one.
@@ -59,7 +59,7 @@ def low_rank(field: BlurField, tolerance: float, most: int) -> Factors | None:
     powers, axes = torch.linalg.eigh(gram)
     _, singular, w = torch.linalg.svd((axes * powers.clamp_min(0).sqrt()[:, None]).mT @ kernels, full_matrices=False)
     energy = singular.square()
-    left = energy.flip(-1).cumsum(-1).flip(-1) / energy.sum(-1, keepdim=True)  # share from each kernel on
+    left = energy.flip(-1).cumsum(-1).flip(-1) / energy.sum(-1, keepdim=True)  # share of the energy from each kernel on
     error = torch.cat([left, left.new_zeros(number, 1)], -1).sqrt()
     rank = int((error > tolerance).sum(-1).max())
     if rank > most:

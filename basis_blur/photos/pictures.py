@@ -39,9 +39,9 @@ Piece = tuple[int, str, tuple[int, int, int]]  # text of a line: distance from i
 STRIP = 34  # height of a line of text, pixels
 GAP = 12  # distance between pictures, pixels
 
-# The photo under the kernels: this much of its colour is kept, and black to white becomes this range of levels.
+# Share of its colour that the photo under the kernels keeps, and the levels that its black and its white become.
 COLOUR_KEPT, UNDER_INK = 0.35, (14, 132)
-# The ink of a path by its direction, in steps of 30 degrees anticlockwise from the horizontal; of a dot.
+# Colours of paths by their direction, RGB, in steps of 30 degrees anticlockwise from the horizontal.
 INKS = np.array(
     [(255, 190, 60), (165, 225, 80), (60, 222, 190), (85, 165, 255), (185, 135, 255), (255, 125, 155)], np.float32
 )
@@ -51,9 +51,9 @@ DOT_INK = np.array([250, 250, 250], np.float32)  # colour of a dot, RGB
 def draw_kernel_grid(photo: Tensor, field: LocalKernels, cells: int = CELLS) -> np.ndarray:
     """Draw the point spread functions of a grid of pixels over the dimmed photo.
 
-    Each is drawn around its pixel as a path of light, as bright as it can be, and all are magnified by one factor: a
-    longer path is a stronger blur. Its colour tells the direction of the motion: all that moved alike looks alike. A
-    scale and a legend of the colours stand below, where the picture is wide enough.
+    Each is drawn around its pixel as a path of light, as bright as it can be. All are magnified by one factor, so a
+    longer path is a stronger blur. The colour of a path tells the direction of the motion, so all that moved alike
+    looks alike. A scale and a legend of the colours stand below, where the picture is wide enough.
 
     Args:
         photo: (3 or 1, H, W) or with N = 1; sRGB-like in [0, 1].
@@ -310,6 +310,7 @@ def resized_picture(picture: np.ndarray, shortest: int, longest: int) -> np.ndar
 
 
 def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a picture drawn on `size`, (H, W), pixels: means of areas if it shrinks, else interpolated."""
     smaller = size[0] < picture.shape[0]
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
@@ -437,7 +438,7 @@ def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray |
     scale_text = f'{length} px of motion (paths drawn {magnification / scale:.1f} x life size)'
     direction_text = 'direction'
     start = 12 + bar + 10
-    end = width - 12 - 6 * 30 - 10
+    end = width - 12 - len(INKS) * 30 - 10
     if start + _text_width(scale_text) + 30 + _text_width(direction_text) > end:
         return None
     strip = _line(width, [(start, scale_text, TEXT)], [(width - end, direction_text, TEXT)])
@@ -445,8 +446,8 @@ def _grid_legend(width: int, magnification: float, scale: float) -> np.ndarray |
     strip[middle - 1 : middle + 1, 12 : 12 + bar] = TEXT
     for x in (12, 12 + bar - 1):
         strip[middle - 5 : middle + 5, x] = TEXT
-    for index in range(6):
-        angle = index * math.pi / 6
+    for index in range(len(INKS)):
+        angle = index * math.pi / len(INKS)
         x = end + 10 + 30 * index + 15
         dx, dy = 10 * math.cos(angle), -10 * math.sin(angle)
         one, other = ((round(8 * (x + s * dx)), round(8 * (middle + s * dy))) for s in (-1, 1))
@@ -473,6 +474,7 @@ def _montage_legend(width: int, left_out: int, number: int) -> np.ndarray:
 
 
 def _colour(values: np.ndarray, colours: int) -> np.ndarray:
+    """Return values in [0, 1] as colours, RGB, by one of OpenCV's maps."""
     levels = (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, colours), cv2.COLOR_BGR2RGB)
 

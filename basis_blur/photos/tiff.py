@@ -217,7 +217,7 @@ def _photo_page(path: Path, structure: Structure) -> Page:
     pages = _pages(structure)
     below = [page for page in _below(structure, pages) if not page.reduced]
     photos = [page for page in pages if not page.reduced]
-    if len(photos) == 1:  # one below it that is larger is the photo, of which it is a small copy without a mark
+    if len(photos) == 1:  # it may be a small copy without a mark; then the photo is a larger page below it
         larger = [page for page in below if page.width * page.height > photos[0].width * photos[0].height]
         photos = larger or photos
     elif not photos:
@@ -290,7 +290,7 @@ def _numbers(structure: Structure, entry: Entry) -> tuple[int, ...]:
 def _check_kind(path: Path, page: Page) -> tuple[str, int]:
     """Return the colours, as `COLOURS` names them, and the depth of samples; raise InputError if they are not read."""
     photometric = page.photometric
-    if photometric is None:  # which the format demands, and some writers forget
+    if photometric is None:  # the format demands it, but some writers forget it
         photometric = 2 if page.channels >= 3 else 1
     colour = COLOURS.get(photometric, f'of photometric kind {photometric}')
     if colour not in ('gray', 'RGB', 'palette', 'YCbCr', 'CMYK') or (colour == 'CMYK' and set(page.bits) != {8}):
@@ -377,7 +377,7 @@ def _samples(data: bytes) -> np.ndarray:
             raise ValueError(f'it has {len(page.dataoffsets)} of {number} parts')
         row_size = wide * channels // planes * page.dtype.itemsize
         unpack, floats = _unpacker(page.compression, page.fillorder), page.predictor == FLOAT_PREDICTOR
-        page.compression, page.fillorder = NONE, 1  # what is left for tifffile to do
+        page.compression, page.fillorder = NONE, 1  # so that tifffile does not undo them too
         page.predictor = 1 if floats else page.predictor
         for index, (offset, count) in enumerate(zip(page.dataoffsets[:number], page.databytecounts, strict=False)):
             # The last strip has the rows that are left; tiles are all of one size.
@@ -487,50 +487,13 @@ def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
     Raises:
         ValueError: samples of another type.
     """
-    height, width, channels = samples.shape
     whole = samples.dtype in (np.uint8, np.uint16)
     if not whole and samples.dtype != np.float32:
         raise ValueError(f'samples are {samples.dtype}, expected uint8, uint16 or float32 for TIFF.')
-    block = b'II*\0' + bytes(4)
-    order: ByteOrder = '<'
-    entries: dict[int, bytes] = {}
-    if like.exif is not None:
-        try:
-            order, entries = entries_for_tiff(like.exif)
-            block = like.exif.removeprefix(PREFIX)
-            block += bytes(len(block) % 2)
-        except ValueError as error:
-            warnings.warn(f'the EXIF data are damaged and are left out ({error})', stacklevel=4)
-    stored = samples.dtype.newbyteorder(order)
+    block, order, entries = _exif_block(like)
     pixels = _differences(samples) if whole else samples
-    strip = zlib.compress(pixels.astype(stored, copy=False).tobytes())
-    numbers: dict[int, tuple[str, Sequence[int]]] = {
-        WIDTH: ('L', [width]),
-        HEIGHT: ('L', [height]),
-        BITS: ('H', [8 * samples.itemsize] * channels),
-        COMPRESSION: ('H', [DEFLATE]),
-        PHOTOMETRIC: ('H', [2 if channels >= 3 else 1]),
-        STRIP: ('L', [0]),
-        CHANNELS: ('H', [channels]),
-        STRIP_ROWS: ('L', [height]),
-        STRIP_BYTES: ('L', [len(strip)]),
-        PLANES: ('H', [1]),
-        PREDICTOR: ('H', [2 if whole else 1]),
-        SAMPLE_FORMAT: ('H', [WHOLE if whole else FLOAT] * channels),
-    }
-    if channels in (2, 4):
-        numbers[EXTRA] = ('H', [ALPHA])
-    fields = {tag: _field(order, letter, values) for tag, (letter, values) in numbers.items()}
-    across, down = map(_ratio, like.dpi) if like.dpi else (None, None)
-    if across is not None and down is not None:
-        for tag, ratio in ((X_RESOLUTION, across), (Y_RESOLUTION, down)):
-            fields[tag] = 5, 1, struct.pack(order + 'LL', *ratio)
-        fields[RESOLUTION_UNIT] = _field(order, 'H', [2])
-    if like.icc is not None:
-        fields[ICC_PROFILE] = 7, len(like.icc), like.icc
-    for tag, kind, text in ((XMP, 1, like.xmp), (IPTC, 7, like.iptc)):
-        if text is not None:
-            fields[tag] = kind, len(text), text
+    strip = zlib.compress(pixels.astype(samples.dtype.newbyteorder(order), copy=False).tobytes())
+    fields = {**_fields_of_samples(samples, len(strip), order), **_fields_of_photo(like, order)}
     start = len(block)
     after = start + 2 + 12 * (len(fields) + len(entries)) + 4
     # Values of more than 4 bytes follow the directory, and the pixels follow those.
@@ -546,7 +509,61 @@ def encode_tiff(samples: np.ndarray, like: Photo) -> bytes:
     return block[:4] + struct.pack(order + 'L', start) + block[8:] + directory + long_values + strip
 
 
-def _field(order: ByteOrder, letter: str, numbers: Sequence[int]) -> tuple[int, int, bytes]:
+Field = tuple[int, int, bytes]  # type, count and bytes of a tag
+
+
+def _exif_block(like: Photo) -> tuple[bytes, ByteOrder, dict[int, bytes]]:
+    """Return the EXIF block of a photo, of even length, its byte order, and the entries that the directory takes."""
+    if like.exif is not None:
+        try:
+            order, entries = entries_for_tiff(like.exif)
+            block = like.exif.removeprefix(PREFIX)
+            return block + bytes(len(block) % 2), order, entries
+        except ValueError as error:
+            warnings.warn(f'the EXIF data are damaged and are left out ({error})', stacklevel=5)
+    return b'II*\0' + bytes(4), '<', {}
+
+
+def _fields_of_samples(samples: np.ndarray, strip_bytes: int, order: ByteOrder) -> dict[int, Field]:
+    """Return the fields that say how the samples (H, W, C) are stored; STRIP is only reserved."""
+    height, width, channels = samples.shape
+    whole = samples.dtype != np.float32
+    numbers: dict[int, tuple[str, Sequence[int]]] = {
+        WIDTH: ('L', [width]),
+        HEIGHT: ('L', [height]),
+        BITS: ('H', [8 * samples.itemsize] * channels),
+        COMPRESSION: ('H', [DEFLATE]),
+        PHOTOMETRIC: ('H', [2 if channels >= 3 else 1]),
+        STRIP: ('L', [0]),
+        CHANNELS: ('H', [channels]),
+        STRIP_ROWS: ('L', [height]),
+        STRIP_BYTES: ('L', [strip_bytes]),
+        PLANES: ('H', [1]),
+        PREDICTOR: ('H', [2 if whole else 1]),
+        SAMPLE_FORMAT: ('H', [WHOLE if whole else FLOAT] * channels),
+    }
+    if channels in (2, 4):
+        numbers[EXTRA] = ('H', [ALPHA])
+    return {tag: _field(order, letter, values) for tag, (letter, values) in numbers.items()}
+
+
+def _fields_of_photo(like: Photo, order: ByteOrder) -> dict[int, Field]:
+    """Return the fields that a photo brings: its resolution, its profile and its descriptions."""
+    fields: dict[int, Field] = {}
+    across, down = map(_ratio, like.dpi) if like.dpi else (None, None)
+    if across is not None and down is not None:
+        for tag, ratio in ((X_RESOLUTION, across), (Y_RESOLUTION, down)):
+            fields[tag] = 5, 1, struct.pack(order + 'LL', *ratio)
+        fields[RESOLUTION_UNIT] = _field(order, 'H', [2])
+    if like.icc is not None:
+        fields[ICC_PROFILE] = 7, len(like.icc), like.icc
+    for tag, kind, text in ((XMP, 1, like.xmp), (IPTC, 7, like.iptc)):
+        if text is not None:
+            fields[tag] = kind, len(text), text
+    return fields
+
+
+def _field(order: ByteOrder, letter: str, numbers: Sequence[int]) -> Field:
     """Return type, count and bytes of a tag of whole numbers."""
     return {'H': 3, 'L': 4}[letter], len(numbers), struct.pack(f'{order}{len(numbers)}{letter}', *numbers)
 
@@ -558,6 +575,7 @@ def _ratio(number: float) -> tuple[int, int] | None:
 
 
 def _differences(samples: np.ndarray) -> np.ndarray:
+    """Return samples (H, W, C) minus their left neighbours, which predictor 2 undoes."""
     differences = samples.copy()
     differences[:, 1:] -= samples[:, :-1]  # wraps around, as the format says
     return differences

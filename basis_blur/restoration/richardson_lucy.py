@@ -3,9 +3,10 @@
     g = H'(1 - (v + c) / (H u + c)) + lambda D'(w D u)             gradient of what is minimised
     u <- max(u - g / (H' 1 / (u + c) + 8 lambda w), 0)             the step without acceleration
 
-u is the scene, v the photo, H the blur and H' its transpose, all in linear light; D and w are those of
-`total_variation`. The data term is minus the log-likelihood of Poisson noise. Without TV and with c = 0 the step is
-that of Richardson and Lucy,  u <- u H'(v / H u) / H' 1,  and keeps light positive. The solver differs from [C21] in:
+u is the scene, v the photo, H the blur and H' its transpose, all in linear light. D takes differences of neighbours, w
+are their weights in the total variation (TV), see `total_variation`. The data term is minus the log-likelihood of
+Poisson noise. Without TV and with c = 0 the step is that of Richardson and Lucy,  u <- u H'(v / H u) / H' 1,  and keeps
+light positive. The solver differs from [C21] in:
 
 1. H' 1 is computed, where [C21] assumes that it is 1; with a non-uniform field it is 0.3 to 1.7.
 2. TV is minimised together with the data term. [C21, Eq. 14] divides the step of the data term by
@@ -174,7 +175,7 @@ class Iterates:
             self._found.append(self._view(scene))
 
     def joined(self, last: Tensor) -> Tensor:
-        """Return all iterates, one after the other in dim 1; those after the stop rule are the last scene's."""
+        """Return all iterates, one after the other in dim 1; the last scene stands for those that were not reached."""
         found = self._found + [self._view(last)] * (len(self._kept) - len(self._found))
         return found[0] if len(found) == 1 else torch.cat(found, 1)
 
@@ -199,23 +200,19 @@ def richardson_lucy_with_graph(
     check_tensor('light', light)
     check_tensor('start', start)
     given = light.dtype
-    # A photo that was an array (H, W, C) has the numbers of a row apart in memory, which work by rows does not allow.
-    light, start = (in_full_precision(each).contiguous() for each in (light, start))
-    for name, values in (('light', light), ('start', start)):
-        if not (values.isfinite().all() and (values >= 0).all()):
-            raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
+    light, start = _as_light('light', light), _as_light('start', start)
     model = _Photo(light, blur, settings)
     scene = torch.maximum(start, LEAST_START * light.mean((1, 2, 3), keepdim=True))
     blurred = blur(scene)
     slope, data_term = model.compare(blurred)
     history = [data_term]
     steps = _Steps(model, settings)
-    busy = torch.ones_like(model.floor)
+    busy = torch.ones_like(model.floor)  # 1 for each photo that still changes, 0 for one that is done
     direction = None
     for iteration in range(1, settings.iterations + settings.further + 1):
         if iteration > settings.iterations:
-            goes_on = (history[-1] <= settings.explained) | (history[-1] < (1 - FAST) * history[-2])
-            busy = busy * goes_on.view_as(busy)
+            is_promising = (history[-1] <= settings.explained) | (history[-1] < (1 - FAST) * history[-2])
+            busy = busy * is_promising.view_as(busy)
             if not busy.any():
                 break
         # Each large array is written over one that is no longer needed: new memory takes as long as the work.
@@ -238,6 +235,15 @@ def richardson_lucy_with_graph(
             if not busy.any():
                 break
     return Restoration(scene.to(given), torch.stack(history, 1))
+
+
+def _as_light(name: str, values: Tensor) -> Tensor:
+    """Return light in full precision, in one piece of memory; raise ValueError where it is negative or not finite."""
+    # A photo that was an array (H, W, C) has the numbers of a row apart in memory, which work by rows does not allow.
+    values = in_full_precision(values).contiguous()
+    if not (values.isfinite().all() and (values >= 0).all()):
+        raise ValueError(f'{name} has values that are negative, NaN or infinite; expected linear light >= 0.')
+    return values
 
 
 class _Photo:

@@ -12,11 +12,13 @@ what turn belongs to a shift: a normal distribution of mean C' S^-1 s. The poses
 spread over turns so (`begin`). This start decides: from one without turns, or with turns that do not depend on the
 shift, the fit stays where it begins, since the scene of wrong poses agrees with them.
 
-In turn, as in `schedule`, at photos of growing size: the scene has few edges under the kernels of the present poses, by
-windows; its edges are turned by each angle, and the k_a fit them to the edges of the photo, all angles at once, with
-their correlations among each other [Whyte12; kernel_fit]:
+The fit alternates two steps, on photos of growing size (`schedule`). First it finds a scene of few edges, window by
+window, with the kernels of the present poses. Then it turns the edges of that scene by each angle and fits the k_a of
+all angles together, so that the blurred edges are those of the photo [Whyte12; kernel_fit]:
 
     min over k >= 0 of  1/2 sum_ab k_a' A_ab k_b + 1/2 ridge A_00(0) |k|^2 - sum_a b_a' k_a
+
+A_ab holds the correlations of the edges turned by a with those turned by b, and b_a theirs with the edges of the photo.
 
     [Whyte12]  Whyte, Sivic, Zisserman, Ponce, "Non-uniform deblurring for shaken images", IJCV 2012.
 
@@ -66,14 +68,15 @@ FITS = 6  # number of fits, by weights that follow the residuals
 # A network that averages over windows sees a part of what turns do: these are the factors of cov(shift, turn) and of
 # the variance of turns, on photos with a roll of 2 pixels.
 FACTOR_OF_BOTH, FACTOR_OF_ROLL = 2.0, 4.0
-LEAST_SHIFT, LEAST_ROLL = 0.5, 0.5  # variances with which the poses begin at least, squared pixels
+LEAST_SHIFT, LEAST_ROLL = 0.5, 0.5  # lower bounds of the variances with which the poses begin, squared pixels
 REACH, LEAST_REACH, MOST_REACH = 2.5, 2.0, 14.0  # largest angle, in standard deviations, and its bounds in pixels
-ANGLES = 6  # number of angles to each side at most
-LEAST_STEP = 1.0  # pixels from one angle to the next, at least
-SMOOTH = 0.7  # standard deviation of the turns of a shift at least, in steps
+ANGLES = 6  # largest number of angles to each side
+LEAST_STEP = 1.0  # least distance from one angle to the next, pixels
+SMOOTH = 0.7  # lower bound of the standard deviation of the turns of a shift, in steps
 WEIGHT, ROUNDS = 4e-3, 4  # lambda of an edge at the beginning, squared linear light; number of rounds at each level
-POWER_STEPS, POWER_MARGIN = 15, 1.15  # of the iteration that finds the largest eigenvalue
-LEAST_PLACES = 5  # number of places a side at which the field has kernels, at least
+# Number of steps of the power iteration that finds the largest eigenvalue, and the factor on its result.
+POWER_STEPS, POWER_MARGIN = 15, 1.15
+LEAST_PLACES = 5  # least number of places a side at which the field has kernels
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,7 @@ class Rolled:
 
         Args:
             like: (..., H, W); a tensor with the size, the device and the type of the field.
-            factor: of the turns; 0 for a camera that does not turn, -1 for one that turns the other way.
+            factor: factor of the turns; 0 for a camera that does not turn, -1 for one that turns the other way.
         """
         poses = self.poses._replace(angles=factor * self.poses.angles)
         light = poses.weights.sum((1, 2)).double().cpu()
@@ -116,7 +119,7 @@ def estimate_roll(
         photo: (1, 3 or 1, H, W); sRGB-like in [0, 1].
         gamma: exponent of the photo.
         start: (K, K); the mean kernel that the network sees (`network_start`).
-        progress: called after each level.
+        progress: function that is called after each level.
     """
     light = to_linear(photo, gamma)
     size = (photo.shape[-2], photo.shape[-1])
@@ -189,7 +192,19 @@ def roll_seen(field: BlurField) -> Roll:
         1,
     )
     target = seen * torch.tensor([1, math.sqrt(2), 1])
-    weights = torch.ones(len(points), 1)
+    solution = _robust_solution(matrix, target)
+    a, b, c = solution[:3].tolist()
+    return Roll(torch.tensor([[a, b], [b, c]], dtype=torch.float64), solution[3:5], solution[5].item())
+
+
+def _robust_solution(matrix: Tensor, target: Tensor) -> Tensor:
+    """Return x (C,) of least squares, matrix @ x = target, where places that do not fit have little weight.
+
+    Args:
+        matrix: (M, 3, C); three equations for each place.
+        target: (M, 3).
+    """
+    weights = torch.ones(len(matrix), 1)
     for _ in range(FITS):
         root = weights.double().sqrt()
         found = torch.linalg.lstsq((matrix * root[..., None]).flatten(0, 1), (target * root).flatten()[:, None])
@@ -197,8 +212,7 @@ def roll_seen(field: BlurField) -> Roll:
         left = (matrix @ solution - target).norm(dim=1, keepdim=True)
         weights = 1 / (left.square() + left.median().clamp_min(0.05) ** 2)
         weights = weights / weights.mean()
-    a, b, c = solution[:3].tolist()
-    return Roll(torch.tensor([[a, b], [b, c]], dtype=torch.float64), solution[3:5], solution[5].item())
+    return solution
 
 
 def _covariances(kernels: Tensor) -> Tensor:
@@ -215,8 +229,8 @@ def begin(kernel: Tensor, seen: Roll) -> Poses:
     """Return the poses that a search begins with.
 
     Args:
-        kernel: (K, K); of shifts alone, such as the mean kernel that a network sees.
-        seen: covariances that a network sees; `roll_seen`.
+        kernel: (K, K); kernel of shifts alone, such as the mean kernel that a network sees.
+        seen: covariances that a network sees, as `roll_seen` returns them.
     """
     values, vectors = torch.linalg.eigh(seen.shift)
     shift = vectors * values.clamp_min(0) @ vectors.T + LEAST_SHIFT * torch.eye(2, dtype=torch.float64)
@@ -259,7 +273,7 @@ def _narrowed(kernel: Tensor, covariance: Tensor) -> Tensor:
 
 
 class _PlaceKernels:
-    """Weights (A, K, K) to the kernels (R, L, L) of some places."""
+    """The map from weights (A, K, K) to the kernels (R, L, L) of some places."""
 
     def __init__(self, poses: Poses, points: Tensor, size: tuple[int, int]):
         kernel_size, half = poses.weights.shape[-1], math.hypot(*size) / 2
@@ -281,8 +295,8 @@ def fit_roll(light: Tensor, poses: Poses, progress: Progress | None = None) -> P
 
     Args:
         light: (1, 1, H, W); gray linear light, larger than twice the kernel.
-        poses: poses to begin with; of `begin`.
-        progress: called after each level.
+        poses: poses to begin with, as `begin` returns them.
+        progress: function that is called after each level.
     """
     size = poses.weights.shape[-1]
     noise = max(estimate_noise(light).item(), LEAST_NOISE)
@@ -398,7 +412,7 @@ class _TurnedNormal:
         return torch.fft.irfft2(mixed, s=(self.period, self.period))[..., : self.size, : self.size]
 
     def _largest(self) -> Tensor:
-        """Return about the largest eigenvalue, or a little more."""
+        """Return an estimate of the largest eigenvalue, with a margin, since it must not be too small."""
         vector = torch.ones_like(self.target)
         for _ in range(POWER_STEPS):
             vector = self(vector / vector.norm())
