@@ -65,7 +65,7 @@ def add_arguments(
         metavar='MM',
         type=focal_length,
         help='focal length, converted to film of 36 x 24 mm, for --estimator auto and rotations (default: that of the '
-        'EXIF of the photo; else 300 for auto, and 28 for rotations)',
+        'EXIF of the photo; else 28 for rotations, and none for auto)',
     )
     parser.add_argument(
         '--gamma',

@@ -298,7 +298,7 @@ class Deblurrer:
                 better of 'network' and 'shake' for each photo; 'none' to leave photos as they are. By default 'auto',
                 but 'network' where other weights, `estimate_at` or another method are given.
             focal_length: focal length of the photos for 'auto' and 'rotations', in mm, converted to film of
-                36 x 24 mm; by default that of the photo's EXIF, or 300 for 'auto' and 28 for 'rotations'.
+                36 x 24 mm; by default that of the photo's EXIF, or 28 for 'rotations' and none for 'auto'.
             method: 'rl' to remove the blur as `basis_blur.deblur` does; 'rl-c21' to do so as [C21] prints it, for
                 comparisons: 30 iterations, the whole step, no fusion, unless the settings say otherwise.
             device: device on which to compute.

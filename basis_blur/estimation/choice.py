@@ -4,7 +4,7 @@
     shake       whose blur is one kernel: the variants of the search agree on one that explains all of the photo, or the
                 streaks of its lights show it
     roll        of a camera that rolled, if that explains it much better than the reverse roll does
-    rotations   of a camera that rotated about three axes, by the same rule
+    rotations   of a camera with a known lens that rotated about three axes, by the same rule
     places      in which objects move on their own, or on which the search failed: one kernel for each window that tells
                 its own (`shake.local`), and the field of the network elsewhere
     network     the same, if no window tells its kernel
@@ -105,7 +105,6 @@ EXPLAINED, EXPLAINED_OF_LENS = 0.4, 0.2
 # Share of what the reverse roll leaves unexplained, up to which a roll, and rotations, are believed. For a camera that
 # did not turn it is 0.97 to 1.01 (7 simulated shakes, two frames with moving objects).
 MOST_OF_REVERSE, MOST_OF_REVERSE_ROTATIONS = 0.7, 0.8
-LONG_LENS = 300.0  # mm; focal length of photos that do not tell theirs: such a camera shifts and rolls, no more
 ROLLED = 'the camera rolled while it shook; the blur is that of its shifts and turns.'
 ROTATED = 'the camera rotated about three axes while it shook; the blur is that of these rotations.'
 PROBE_SIDE, PROBES = 448, 4  # side in pixels, and number, of the windows in which the excess is measured
@@ -161,7 +160,7 @@ class BestEstimator:
     Args:
         network: estimator of fields, whose network also starts the search.
         focal_length: focal length of the photos in mm, converted to film of 36 x 24 mm; None for what a photo says
-            itself (`for_film`), and for a long lens where it says nothing.
+            itself (`for_film`). Rotations about three axes are looked for only if the lens is known.
 
     Raises:
         ValueError: `focal_length` is not positive.
@@ -209,21 +208,16 @@ class BestEstimator:
             start: (K, K); kernel that the search started from.
             found: estimate of the search.
         """
-
-        def rolled() -> Estimate | None:
-            turned = estimate_roll(self.network.net, photo, gamma, start, progress)
-            if turned is None or not is_right_turn(photo, gamma, turned, MOST_OF_REVERSE):
-                return None
-            return Estimate(turned.field(photo), 'roll', found.removal, notes=(ROLLED,))
-
-        def rotated() -> Estimate | None:
-            turned = estimate_rotations(photo, gamma, found.kernel, self.focal_length or LONG_LENS, progress)
-            if not is_right_turn(photo, gamma, turned, MOST_OF_REVERSE_ROTATIONS):
-                return None
-            return Estimate(turned.field(photo), 'rotations', found.removal, notes=(ROTATED,))
-
-        # A roll alone begins better; rotations tell what a lens does.
-        return (rolled() or rotated()) if self.focal_length is None else (rotated() or rolled())
+        if self.focal_length is not None:
+            rotated = estimate_rotations(photo, gamma, found.kernel, self.focal_length, progress)
+            if is_right_turn(photo, gamma, rotated, MOST_OF_REVERSE_ROTATIONS):
+                return Estimate(rotated.field(photo), 'rotations', found.removal, notes=(ROTATED,))
+        if found.share_of_wrong <= EXPLAINED:
+            return None
+        rolled = estimate_roll(self.network.net, photo, gamma, start, progress)
+        if rolled is None or not is_right_turn(photo, gamma, rolled, MOST_OF_REVERSE):
+            return None
+        return Estimate(rolled.field(photo), 'roll', found.removal, notes=(ROLLED,))
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:
         """Return the seconds of each stage; see `Estimator`."""
@@ -308,7 +302,7 @@ def estimator_for(choice: str, network: NetworkEstimator, focal_length: float | 
             'none' to leave photos as they are.
         network: estimator by the network.
         focal_length: focal length of the photos for 'auto' and 'rotations', in mm, converted to film of 36 x 24 mm; by
-            default that of the photo's EXIF, or else 300 for 'auto' and 28 for 'rotations'.
+            default that of the photo's EXIF, or else 28 for 'rotations' and none for 'auto'.
 
     Raises:
         ValueError: the name is another, or a focal length is given for another than 'auto' and 'rotations'.
