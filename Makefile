@@ -16,12 +16,9 @@ lint: $(VENV)/ready
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-# Two processes of one thread each: twice as fast on two cores as one process of two threads. The types are checked
-# beside the tests; what is wrong with them is printed, and fails the target, after the tests.
+# Two processes of one thread each: twice as fast on two cores as one process of two threads.
 test: $(VENV)/ready
-	@report=$$(mktemp); $(RUN)/mypy >$$report 2>&1 & types=$$!; \
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile; tests=$$?; \
-	wait $$types || { cat $$report; tests=1; }; rm -f $$report; exit $$tests
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile
 
 # The pages, the reference and the examples, which are run; a warning is an error.
 docs: $(VENV)/ready
