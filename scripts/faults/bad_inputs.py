@@ -37,6 +37,7 @@ from bad_input_cases import CANARY, Case, Good, all_cases
 
 SECONDS_WHOLE = 60  # for a whole process, which imports torch
 LONGEST_LINE = 700
+HELP_LINE = r'"basis-blur( [a-z-]+)? --help" tells more\.'  # printed after a mistake on the command line
 FAULTS = ('exit', 'traceback', 'words', 'slow', 'left', 'code')
 # Progress bars, warnings of ours, and what libtiff, which knows nothing of us, says of a damaged TIFF.
 NO_MESSAGE = r'\d+/\d+ \[|: warning: |^left out: |it/s\]|^(TIFF|ZIP|LZW|JPEG|ZSTD|LZMA|Fax)\w+: '
@@ -103,11 +104,15 @@ def judge_words(said: str, case: Case) -> str:
 
 
 def message_lines(said: str) -> list[str]:
-    """Return the lines on the standard error that are messages of ours, without the usage of a command."""
+    """Return the lines on the standard error that are messages of ours, without the usage of a command.
+
+    The last line of a mistyped command, which names the help, is a part of the usage.
+    """
     lines, in_usage = [], False
     for line in said.replace('\r', '\n').splitlines():
         in_usage = line.startswith('usage:') or (in_usage and line.startswith(' '))
-        if line.strip() and not in_usage and not re.search(NO_MESSAGE, line):
+        of_usage = in_usage or re.fullmatch(HELP_LINE, line) is not None
+        if line.strip() and not of_usage and not re.search(NO_MESSAGE, line):
             lines.append(line)
     return lines
 
