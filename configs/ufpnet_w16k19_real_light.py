@@ -2,7 +2,7 @@
 #
 # Stage III of UFPNet [F23] on guesses of "basis-blur prep-guesses": the twin of options/train_ufpnet_real_light.yml,
 # which tells what comes before.
-_base_ = ['_base_/default_runtime.py', '_base_/guesses.py']
+_base_ = ['_base_/default_runtime.py', '_base_/guesses.py', '_base_/schedule_real_light.py']
 
 model = dict(
     type='UFPNetModel',
@@ -24,16 +24,8 @@ model = dict(
     freeze_estimator=True,  # its kernels are those of stage II
 )
 train_dataloader = dict(batch_size=6, dataset=dict(patch_size=160))
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.99), weight_decay=0.001),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=20, by_epoch=False),
-]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=200, val_interval=100)
+optim_wrapper = dict(optimizer=dict(weight_decay=0.001))
+train_cfg = dict(max_iters=200)
 custom_hooks = [
     dict(type='CheckpointFormHook'),
     dict(type='EMAHook', ema_type='MovingAverage', decay=0.98),

@@ -82,6 +82,19 @@ def test_when_a_search_has_failed(photo, share_of_extent, agreement, share_of_wr
     assert (choice.why_failed(found, choice.spread(kernel) / share_of_extent) is not None) == failed
 
 
+def search_that_finds(photo, share_of_wrong, monkeypatch):
+    """Let the search find a line of three pixels, which it returns, with a share of wrong."""
+    kernel = torch.zeros(5, 5)
+    kernel[2, 1:4] = 1 / 3
+    found = ShakeEstimate(
+        uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=0.9, share_of_wrong=share_of_wrong
+    )
+    monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
+    monkeypatch.setattr(choice, 'spread', lambda _: 2.0)
+    monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
+    return kernel
+
+
 @pytest.mark.parametrize(
     ('share_of_wrong', 'right', 'reverse', 'source'),
     [
@@ -91,11 +104,7 @@ def test_when_a_search_has_failed(photo, share_of_extent, agreement, share_of_wr
     ],
 )
 def test_a_roll_is_believed_where_its_reverse_is_worse(photo, monkeypatch, share_of_wrong, right, reverse, source):
-    kernel = torch.zeros(5, 5)
-    kernel[2, 1:4] = 1 / 3
-    found = ShakeEstimate(
-        uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=0.9, share_of_wrong=share_of_wrong
-    )
+    kernel = search_that_finds(photo, share_of_wrong, monkeypatch)
     weights = torch.zeros(3, 5, 5)
     weights[2] = kernel
     rolled = Rolled(Poses(weights, torch.tensor([-3.0, 0.0, 3.0])), photo.shape[-2:])
@@ -103,9 +112,6 @@ def test_a_roll_is_believed_where_its_reverse_is_worse(photo, monkeypatch, share
     def left(gray, field, *_):
         return right if torch.equal(field.kernels, rolled.field(gray).kernels) else reverse
 
-    monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
-    monkeypatch.setattr(choice, 'spread', lambda _: 2.0)
-    monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
     monkeypatch.setattr(choice, 'explains_all', lambda *_: True)
     monkeypatch.setattr(choice, 'estimate_roll', lambda *_: rolled)
     monkeypatch.setattr(choice, 'unexplained', left)
@@ -125,11 +131,7 @@ def test_a_roll_is_believed_where_its_reverse_is_worse(photo, monkeypatch, share
 def test_rotations_are_believed_where_reverse_rolls_are_worse(
     photo, monkeypatch, film, share_of_wrong, explained, right, source
 ):
-    kernel = torch.zeros(5, 5)
-    kernel[2, 1:4] = 1 / 3
-    found = ShakeEstimate(
-        uniform_field(kernel, photo), 'shake', kernel=kernel, agreement=0.9, share_of_wrong=share_of_wrong
-    )
+    search_that_finds(photo, share_of_wrong, monkeypatch)
     size = photo.shape[-2:]
     angles = torch.tensor([[0.0, 0.0, 0.01], [0.0, 0.0, 0.08]], dtype=torch.float64)
     rotated = Rotated(RotationPoses(angles, torch.tensor([0.8, 0.2]), 100.0), size, 15)
@@ -142,9 +144,6 @@ def test_rotations_are_believed_where_reverse_rolls_are_worse(
     def left(gray, field, *_):
         return right if torch.equal(field.kernels, rotated.field(gray).kernels) else 0.009
 
-    monkeypatch.setattr(choice, 'network_start', lambda *_: kernel[None])
-    monkeypatch.setattr(choice, 'spread', lambda _: 2.0)
-    monkeypatch.setattr(choice, 'estimate_shake', lambda *_, **__: found)
     monkeypatch.setattr(choice, 'explains_all', lambda *_: explained)
     monkeypatch.setattr(choice, 'estimate_roll', lambda *_: None)
     monkeypatch.setattr(choice, 'estimate_rotations', estimate_rotations)

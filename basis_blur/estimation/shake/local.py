@@ -25,7 +25,7 @@ from torch import Tensor
 from basis_blur.estimation.estimate import SEARCHING_PLACES, Progress
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import centred, cleaned, spread
-from basis_blur.estimation.shake.residual import ITERATIONS
+from basis_blur.estimation.shake.residual import ITERATIONS, wrong_kernels
 from basis_blur.estimation.shake.search import FAINT_START, SMALL_START, find_kernel, gray_light
 from basis_blur.estimation.trust import reblur_squares
 from basis_blur.field.blur_field import BlurField
@@ -185,7 +185,7 @@ def judge(light: Tensor, kernel: Tensor) -> Judged:
     """Return what a kernel (K, K) leaves of a window (1, 1, h, w) of gray linear light."""
     part = to_srgb(light.clamp(0, 1), GAMMA)
     restored, squares = [], []
-    for each in (kernel, kernel.flip(0), kernel.rot90(1, (0, 1)).contiguous()):
+    for each in (kernel, *wrong_kernels(kernel)):
         field = uniform_field(each, part)
         restored.append(deblur_iterates(part, field, (ITERATIONS,), GAMMA))
         squares.append(reblur_squares(part, restored[-1], field, GAMMA)[0])
@@ -281,7 +281,7 @@ def move_onto(photo: Tensor, target: Tensor) -> Tensor | None:
         normal = slopes @ slopes.T
         if torch.linalg.eigvalsh(normal)[0] < 1e-6 * inner.numel():
             return None
-        move = move - torch.linalg.solve(normal, slopes @ (inner - now).flatten())
+        move = move - torch.linalg.solve(normal, slopes @ (inner - now).flatten()).cpu()
         if move.abs().max() > MOST_MOVE:
             return None
     return move

@@ -55,6 +55,11 @@ def unexplained(
     return (sum(squares) / len(squares)) ** 0.5
 
 
+def wrong_kernels(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a kernel (K, K) mirrored, and turned by 90 degrees, to compare with."""
+    return kernel.flip(0), kernel.rot90(1, (0, 1)).contiguous()
+
+
 @torch.no_grad()
 def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
     """Return the residual of a photo with a kernel, over that with the kernel mirrored or turned by 90 degrees.
@@ -67,7 +72,7 @@ def share_of_wrong(light: Tensor, kernel: Tensor) -> float:
         kernel: (K, K).
     """
     windows = spread_windows((light.shape[-2], light.shape[-1]), max(PROBE, 3 * kernel.shape[-1]), PROBES)
-    turned = (kernel, kernel.flip(0), kernel.rot90(1, (0, 1)).contiguous())
+    turned = (kernel, *wrong_kernels(kernel))
     residuals = [0.0] * len(turned)
     for rows, columns in windows:
         part = to_srgb(light[..., rows, columns].clamp(0, 1))
