@@ -24,7 +24,7 @@ img { max-width: 100%; display: block; } figure { margin: 1rem 0; } figcaption {
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 0 1rem; }
 .line { font-weight: 600; }
 """
-WIDTH, HEIGHT, MARGIN = 640, 180, 12  # of a curve, pixels
+WIDTH, HEIGHT, MARGIN = 640, 180, 12  # width, height and margin of a curve, pixels
 BLOCKS = 60  # points of a curve at most; each is a mean
 
 

@@ -18,7 +18,7 @@ from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program
 from basis_blur.archs import CorrelationKPN, IterateFusion
 
 FIXED = (48, 75)
-WINDOWS = (240, 320)  # of which networks that see windows cut several
+WINDOWS = (240, 320)  # (H, W) of a photo, of which networks that see windows cut several
 SIZES = ((2, 50, 70), (1, 64, 96), (1, 33, 31), (3, 7, 41), (1, 1, 40), (17, 2, 3))  # N, H, W
 
 

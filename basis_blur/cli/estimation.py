@@ -57,8 +57,9 @@ def add_arguments(
         choices=ESTIMATORS,
         help='how the blur is found. network: by a network; shake: by a search over the whole photo for one shake of '
         'the camera, which starts from the network; rotations: as a camera that turned about three axes, which '
-        'starts from the search; auto: by network or shake, the better for each photo; none: not at all '
-        '(default: auto with the shipped network, network with another or with --estimate-at)',
+        'starts from the search; auto: for each photo what explains it, one of these, a camera that rolled, or a '
+        'search in windows where objects move on their own; none: not at all (default: auto with the shipped network, '
+        'network with another or with --estimate-at)',
     )
     parser.add_argument(
         '--focal-length',

@@ -294,9 +294,10 @@ class Deblurrer:
                 (`Removal.fusion`), as estimates of the shipped network do.
             estimate_at: size of the photo that the network sees: 'full', 'half', or 'auto' for the one that suits.
             estimator: 'network'; 'shake' for the search over the whole photo, which starts from the network;
-                'rotations' for a camera that rotated about three axes, which starts from the search; 'auto' for the
-                better of 'network' and 'shake' for each photo; 'none' to leave photos as they are. By default 'auto',
-                but 'network' where other weights, `estimate_at` or another method are given.
+                'rotations' for a camera that rotated about three axes, which starts from the search; 'auto' for
+                what explains each photo (the head of `estimation.choice` says how it chooses); 'none' to leave photos
+                as they are. By default 'auto', but 'network' where other weights, `estimate_at` or another method are
+                given.
             focal_length: focal length of the photos for 'auto' and 'rotations', in mm, converted to film of
                 36 x 24 mm; by default that of the photo's EXIF, or 28 for 'rotations' and none for 'auto'.
             method: 'rl' to remove the blur as `basis_blur.deblur` does; 'rl-c21' to do so as [C21] prints it, for

@@ -10,6 +10,7 @@ those that may be clipped in the photo, and those that the blur reaches from a p
     with a doubt, or not removed    0
     of the search, or of streaks    confidence * share, which falls from 1 at a `share_of_wrong` of 0.5 to 0 at 0.95
     of a camera that turned         0.5; `auto` believes it where it explains the photo better than its reverse does
+    of windows (`shake.local`)      the share, up to 0.7, that the photo restored by their kernels has of pixel i
     of a network                    0; its guess would teach a network what a network believes
 """
 
@@ -35,6 +36,7 @@ from basis_blur.restoration.noise import BRIGHT, estimate_noise
 
 TRUST_OF_TURNED = 0.5  # trust in an estimate of a camera that rolled, or rotated about three axes
 TURNED = ('roll', 'rotations')  # sources of such estimates
+PLACES = 'places'  # source of an estimate whose first part was searched for in windows, and the other by a network
 NOISE_RATIO, LEAST_SCALE = 3.0, 0.02  # ratio of s to the noise, and lower bound of s, sRGB-like
 AROUND = 9  # side of the window in which the residual of a pixel is taken, pixels; odd
 
@@ -66,12 +68,17 @@ def guess_of(photo: Tensor, result: Deblurred[BlurField], gamma: float) -> Guess
     """
     if len(photo) != 1 or len(result.estimates) != 1:
         raise ValueError(f'there are {len(photo)} photos, expected one; make the guesses one by one.')
-    whole = trust_of(result.estimates[0], result.doubts)
-    return Guess(result.pixels, whole * trust_of_pixels(photo, result.pixels, result.field, gamma))
+    estimate = result.estimates[0]
+    trust = trust_of(estimate, result.doubts) * trust_of_pixels(photo, result.pixels, result.field, gamma)
+    if estimate.source == PLACES:
+        trust = trust * estimate.parts[0].weight.to(trust)
+    return Guess(result.pixels, trust)
 
 
 def trust_of(estimate: Estimate, doubts: tuple[Doubt, ...] = ()) -> float:
     """Return how far an estimate is trusted, from 0 to 1, by the table at the head of this module.
+
+    Of an estimate in parts it is the trust in those parts that were searched for.
 
     Args:
         estimate: blur of a photo.
@@ -82,7 +89,7 @@ def trust_of(estimate: Estimate, doubts: tuple[Doubt, ...] = ()) -> float:
     if isinstance(estimate, ShakeEstimate):
         share = (NOT_BETTER - estimate.share_of_wrong) / (NOT_BETTER - GOOD)
         return float(estimate.confidence or 0.0) * min(1.0, max(0.0, share))
-    return TRUST_OF_TURNED if estimate.source in TURNED else 0.0
+    return {**dict.fromkeys(TURNED, TRUST_OF_TURNED), PLACES: 1.0}.get(estimate.source, 0.0)
 
 
 @torch.no_grad()

@@ -58,10 +58,10 @@ from basis_blur.estimation.shake.residual import ITERATIONS, unexplained
 from basis_blur.estimation.shake.roll import Rolled, estimate_roll
 from basis_blur.estimation.shake.rotations import (
     TURNING,
+    KnowsLens,
     Rotated,
     RotationsEstimator,
     estimate_rotations,
-    focal_in_pixels,
 )
 from basis_blur.estimation.shake.schedule import reduced
 from basis_blur.estimation.shake.search import (
@@ -91,7 +91,9 @@ LEAST_EXTENT = 1.25
 # Extent of the kernel of a search over the extent that the network sees; a search with a smaller one has failed, often
 # at a point. The second holds for kernels whose `share_of_wrong` is at most `GOOD`.
 LEAST_SHARE, LEAST_SHARE_OF_GOOD = 0.75, 0.6
-MOST_SHARE = 2.0  # the same from above, for kernels whose `share_of_wrong` is above `DUBIOUS`
+# Extent of the kernel of a search, over that which the network sees, above which a search has failed if its
+# `share_of_wrong` is above `DUBIOUS`.
+MOST_SHARE = 2.0
 GOOD = 0.5  # share_of_wrong up to which a kernel explains the photo much better than its mirror image does
 NOT_BETTER = 0.95  # share_of_wrong from which on a kernel explains the photo no better than its mirror image does
 # Limits of the excess. Below the first, one kernel explains the photo; from the last on, none does. Between them, the
@@ -154,7 +156,7 @@ class NoEstimator:
 
 
 @dataclass(frozen=True, eq=False)
-class BestEstimator:
+class BestEstimator(KnowsLens):
     """Choose for each photo between the shake search, a network, and leaving it alone; see the head of this module.
 
     Args:
@@ -168,17 +170,6 @@ class BestEstimator:
 
     network: NetworkEstimator
     focal_length: float | None = None
-
-    def __post_init__(self) -> None:
-        focal_in_pixels((1, 1), self.focal_length)
-
-    def for_film(self, focal_length: float | None) -> BestEstimator:
-        """Return the estimator for a photo whose file tells a focal length; one that was given by hand is kept.
-
-        Args:
-            focal_length: focal length in mm, converted as EXIF has it; None if the file tells none.
-        """
-        return self if self.focal_length is not None else dataclasses.replace(self, focal_length=focal_length)
 
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo; arguments and errors are those of an `Estimator`."""

@@ -64,8 +64,8 @@ class Judgement(NamedTuple):
 
     Args:
         doubts: reasons not to trust it.
-        chances: what is to be expected of it; None for an estimate of which the judge knows nothing, such as a blur
-            that was measured.
+        chances: what is to be expected of it; None for an estimate of which the judge knows nothing: a blur that was
+            measured, or that of a roll, of rotations, of streaks or of windows (`MODELS` has the others).
     """
 
     doubts: tuple[Doubt, ...]

@@ -24,7 +24,7 @@ from basis_blur.foundation.numbers import check_number
 SOURCE = 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth'
 # Channels of the convolutions up to conv3_3; a 0 is a pooling of 2 x 2.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256)
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, sRGB in [0, 1]
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of ImageNet, sRGB in [0, 1]
 # What torch raises for files that are damaged, or hold other things.
 DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError)
 LEAST_SIDE = 16  # pixels; smaller photos have hardly any features

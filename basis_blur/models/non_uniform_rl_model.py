@@ -56,7 +56,7 @@ class NonUniformRLModel(NetworkModel):
                 (str,), 'network', choices=ESTIMATORS,
                 meaning='What estimates the blur: the network; "shake", the search over the whole photo, which starts '
                 'from the network; "rotations", a camera that turned about three axes, which starts from the search; '
-                '"auto", the better of network and shake for each photo; or "none", which leaves photos as they are.',
+                '"auto", what explains each photo, as the command chooses; or "none", which leaves photos as they are.',
             ),
             'rl': Option((dict, NoneType), None, group=RL_OPTIONS, meaning='Settings of the restoration.'),
             'kernels': Option((bool,), False, meaning='Whether the blur field of each photo is written, as npz.'),

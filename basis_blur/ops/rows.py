@@ -11,7 +11,7 @@ from torch import Tensor
 from basis_blur.ops.threads import share
 
 NUMBERS_AT_ONCE = 1 << 22  # largest number of numbers in a block of rows
-CPU_NUMBERS_AT_ONCE = 1 << 17  # the same on a CPU; a few arrays of so many fit into the cache of a core
+CPU_NUMBERS_AT_ONCE = 1 << 17  # largest number at once on a CPU; a few arrays of so many fit into the cache of a core
 
 Result = TypeVar('Result')
 

@@ -40,7 +40,7 @@ CASES = (  # gamma, noise, saturated
     (2.2, 0.002, False), (2.2, 0.005, False), (2.2, 0.01, False), (1.0, 0.004, True), (2.2, 0.004, True),
 )  # fmt: skip
 KERNEL_SIZE, BASIS, SIZE = 33, 25, 256
-ITERATIONS = 30  # of the shortcut
+ITERATIONS = 30  # number of iterations of the shortcut
 MEAN_GAIN, FASTER = 1.5, 10.0  # the bars
 
 

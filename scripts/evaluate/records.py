@@ -26,7 +26,7 @@ from basis_blur.archs.network_facts import ESTIMATOR, FIELD
 from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import atomic_path
 
-HIGHEST_PSNR = 100.0  # of photos that are the same: JSON and means know no infinity
+HIGHEST_PSNR = 100.0  # PSNR of photos that are the same: JSON and means know no infinity
 DIGITS = 5
 
 

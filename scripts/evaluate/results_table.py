@@ -37,7 +37,7 @@ PUBLISHED = (
     ('RealBlur-R', '[C21]', 36.17, 0.946),
     ('Köhler', '[C21]', 28.39, 0.82),
 )
-ROWS = {  # of a synthetic record, other than weights files
+ROWS = {  # rows of a synthetic record, other than weights files
     'blurred': 'blurred photo, not restored',
     'delta': 'no blur (delta kernel)',
     'mean': 'mean camera-shake kernel',

@@ -269,7 +269,7 @@ def text_of(summary: dict[str, Any], names: Sequence[str]) -> str:
     return table(header, lines)
 
 
-FORMS = {  # of the columns of the table
+FORMS = {  # formats of the columns of the table
     'gain': '+.3f', 'worst': '+.2f', 'lose': 'd', 'harmed': 'd', 'most_harm': '+.2f', 'outside': '.4f',
     'with_grid': 'd', 'windows': 'd',
 }  # fmt: skip

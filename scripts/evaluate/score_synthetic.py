@@ -56,8 +56,8 @@ from basis_blur.metrics.kernel import field_errors
 from basis_blur.metrics.reblur import reblur_psnr
 
 TRUE, DELTA, MEAN, BLURRED = 'true', 'delta', 'mean', 'blurred'
-MEAN_KERNELS = 10_000  # of which the mean kernel is made
-MEAN_SEED = 20_000_000  # of those; scenes and training data are drawn from other generators
+MEAN_KERNELS = 10_000  # number of kernels of which the mean kernel is made
+MEAN_SEED = 20_000_000  # their seed; scenes and training data are drawn from other generators
 COLUMNS = {
     'kernel_l1': ('kernel L1', '.3f'),
     'kernel_l2': ('kernel L2', '.4f'),

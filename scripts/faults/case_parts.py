@@ -13,7 +13,7 @@ from small_files import encoded, picture
 
 CANARY = 'CANARY'
 KEPT = r'(.*/)?\.\w+\.lmdb\.partial(/.*)?'  # the hidden folder in which a preparation keeps what is done
-RUN = r'(experiments|results|tb_logger)(/[^/]+)*?(/[^/]+\.(log|yml)|/events.*)?'  # of a run that has begun
+RUN = r'(experiments|results|tb_logger)(/[^/]+)*?(/[^/]+\.(log|yml)|/events.*)?'  # files of a run that has begun
 TALKATIVE = ('evaluate', 'prep-dataset')  # commands that list what they found before the last line
 
 

@@ -56,7 +56,7 @@ ABSURD = {
     'info LatentKernelNet': {'--set': ('width=0',)},
     'info MIMOUNet': {'--set': ('x=1',)},
 }  # fmt: skip
-SAID = {'kernels': 'gamma'}  # of an absurd value, by the command, where the value alone says nothing
+SAID = {'kernels': 'gamma'}  # words on an absurd value, by command, where the value alone says nothing
 SHORT = (
     '--gamma nan', '--iterations 99999999999', '--weights /dev/zero', '-n -1', '--kernel-size 100001',
 )  # fmt: skip

@@ -9,7 +9,7 @@ import basis_blur as bb
 from basis_blur.deblurring.deblurrer import Deblurrer
 from basis_blur.deblurring.guess import TRUST_OF_TURNED, TURNED, guess_of, record_of, trust_of, trust_of_pixels
 from basis_blur.estimation.choice import left_alone
-from basis_blur.estimation.estimate import Doubt, Estimate
+from basis_blur.estimation.estimate import Doubt, Estimate, Part
 from basis_blur.estimation.shake.search import ShakeEstimate
 from basis_blur.field.removal import Removal
 
@@ -74,6 +74,20 @@ def test_clipped_pixels_and_those_that_they_reach_are_not_trusted():
     trust = trust_of_pixels(photo, sharp, line_field(), 2.2)
     assert (trust[0, 0, 20, 22:27] == 0).all()
     assert trust[0, 0, 26, 24] > 0.5  # the blur is to the side, and the residual is that of four pixels around
+
+
+def test_of_a_photo_in_parts_the_places_that_were_searched_are_trusted():
+    _, photo = scene()
+    weight = torch.zeros(1, 1, 40, 48)
+    weight[..., :24] = 0.7
+    parts = (Part(line_field(), Removal(10), weight), Part(line_field(), Removal(3), 1 - weight))
+    estimate = Estimate(line_field(), 'places', Removal(3), parts=parts)
+    result = dataclasses.replace(Deblurrer(lambda *_: estimate), judge=lambda *_: ())(photo)
+    trust = guess_of(photo, result, 2.2).trust
+    torch.testing.assert_close(trust, weight * trust_of_pixels(photo, result.pixels, result.field, 2.2))
+    assert trust[..., :24].max() > 0.3
+    assert (trust[..., 24:] == 0).all()
+    assert trust_of(estimate, (Doubt('residual', 'it does not explain the photo.'),)) == 0
 
 
 def test_sizes_that_differ_are_refused():

@@ -18,7 +18,7 @@ STAGES = {
         'scheduler': {'type': 'MultiStepLR', 'milestones': [50], 'gamma': 0.5},
     },
 }
-MUTATIONS = 60  # of each stage
+MUTATIONS = 60  # number of mutations of each stage
 STRANGE = (
     None, True, -1, 0, 1, 3.5, 2**70, 1e308, float('nan'), float('inf'), 'x', '', b'x', [], {}, (), [[]], [None],
     {0: {}}, Counter({'x': 1}), torch.zeros(0), torch.zeros(3), torch.tensor(float('nan')), torch.zeros(2, 3, 3, 3), 1j,

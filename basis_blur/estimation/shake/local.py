@@ -15,6 +15,7 @@ the share of the residuals near i. Flat places tell no kernel from another, and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,10 +27,9 @@ from basis_blur.estimation.estimate import SEARCHING_PLACES, Progress
 from basis_blur.estimation.shake.fields import uniform_field
 from basis_blur.estimation.shake.kernels import centred, cleaned, spread
 from basis_blur.estimation.shake.residual import ITERATIONS, wrong_kernels
-from basis_blur.estimation.shake.search import FAINT_START, SMALL_START, find_kernel, gray_light
+from basis_blur.estimation.shake.search import FAINT_START, SMALL_START, find_kernel, gray_light, has_no_contrast
 from basis_blur.estimation.trust import reblur_squares
 from basis_blur.field.blur_field import BlurField
-from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.numbers import GAMMA
 from basis_blur.ops.camera_response import to_srgb
 from basis_blur.ops.windows import Window, fade, tile_windows
@@ -45,7 +45,8 @@ LEAST_AGREEMENT = 0.83  # agreement of the variants below which a window's kerne
 LEAST_EXTENT = 1.25  # extent of the kernels that the network sees, pixels, below which a window is left to it
 LEAST_SHARE, MOST_SHARE = 0.75, 2.0  # least and largest extent of a believed kernel, over that which the network sees
 SURE, WRONG = 0.5, 0.75  # share_of_wrong up to which a kernel is believed, and from which on it is not
-NEAR, FAR = 0.75, 1.0  # the same for pixels, whose residuals are noisier
+# share_of_wrong near a pixel up to which it is restored by the kernel, and from which on it is not; it is noisier.
+NEAR, FAR = 0.75, 1.0
 # Largest weight of a pixel. Both restored photos err, in different ways, so that their mean is better than each.
 MOST_WEIGHT = 0.7
 REMOVAL_ITERATIONS = 10  # number of iterations of Richardson-Lucy by which the windows' kernels are removed
@@ -138,17 +139,9 @@ def windows_of(size: tuple[int, int], kernel_size: int) -> list[Window]:
 
 def moved(kernel: Tensor, down: float, right: float) -> Tensor:
     """Return a kernel (K, K) moved by parts of a pixel; the light of a pixel is shared by the four that it meets."""
-    reach = int(MOST_MOVE) + 1
-    size = kernel.shape[-1]
-    padded = F.pad(kernel, [reach + 1] * 4)
-    total = torch.zeros_like(kernel)
-    for y in range(-reach, reach + 1):
-        for x in range(-reach, reach + 1):
-            weight = max(0.0, 1 - abs(down - y)) * max(0.0, 1 - abs(right - x))
-            if weight > 0:
-                top, left = reach + 1 - y, reach + 1 - x
-                total += weight * padded[top : top + size, left : left + size]
-    return total / total.sum()
+    border = int(MOST_MOVE) + 2
+    light = _sampled(F.pad(kernel, [border] * 4), down, right, border)
+    return light / light.sum()
 
 
 def _start(seen: BlurField, window: Window) -> Tensor:
@@ -160,25 +153,13 @@ def _start(seen: BlurField, window: Window) -> Tensor:
 def _searched(light: Tensor, start: Tensor) -> Judged | None:
     """Return the kernel of a window, or None where it is nearly sharp, flat, or the search fails."""
     extent = spread(start)
-    if extent < LEAST_EXTENT:
+    if extent < LEAST_EXTENT or has_no_contrast(light):
         return None
-    try:
-        light = gray_light(light, 1.0)
-    except InputError:  # flat
-        return None
-    seen: list[Judged] = []
-
-    def share_of(part: Tensor, kernel: Tensor) -> float:
-        seen.append(judge(part, kernel))
-        return seen[-1].share
-
-    found = find_kernel(light, start, POLISH_ROUNDS, share_of)
+    found = find_kernel(light, start, POLISH_ROUNDS, judge)
     if found.agreement < LEAST_AGREEMENT or not LEAST_SHARE * extent <= spread(found.kernel) <= MOST_SHARE * extent:
         return None
-    for each in seen:
-        if each.kernel.shape == found.kernel.shape and torch.equal(each.kernel, found.kernel):
-            return each
-    return judge(light, found.kernel)
+    at_full_size = found.judgement.near.shape == light.shape[-2:]
+    return found.judgement if at_full_size else judge(light, found.kernel)
 
 
 def judge(light: Tensor, kernel: Tensor) -> Judged:
@@ -270,13 +251,10 @@ def move_onto(photo: Tensor, target: Tensor) -> Tensor | None:
     move = torch.zeros(2, dtype=torch.float64)
     inner = target[..., border:-border, border:-border]
     for _ in range(STEPS):
-        now = _sampled(photo, move, border)
-        down = _sampled(photo, move - torch.tensor([0.5, 0.0]), border) - _sampled(
-            photo, move + torch.tensor([0.5, 0.0]), border
-        )
-        right = _sampled(photo, move - torch.tensor([0.0, 0.5]), border) - _sampled(
-            photo, move + torch.tensor([0.0, 0.5]), border
-        )
+        y, x = move.tolist()
+        now = _sampled(photo, y, x, border)
+        down = _sampled(photo, y - 0.5, x, border) - _sampled(photo, y + 0.5, x, border)
+        right = _sampled(photo, y, x - 0.5, border) - _sampled(photo, y, x + 0.5, border)
         slopes = torch.stack([down.flatten(), right.flatten()])
         normal = slopes @ slopes.T
         if torch.linalg.eigvalsh(normal)[0] < 1e-6 * inner.numel():
@@ -287,18 +265,15 @@ def move_onto(photo: Tensor, target: Tensor) -> Tensor | None:
     return move
 
 
-def _sampled(photo: Tensor, move: Tensor, border: int) -> Tensor:
-    """Return a photo moved by (down, right), without `border` pixels at its sides."""
-    height, width = photo.shape[-2:]
-    top, left = (border - move).tolist()
-    y, x = int(top // 1), int(left // 1)
-    total: Tensor | float = 0.0
+def _sampled(picture: Tensor, down: float, right: float, border: int) -> Tensor:
+    """Return a picture (..., h, w) moved by (down, right) pixels, without `border` pixels at its sides; linear."""
+    height, width = (side - 2 * border for side in picture.shape[-2:])
+    top, left = border - down, border - right
+    y, x = math.floor(top), math.floor(left)
+    total = picture.new_zeros(*picture.shape[:-2], height, width)
     for row, share in ((y, 1 - (top - y)), (y + 1, top - y)):
         for column, part in ((x, 1 - (left - x)), (x + 1, left - x)):
-            total = (
-                total + share * part * photo[..., row : row + height - 2 * border, column : column + width - 2 * border]
-            )
-    assert isinstance(total, Tensor)
+            total += share * part * picture[..., row : row + height, column : column + width]
     return total
 
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -373,8 +373,30 @@ def estimate_rotations(
     return Rotated(poses, size, kernel.shape[-1] + 2 * MARGIN)
 
 
+class KnowsLens:
+    """A dataclass with a `focal_length`: that of the photos in mm, converted to film of 36 x 24 mm, or None.
+
+    Raises:
+        ValueError: it is not positive.
+    """
+
+    focal_length: float | None
+
+    def __post_init__(self) -> None:
+        focal_in_pixels((1, 1), self.focal_length)
+
+    def for_film(self, focal_length: float | None) -> Any:
+        """Return the estimator for a photo whose file tells a focal length; one that was given by hand is kept.
+
+        Args:
+            focal_length: focal length in mm, converted as EXIF has it; None if the file tells none.
+        """
+        itself: Any = self
+        return itself if self.focal_length is not None else dataclasses.replace(itself, focal_length=focal_length)
+
+
 @dataclass(frozen=True, eq=False)
-class RotationsEstimator:
+class RotationsEstimator(KnowsLens):
     """Estimate the poses of a camera that rotated about three axes, from the kernel of the shake search on.
 
     Args:
@@ -389,9 +411,6 @@ class RotationsEstimator:
     search: Estimator
     focal_length: float | None = None
 
-    def __post_init__(self) -> None:
-        focal_in_pixels((1, 1), self.focal_length)
-
     def __call__(self, photo: Tensor, gamma: float, progress: Progress | None = None) -> Estimate:
         """Return the blur of a photo; arguments and errors are those of an `Estimator`."""
         found = self.search(photo, gamma, progress)
@@ -399,14 +418,6 @@ class RotationsEstimator:
             return found
         field = estimate_rotations(photo, gamma, found.kernel, self.focal_length, progress).field(photo)
         return Estimate(field, 'rotations', found.removal, found.confidence, found.doubts, found.notes)
-
-    def for_film(self, focal_length: float | None) -> RotationsEstimator:
-        """Return the estimator for a photo whose file tells a focal length; one that was given by hand is kept.
-
-        Args:
-            focal_length: focal length in mm, converted as EXIF has it; None if the file tells none.
-        """
-        return self if self.focal_length is not None else dataclasses.replace(self, focal_length=focal_length)
 
     def expected_seconds(self, pixels: int) -> dict[str, float]:
         """Return the seconds of each stage; see `Estimator`."""

@@ -24,7 +24,7 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -153,14 +153,14 @@ def estimate_shake(
     starts = _kernels_of(start)
     if kernel_size is None and starts is None:
         for kernel_size in _sizes_up_to(most):
-            found = _searched(light, known, None, kernel_size, progress)
+            found = _searched(light, known, None, kernel_size, progress, _judged)
             if not _reaches_rim(found.kernel):
                 break
     else:
         if kernel_size is None:
             assert starts is not None  # or the sizes would have been tried
             kernel_size = starts.shape[-1]
-        found = _searched(light, known, starts, _largest_odd(min(kernel_size, most)), progress)
+        found = _searched(light, known, starts, _largest_odd(min(kernel_size, most)), progress, _judged)
     return ShakeEstimate(
         uniform_field(found.kernel, photo),
         'shake',
@@ -169,7 +169,7 @@ def estimate_shake(
         kernel=found.kernel,
         agreement=found.agreement,
         tried=found.tried,
-        share_of_wrong=found.share_of_wrong,
+        share_of_wrong=found.judgement.share,
     )
 
 
@@ -231,13 +231,18 @@ def gray_light(photo: Tensor, gamma: float) -> Tensor:
             'for its blur; give a larger photo.'
         )
     light = to_linear(photo.detach().float(), gamma)
-    if contrast_of(light) < LEAST_CONTRAST / 10:
+    if has_no_contrast(light):
         raise InputError(
             'the photo is flat, so there is nothing to see its blur by; give a photo with some texture or edges.'
         )
     if light.shape[1] == 3:
         light = (light * light.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return light
+
+
+def has_no_contrast(light: Tensor) -> bool:
+    """Tell whether light (1, C, H, W) is so flat that there is nothing to see its blur by."""
+    return contrast_of(light) < LEAST_CONTRAST / 10
 
 
 def _kernels_of(start: BlurField | Tensor | None) -> Tensor | None:
@@ -277,30 +282,54 @@ def blobs(size: int, like: Tensor) -> Tensor:
     return normalised(torch.stack([long[:, None] * long, short[:, None] * long, long[:, None] * short]))
 
 
-class Found(NamedTuple):
-    """A kernel (K, K), with fields that have the meaning of those of a `ShakeEstimate`."""
+class Judgement(Protocol):
+    """What a kernel leaves of a photo."""
+
+    @property
+    def share(self) -> float:
+        """share_of_wrong of the kernel."""
+        ...
+
+
+J = TypeVar('J', bound=Judgement)
+
+
+class Share(NamedTuple):
+    """A judgement that is one number, the share_of_wrong."""
+
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Found(Generic[J]):
+    """A kernel, and what is known of it.
+
+    Args:
+        kernel: (K, K).
+        agreement, tried: fields of a `ShakeEstimate`.
+        judgement: judgement of the kernel, at the size of the last level.
+    """
 
     kernel: Tensor
     agreement: float
-    share_of_wrong: float
+    judgement: J
     tried: tuple[Tried, ...]
 
 
-def find_kernel(
-    light: Tensor,
-    start: Tensor,
-    polish_rounds: int = POLISH_ROUNDS,
-    judge: Callable[[Tensor, Tensor], float] = share_of_wrong,
-) -> Found:
+def find_kernel(light: Tensor, start: Tensor, polish_rounds: int, judge: Callable[[Tensor, Tensor], J]) -> Found[J]:
     """Search for the kernel of a photo or a part of one, as `estimate_shake` does, without making a field of it.
 
     Args:
         light: (1, 1, H, W); gray linear light, larger than twice the kernel.
         start: (K, K); kernel from which the search starts.
         polish_rounds: number of rounds of the polish, at full size, where most of the time goes.
-        judge: function that returns the share_of_wrong of the photo, at the size of the last level, and a kernel.
+        judge: function that judges a kernel (K, K) of the photo (1, 1, H, W), both at the size of the last level.
     """
-    return _searched(light, None, start[None], start.shape[-1], None, polish_rounds, judge)
+    return _searched(light, None, start[None], start.shape[-1], None, judge, polish_rounds)
+
+
+def _judged(light: Tensor, kernel: Tensor) -> Share:
+    return Share(share_of_wrong(light, kernel))
 
 
 def _searched(
@@ -309,9 +338,9 @@ def _searched(
     starts: Tensor | None,
     size: int,
     progress: Progress | None,
+    judge: Callable[[Tensor, Tensor], J],
     polish_rounds: int = POLISH_ROUNDS,
-    judge: Callable[[Tensor, Tensor], float] = share_of_wrong,
-) -> Found:
+) -> Found[J]:
     """Search for a kernel of `size` pixels, with a second look where it needs one."""
     starts = blobs(size, light) if starts is None else resized(starts.to(light), size)
     tried = [Tried('start', start) for start in starts]
@@ -330,17 +359,17 @@ def _searched(
     tried.append(Tried('polished', kernel))
 
     seen = reduced(light, 2 ** (-last / 2))
-    share = judge(seen, polished[0])
-    if share > DUBIOUS and levels > COARSE:
+    judgement = judge(seen, polished[0])
+    if judgement.share > DUBIOUS and levels > COARSE:
         again = _second_look(light, known, starts, last, progress)
         tried += [Tried('second look', each) for each in resized(again, size)]
         pool = torch.cat([kernels, again])
-        shares = [judge(seen, each) for each in pool]
-        best = min(range(len(pool)), key=shares.__getitem__)
-        if shares[best] < CLEARLY_BETTER * share:
-            share, kernel = shares[best], resized(pool[best : best + 1], size)[0]
+        judgements = [judge(seen, each) for each in pool]
+        best = min(range(len(pool)), key=lambda n: judgements[n].share)
+        if judgements[best].share < CLEARLY_BETTER * judgement.share:
+            judgement, kernel = judgements[best], resized(pool[best : best + 1], size)[0]
             agreement = max(best_shift(pool[best], other)[2] for n, other in enumerate(pool) if n != best)
-    return Found(kernel, agreement, share, tuple(tried))
+    return Found(kernel, agreement, judgement, tuple(tried))
 
 
 def _of_variants(
