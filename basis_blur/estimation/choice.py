@@ -244,7 +244,7 @@ class BestEstimator(KnowsLens):
         elif explains_all(photo, gamma, found, lambda: by_network().field, progress):
             return found
         else:
-            reason = 'places of the photo have different blurs'
+            reason = 'the photo is not blurred alike everywhere'
             turned = look()
             if turned is not None:
                 return turned
@@ -271,8 +271,8 @@ def place_by_place(
     removal = dataclasses.replace(removal_for(photo, gamma), iterations=REMOVAL_ITERATIONS)
     parts = (Part(places.field, removal, places.weight), Part(seen.field, seen.removal, 1 - places.weight))
     note = (
-        f'{reason}; {places.believed} of {places.windows} windows tell their kernels, which make '
-        f'{places.weight.mean().item():.0%} of the photo; the rest is made by the blur that the network sees.'
+        f'{reason}; the blur was found in {places.believed} of {places.windows} parts of the photo and makes '
+        f"{places.weight.mean().item():.0%} of the restored photo; the network's estimate makes the rest."
     )
     return Estimate(
         field,

@@ -163,7 +163,7 @@ def test_places_that_tell_their_blur_are_restored_by_it_and_the_others_as_the_ne
     seen = Network()(photo, 2.2)
     found = choice.place_by_place(photo, 2.2, seen, 'objects move')
     assert found.source == 'places'
-    assert '3 of 4 windows' in found.notes[0]
+    assert '3 of 4 parts' in found.notes[0]
     searched, left = found.parts
     assert (searched.removal.iterations, left.removal) == (10, seen.removal)
     torch.testing.assert_close(searched.weight + left.weight, torch.ones_like(weight))
