@@ -233,7 +233,7 @@ def odd_photos() -> Iterator[Case]:
         'big.tif': b'II+\0' + struct.pack('<HHQ', 8, 0, 2**60),
         'rows0.tif': tiff({278: 0}),
     }
-    # Of these the pixels that are asked for are there.
+    # In these, the pixels that are asked for are there.
     harmless = (
         'loop.tif',
         'offset_self.tif',
