@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from basis_blur import BasisKPN, KernelFlow, UFPNet, export_onnx, export_program, load_network
-from basis_blur.archs import CorrelationKPN, IterateFusion
+from basis_blur.archs.network_facts import CODE
 
 FIXED = (48, 75)
 WINDOWS = (240, 320)  # (H, W) of a photo, of which networks that see windows cut several
@@ -59,13 +59,12 @@ def differences(net: nn.Module, size: tuple[int, int] | None) -> tuple[float, fl
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(net, Path(folder) / 'net.onnx', size)
         session = onnxruntime.InferenceSession(Path(folder) / 'net.onnx', providers=['CPUExecutionProvider'])
-    worst = [0.0, 0.0]
+    worst, channels = [0.0, 0.0], net.facts.channels[0]
     for count, height, width in SIZES if size is None else ((1, *size),):
-        x = torch.rand(count, net.in_channels if isinstance(net, IterateFusion) else 3, height, width)
-        if isinstance(net, KernelFlow):
-            x = torch.randn(count * height * width, net.dims)
-        expected = net.decode(x) if isinstance(net, KernelFlow) else net(x)
-        expected = (expected.kernels, expected.mixing) if isinstance(net, BasisKPN | CorrelationKPN) else expected
+        x = torch.rand(count, channels, height, width)
+        if net.facts.takes == CODE:
+            x = torch.randn(count * height * width, channels)
+        expected = net.plain(x)
         outputs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         for index, found in enumerate((program(x), map(torch.from_numpy, outputs))):
             pairs = zip(as_tuple(expected), as_tuple(found), strict=True)

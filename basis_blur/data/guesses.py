@@ -37,7 +37,8 @@ from basis_blur.photos.writing import write_photo
 
 BLURRED, GUESS, TRUST, TOLD, SETTINGS = 'blurred', 'guess', 'trust', 'told', 'settings.json'
 LOCK = '.lock'  # file by which a preparation keeps others out of its folder
-Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]  # of the photos to do, of all, and of those that are done
+# A function of (photos to do, number of all, number of those that are done) that passes the photos on, as a bar does.
+Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]
 
 
 class GuessFiles(NamedTuple):

@@ -126,7 +126,7 @@ def _corners(vectors: Tensor, distance: float) -> tuple[Tensor, Tensor]:
     for right in (0, 1):
         for down in (0, 1):
             corner = low[:, 0].long() + right + SPAN * (low[:, 1].long() + down)
-            corners.append(corner.abs())  # of (x, y) and (-x, -y), one is negative
+            corners.append(corner.abs())  # one of (x, y) and (-x, -y) is negative
             shares.append((part if right else 1 - part)[:, 0] * (part if down else 1 - part)[:, 1])
     return torch.stack(corners, 1), torch.stack(shares, 1)
 

@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             blurred, sharp, restored = restore_pair(pair, deblurrer)
             row = score_pair(pair.name, blurred, restored, sharp)
-        except (InputError, OSError) as error:  # of this pair alone
+        except (InputError, OSError) as error:  # the other pairs are scored
             rows.append(failed_row(pair.name, sentence_of(error)))
             tqdm.write(f'{pair.name}: not scored: {sentence_of(error)}', file=sys.stderr)
             continue

@@ -222,7 +222,7 @@ def _check_normalisation(section: Mapping[str, Any], where: str) -> None:
     for key, above in (('mean', -math.inf), ('std', 0)):
         values = section.get(key)
         if values is None or not isinstance(values, list):
-            continue  # of another type, which is told elsewhere
+            continue  # its type is wrong, which is told elsewhere
         numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values)
         if not (numbers and len(values) in (1, channels) and all(above < each < math.inf for each in values)):
             limit = ', each > 0' if key == 'std' else ''

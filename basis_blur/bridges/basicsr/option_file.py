@@ -55,7 +55,7 @@ class OptionLoader(yaml.SafeLoader):
     def __init__(self, stream: Any):
         super().__init__(stream)
         self._levels = 0
-        self._values: dict[int, int] = {}  # of each node with what is in it, by its identity
+        self._values: dict[int, int] = {}  # number of values of each node, by its identity
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         """Compose a node, counting levels, and values as if every alias were written out."""
