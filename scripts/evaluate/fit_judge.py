@@ -50,11 +50,11 @@ NAMES = {
 }
 CANDIDATES = {'shake': ('search',), 'network': ('network', 'solver')}  # names of the gains that each model learns from
 LEAST_GAIN, MOST_GAIN = -4.0, 8.0  # gains beyond these count as these, dB
-WORSE, GOOD = -0.05, 1.0  # dB
+WORSE, GOOD = -0.05, 1.0  # gains below which a photo is worse, and from which on it is good, dB
 PARTS = 10  # number of parts of the cross-validation
 RIDGES = (0.1, 0.3)  # precisions of the prior that are tried, per scene
-RIDGE_OF_SCALE = 3.0
-WANTED_DOUBTED, MOST_GOOD_DOUBTED = 0.9, 0.05
+RIDGE_OF_SCALE = 3.0  # ridge of the b_i
+WANTED_DOUBTED, MOST_GOOD_DOUBTED = 0.9, 0.05  # share of the worse photos to doubt, and of the good ones at most
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ from basis_blur.foundation.errors import InputError, sentence_of
 from basis_blur.foundation.files import atomic_path
 
 HIGHEST_PSNR = 100.0  # PSNR of photos that are the same: JSON and means know no infinity
-DIGITS = 5
+DIGITS = 5  # number of significant digits of a score
 
 
 def run_script(main: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None) -> int:

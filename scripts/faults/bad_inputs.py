@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bad_input_cases import CANARY, Case, Good, all_cases
 
 SECONDS_WHOLE = 60  # for a whole process, which imports torch
-LONGEST_LINE = 700
+LONGEST_LINE = 700  # largest number of characters of the line of an error
 HELP_LINE = r'"basis-blur( [a-z-]+)? --help" tells more\.'  # printed after a mistake on the command line
 FAULTS = ('exit', 'traceback', 'words', 'slow', 'left', 'code')
 # Progress bars, warnings of ours, and what libtiff, which knows nothing of us, says of a damaged TIFF.
