@@ -9,12 +9,7 @@ _kernels = dict(dataroot='datasets/demo/flow_kernels.lmdb', hold_out=400)
 train_dataloader = dict(num_workers=1, batch_size=128, dataset=_kernels)
 val_dataloader = dict(dataset=_kernels)
 test_dataloader = val_dataloader
-custom_hooks = [
-    dict(type='NormalizationHook'),
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.99),
-    dict(type='WriteNetworkHook'),
-]
+custom_hooks = [dict(type='NormalizationHook'), dict(type='EMAHook', ema_type='MovingAverage', decay=0.99)]
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, begin=0, end=50, by_epoch=False),

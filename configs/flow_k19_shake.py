@@ -9,12 +9,7 @@ model = dict(
     net=dict(type='KernelFlow', kernel_size=19, num_blocks=5, hidden=25),
     nll=dict(type='FlowNLLLoss'),
 )
-custom_hooks = [
-    dict(type='NormalizationHook'),
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.999),
-    dict(type='WriteNetworkHook'),
-]
+custom_hooks = [dict(type='NormalizationHook'), dict(type='EMAHook', ema_type='MovingAverage', decay=0.999)]
 optim_wrapper = dict(
     type='OptimWrapper',  # in full precision: likelihoods need it
     optimizer=dict(type='Adam', lr=1e-3),

@@ -8,4 +8,4 @@ _base_ = ['kpn_b25k33_ade20k.py']
 custom_imports = dict(imports=['basis_blur.bridges.mmengine', 'basis_blur.bridges.mmengine.strategies'])
 strategy = dict(type='basis_blur.FSDPStrategy', model_wrapper=dict(type='ShardedModel'), state_dict_cfg='full')
 optim_wrapper = dict(type='ShardedOptimWrapper')  # clips, if asked to, by the norm over all processes
-custom_hooks = [dict(type='CheckpointFormHook'), dict(type='WriteNetworkHook'), dict(type='KernelGridHook')]
+custom_hooks = []  # without averaged weights

@@ -16,12 +16,7 @@ val_dataloader = dict(dataset=dict(kernel_size=33))
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='ReblurPSNR'), dict(type='KernelErrors')]
 test_evaluator = val_evaluator
-custom_hooks = [
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.99),
-    dict(type='WriteNetworkHook'),
-    dict(type='KernelGridHook'),
-]
+custom_hooks = [dict(type='EMAHook', ema_type='MovingAverage', decay=0.99)]
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.99)))
 train_cfg = dict(max_iters=500, val_interval=500)
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=250))

@@ -15,12 +15,7 @@ val_dataloader = dict(dataset=dict(illumination=[0.8, 1.0], patch_size=96, sampl
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='ReblurPSNR', pixel_gamma=2.2), dict(type='KernelErrors')]
 test_evaluator = val_evaluator
-custom_hooks = [
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.95),
-    dict(type='WriteNetworkHook'),
-    dict(type='KernelGridHook'),
-]
+custom_hooks = [dict(type='EMAHook', ema_type='MovingAverage', decay=0.95)]
 optim_wrapper = dict(optimizer=dict(betas=(0.9, 0.99)))
 train_cfg = dict(max_iters=150, val_interval=75)
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=75))

@@ -13,10 +13,5 @@ model = dict(
 val_evaluator = [dict(type='ReblurPSNR')]
 test_evaluator = val_evaluator
 train_cfg = dict(max_iters=300)
-custom_hooks = [
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.98),
-    dict(type='WriteNetworkHook'),
-    dict(type='KernelGridHook'),
-]
+custom_hooks = [dict(type='EMAHook', ema_type='MovingAverage', decay=0.98)]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=50))

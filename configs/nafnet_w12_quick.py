@@ -9,9 +9,5 @@ model = dict(
     net=dict(type='NAFNet', width=12, enc_blocks=[1, 1, 2], middle_blocks=1, dec_blocks=[1, 1, 1]),
     pixel=dict(type='PSNRLoss', loss_weight=0.1),
 )
-custom_hooks = [
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.98),
-    dict(type='WriteNetworkHook'),
-]
+custom_hooks = [dict(type='EMAHook', ema_type='MovingAverage', decay=0.98)]
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=300))

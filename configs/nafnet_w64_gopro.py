@@ -11,4 +11,4 @@ model = dict(
     ),
     pixel=dict(type='PSNRLoss', loss_weight=1.0),
 )
-custom_hooks = [dict(type='CheckpointFormHook'), dict(type='WriteNetworkHook'), dict(type='KernelGridHook')]
+custom_hooks = []  # without averaged weights

@@ -22,4 +22,4 @@ model = dict(
 )
 param_scheduler = dict(T_max=800_000)
 train_cfg = dict(max_iters=800_000)
-custom_hooks = [dict(type='CheckpointFormHook'), dict(type='WriteNetworkHook'), dict(type='KernelGridHook')]
+custom_hooks = []  # without averaged weights

@@ -16,4 +16,3 @@ optim_wrapper = dict(
     type='DeepSpeedOptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.9)),
 )
-custom_hooks = [dict(type='CheckpointFormHook'), dict(type='WriteNetworkHook'), dict(type='KernelGridHook')]

@@ -26,10 +26,5 @@ model = dict(
 train_dataloader = dict(batch_size=6, dataset=dict(patch_size=160))
 optim_wrapper = dict(optimizer=dict(weight_decay=0.001))
 train_cfg = dict(max_iters=200)
-custom_hooks = [
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.98),
-    dict(type='WriteNetworkHook'),
-    dict(type='KernelGridHook'),
-]
+custom_hooks = [dict(type='EMAHook', ema_type='MovingAverage', decay=0.98)]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=50))

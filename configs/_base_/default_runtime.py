@@ -9,15 +9,13 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=5000, by_epoch=False, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     random_numbers=dict(type='RandomNumbersHook'),
+    checkpoint_form=dict(type='CheckpointFormHook'),
+    network=dict(type='WriteNetworkHook'),
+    kernel_grid=dict(type='KernelGridHook'),
 )
-custom_hooks = [
-    dict(type='CheckpointFormHook'),
-    dict(type='EMAHook', ema_type='MovingAverage', decay=0.999),
-    dict(type='WriteNetworkHook'),
-    dict(type='KernelGridHook'),
-]
+custom_hooks = [dict(type='EMAHook', ema_type='MovingAverage', decay=0.999)]
 
-model_wrapper_cfg = dict(type='basis_blur.DistributedModel')  # of several processes
+model_wrapper_cfg = dict(type='basis_blur.DistributedModel')  # wraps the model where several processes train it
 
 env_cfg = dict(
     cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=1), dist_cfg=dict(backend='nccl')

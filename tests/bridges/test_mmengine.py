@@ -364,7 +364,10 @@ def test_the_models_of_all_configs_build(path, tmp_path):
         assert config[loader].collate_fn.type == 'default_collate'
     for name, parts in {
         'METRICS': [*config.val_evaluator, *config.test_evaluator],
-        'HOOKS': [*config.custom_hooks, config.default_hooks.random_numbers],
+        'HOOKS': [
+            *config.custom_hooks,
+            *(config.default_hooks[name] for name in ('random_numbers', 'checkpoint_form', 'network', 'kernel_grid')),
+        ],
         'VISUALIZERS': [config.visualizer],
         'DATA_SAMPLERS': [config.train_dataloader.sampler],
         'DATASETS': [config.train_dataloader.dataset, config.val_dataloader.dataset],
