@@ -114,7 +114,7 @@ class Model:
         return m, s
 
 
-MODELS = {name: Model(**numbers) for name, numbers in NUMBERS.items()}  # by the source of an estimate
+MODELS = {name: Model(**numbers) for name, numbers in NUMBERS.items()}  # models by the source of an estimate
 
 
 def judged(photo: Tensor, sharp: Tensor, estimate: Estimate, gamma: float = GAMMA) -> Judgement:

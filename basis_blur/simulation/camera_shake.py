@@ -32,13 +32,13 @@ from basis_blur.field.rasterise import rasterise
 from basis_blur.foundation.numbers import check_number
 
 # Rates are a sum of sinusoids at multiples of 1 / PERIOD up to HIGHEST_FREQUENCY; an exposure is a part of a period.
-PERIOD = 4.0  # seconds
-HIGHEST_FREQUENCY = 24.0  # Hz
-SAMPLE_RATE = 256  # samples a second
-FREQUENCIES = np.arange(1, round(HIGHEST_FREQUENCY * PERIOD) + 1) / PERIOD  # Hz
+PERIOD = 4.0  # period of the rates, seconds
+HIGHEST_FREQUENCY = 24.0  # highest frequency of the rates, Hz
+SAMPLE_RATE = 256  # number of samples of the rates a second
+FREQUENCIES = np.arange(1, round(HIGHEST_FREQUENCY * PERIOD) + 1) / PERIOD  # frequencies of the sinusoids, Hz
 
 RATE = 0.2  # root mean square of the angular rate about one axis, rad/s; a hand has 0.5 to 2 times as much
-LONGEST_EXPOSURE, SHORTEST_EXPOSURE = 1.0, 0.05  # seconds
+LONGEST_EXPOSURE, SHORTEST_EXPOSURE = 1.0, 0.05  # longest and shortest exposure, seconds
 # Range of the focal length in pixels, over K: the size of the kernel is chosen in proportion to that of the photo.
 FOCAL_SCALE = (4.0, 40.0)
 SHORTEST_EXTENT = 0.1  # least reach of a path that did not fit, as a share of the largest one

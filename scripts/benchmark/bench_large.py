@@ -32,7 +32,10 @@ from basis_blur.photos.reading import read_photo
 from basis_blur.photos.writing import write_photo
 
 HERE = Path(__file__).resolve().parents[2]
-LIMITS = {'6000x4000': (90.0, 5.0), '4032x3024': (40.0, 5.0)}  # seconds, GB
+LIMITS = {
+    '6000x4000': (90.0, 5.0),
+    '4032x3024': (40.0, 5.0),
+}  # by size of the photo: largest time, s, and memory, GB
 NOISE = 0.005
 
 

@@ -63,7 +63,7 @@ from basis_blur.photos.writing import write_photo
 PROTOCOLS = {'plain': plain_score, 'aligned': realblur_score}
 STAGES = ('blurred', 'restored')
 MOST_CROPPED = 32  # pixels by which the photos of a pair may differ in size
-SHEET_PAIRS = 6  # with the smallest gain, and as many with the largest
+SHEET_PAIRS = 6  # number of pairs with the smallest gain, and as many with the largest
 # Layouts other than blur/ and sharp/: name of a blurred photo, and of its sharp one.
 LAYOUTS = (('RealBlur', r'(?P<scene>.+)_blur_\d+', '{scene}_gt'), ('Lai', r'(?P<scene>.+)_gyro_\d+', '{scene}'))
 

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from bad_input_cases import CANARY, Case, Good, all_cases
 
-SECONDS_WHOLE = 60  # for a whole process, which imports torch
+SECONDS_WHOLE = 60  # longest time of a whole process, which imports torch, seconds
 LONGEST_LINE = 700  # largest number of characters of the line of an error
 HELP_LINE = r'"basis-blur( [a-z-]+)? --help" tells more\.'  # printed after a mistake on the command line
 FAULTS = ('exit', 'traceback', 'words', 'slow', 'left', 'code')

@@ -1,16 +1,18 @@
 """The shake search in windows of a photo, for scenes in which objects move on their own.
 
     1. windows     overlapping squares, each searched for one kernel, from the mean of those that a network sees in it
-    2. belief      b of a window's kernel: 1 up to a share of `SURE`, falling to 0 at `WRONG`; the share is what the
-                   kernel leaves unexplained there, over what its mirror image and its turn leave (`share_of_wrong`)
-    3. neighbours  a window whose kernel is not sure takes that of a neighbour if that explains the window better
-    4. one place   the windows' restored photos are moved onto each other where they overlap, and so are the kernels
-    5. weight      how far each pixel i is restored by these kernels; the rest is left to the network:
+    2. belief      b_w tells how far the kernel of window w is believed, by its share: what it leaves of the window
+                   unexplained, over what its mirror image and its turn by 90 degrees leave (`share_of_wrong`). b_w is 1
+                   up to a share of `SURE`, and falls to 0 at `WRONG`
+    3. neighbours  a window whose kernel has a share above `SURE` takes that of a neighbour, if it has a smaller one
+    4. one place   kernels are moved so that the restored photos of windows lie on each other where these overlap
+    5. weight      W tells how far each pixel i is restored by these kernels; the network restores the rest:
 
         W(i) = 0.7 sum_w f_w(i) b_w c_w(i) / sum_w f_w(i)
 
-f_w fades out where windows overlap. c_w is small where an object moves on its own: it falls from 1 to 0 as b does, by
-the share of the residuals near i. Flat places tell no kernel from another, and there the network's photo is as good.
+f_w is 1 inside window w and fades out where windows overlap. c_w(i) is the belief at one pixel, by the share of the
+residuals near it: 1 up to `NEAR`, and 0 from `FAR` on. It is small where an object moves on its own, and at flat
+places, which tell no kernel from another; there the network's photo is as good.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ LEAST_AGREEMENT = 0.83  # agreement of the variants below which a window's kerne
 LEAST_EXTENT = 1.25  # extent of the kernels that the network sees, pixels, below which a window is left to it
 LEAST_SHARE, MOST_SHARE = 0.75, 2.0  # least and largest extent of a believed kernel, over that which the network sees
 SURE, WRONG = 0.5, 0.75  # share_of_wrong up to which a kernel is believed, and from which on it is not
-# share_of_wrong near a pixel up to which it is restored by the kernel, and from which on it is not; it is noisier.
+# The same limits for the share near a pixel, which is noisier.
 NEAR, FAR = 0.75, 1.0
 # Largest weight of a pixel. Both restored photos err, in different ways, so that their mean is better than each.
 MOST_WEIGHT = 0.7
@@ -89,7 +91,7 @@ class Judged(NamedTuple):
 
     @property
     def belief(self) -> float:
-        """b of the kernel."""
+        """Return the belief b in the kernel, from 0 to 1."""
         return min(1.0, max(0.0, (WRONG - self.share) / (WRONG - SURE)))
 
 

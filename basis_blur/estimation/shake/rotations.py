@@ -53,20 +53,21 @@ from basis_blur.ops.windows import Feathered, tile_windows
 
 TURNING = 'finding the turns of the camera'  # name of the stage
 MOST_PIXELS = 500_000  # largest number of pixels of the photo that the poses are fitted to
-FULL_FRAME = 36.0  # mm; the longer side of the film that focal lengths are converted to
-USUAL_FOCAL = 28.0  # mm, so converted; the main camera of most phones
+FULL_FRAME = 36.0  # longer side of the film that focal lengths are converted to, mm
+USUAL_FOCAL = 28.0  # focal length of the main camera of most phones, so converted, mm
 ROLLS = 4  # number of steps of roll to each side
-ROLL_STEP = 2.0  # pixels, by which a step of roll moves the corners
-MARGIN = 2  # pixels, by which pitch and yaw go beyond the kernel of the search
+ROLL_STEP = 2.0  # distance by which a step of roll moves the corners, pixels
+MARGIN = 2  # distance by which pitch and yaw go beyond the kernel of the search, pixels
 NEAR_PATH = 1.5  # standard deviation of the Gaussian that says what is near a point of the path, pixels
-BEYOND = 1.25  # factor on the rolls of the path, since the weights reach them too slowly
-ROUNDS = 10  # number of scenes, and of fits; 8 were as good as 15 on two photos, and 30 worse
+BEYOND = 1.25  # factor of the rolls of the path, about their mean; without it the weights reach them too slowly
+ROUNDS = 10  # number of scenes, and of fits; 8 rounds were as good as 15 on two photos, and 30 were worse
 SECONDS = 30.0  # time of the fit on two cores, for a photo of MOST_PIXELS
 WEIGHT = 2e-3  # lambda of an edge at the beginning, squared linear light
 LEAST_WINDOW = 96  # shortest side of a window, pixels
-WINDOW_SIDES, WINDOW_OVERLAP = 6, 3  # side of a window over that of a kernel at least; and over the overlap of two
-# Number of places a side at which the field has kernels; that of photos of more than LARGE pixels, since a field has as
-# many numbers a pixel as places.
+WINDOW_SIDES = 6  # least side of a window, over that of a kernel
+WINDOW_OVERLAP = 3  # side of a window, over the overlap of two
+# Number of places a side at which the field has kernels: of most photos, and of those of more than LARGE pixels. A
+# field has as many numbers for each pixel as places, so that of a large photo has fewer.
 PLACES, FEW_PLACES, LARGE = 9, 5, 2_000_000
 
 
