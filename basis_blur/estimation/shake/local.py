@@ -244,12 +244,13 @@ def move_onto(photo: Tensor, target: Tensor) -> Tensor | None:
     Steps of least squares on their slopes  [Lucas, Kanade 1981].
 
     Returns:
-        The move, (2,); None where it is larger than 2 pixels, or where the photos have no slopes to tell it.
+        The move, (2,); None where it is larger than 2 pixels, or where the photos are smaller than 19 pixels a side or
+        have no slopes to tell it.
     """
-    photo, target = (F.avg_pool2d(each.double(), 3, 1) for each in (photo, target))
     border = int(MOST_MOVE) + 2
-    if min(photo.shape[-2:]) <= 4 * border:
+    if min(photo.shape[-2:]) <= 4 * border + 2:
         return None
+    photo, target = (F.avg_pool2d(each.double(), 3, 1) for each in (photo, target))
     move = torch.zeros(2, dtype=torch.float64)
     inner = target[..., border:-border, border:-border]
     for _ in range(STEPS):

@@ -113,7 +113,8 @@ def test_photos_are_moved_onto_each_other():
     found = move_onto(photo[None, None], target[None, None])
     torch.testing.assert_close(found, torch.tensor([0.6, -1.3], dtype=torch.float64), atol=0.03, rtol=0)
     assert move_onto(torch.ones(1, 1, 60, 70), torch.ones(1, 1, 60, 70)) is None
-    assert move_onto(photo[None, None, :10, :10], target[None, None, :10, :10]) is None
+    for high in (1, 2, 10):  # windows may overlap by a pixel or two
+        assert move_onto(photo[None, None, :high], target[None, None, :high]) is None
 
 
 def test_kernels_of_windows_are_moved_so_that_their_photos_agree():
