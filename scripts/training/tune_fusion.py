@@ -6,7 +6,8 @@ With e(x) = 10 log10(mean square error of x + 1e-5), in dB, the loss of a scene 
 
     e(restored) + harm max(0, e(restored) - min(e(photo), e(solver alone)))
 
-Everything before the last blocks stays as it is in the weights that the training begins with; what it sees in a scene
+Where the weights have a part that decides how far the network is trusted (fit_trust.py), it is trained too. Everything
+before the last blocks stays as it is in the weights that the training begins with; what it sees in a scene
 is computed once and kept in memory, with the shipped size of the network 16 bytes for each pixel.
 
 The weights are averaged over the steps. Every `--every` steps the average is scored on the scenes of `--val`, and
@@ -41,12 +42,14 @@ class Scene(NamedTuple):
     Args:
         stack: (1, 9, H, W) float16; the photo, iterates 2 and 4.
         features: (1, width, H/4, W/4) float16; see `IterateFusion.features`.
+        measured: result of `IterateFusion.measured`.
         sharp: (1, 3, H, W) float16.
         alone: errors of the photo and of the solver alone, dB.
     """
 
     stack: Tensor
     features: Tensor
+    measured: Tensor | None
     sharp: Tensor
     alone: tuple[float, float]
 
@@ -72,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     net = load_fusion(args.weights).eval().requires_grad_(False)
     trained = [*net.after.parameters(), *net.tail.parameters()]
+    if net.trust is not None:
+        trained += net.trust.parameters()
     for parameter in trained:
         parameter.requires_grad_(True)
     average = copy.deepcopy(net)
@@ -100,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if path not in seen:
                 seen[path] = scene_of(path, net)
             scene = seen[path]
-            error = error_of(net.combined(scene.stack.float(), scene.features.float()), scene.sharp.float())
+            error = error_of(combined(net, scene), scene.sharp.float())
             loss = error + args.harm * (error - min(scene.alone)).clamp_min(0)
             (loss / args.batch).backward()
         torch.nn.utils.clip_grad_norm_(trained, SLOPE_LIMIT * args.batch)
@@ -120,7 +125,12 @@ def scene_of(path: Path, net: IterateFusion) -> Scene:
     photo, second, third, fourth, sharp = images.split(1)
     stack = torch.cat([photo, second, fourth], 1)
     alone = tuple(error_of(image, sharp).item() for image in (photo, torch.lerp(photo, third, ESTIMATED_STRENGTH)))
-    return Scene(stack.half(), net.features(stack).half(), sharp.half(), alone)
+    return Scene(stack.half(), net.features(stack).half(), net.measured(stack), sharp.half(), alone)
+
+
+def combined(net: IterateFusion, scene: Scene) -> Tensor:
+    """Return the restored photo of a scene."""
+    return net.combined(scene.stack.float(), scene.features.float(), scene.measured)
 
 
 def error_of(image: Tensor, sharp: Tensor) -> Tensor:
@@ -156,14 +166,23 @@ class Score(NamedTuple):
 def scored(net: IterateFusion, scenes: Sequence[Scene], harm: float) -> Score:
     """Return the score of a network."""
     net.eval()
-    found = [
-        error_of(net.combined(one.stack.float(), one.features.float()), one.sharp.float()).item() for one in scenes
-    ]
-    over = [min(one.alone) - error for one, error in zip(scenes, found, strict=True)]
-    losses = [error + harm * max(0, -each) for error, each in zip(found, over, strict=True)]
-    gains = [one.alone[0] - error for one, error in zip(scenes, found, strict=True)]
-    of_solver = [one.alone[0] - one.alone[1] for one in scenes]
-    mean = 1 / len(scenes)
+    found = [error_of(combined(net, one), one.sharp.float()).item() for one in scenes]
+    return score_of(found, [one.alone for one in scenes], harm)
+
+
+def score_of(errors: Sequence[float], alone: Sequence[Sequence[float]], harm: float) -> Score:
+    """Return the score of errors of restored scenes.
+
+    Args:
+        errors: e of each scene, dB.
+        alone: e of the photo and of the solver alone, of each scene, dB.
+        harm: weight of harm in the loss.
+    """
+    over = [min(both) - error for error, both in zip(errors, alone, strict=True)]
+    losses = [error + harm * max(0, -each) for error, each in zip(errors, over, strict=True)]
+    gains = [photo - error for error, (photo, _) in zip(errors, alone, strict=True)]
+    of_solver = [photo - solver for photo, solver in alone]
+    mean = 1 / len(errors)
     return Score(mean * sum(losses), mean * sum(gains), mean * sum(of_solver), min(over), sum(x < -0.3 for x in over))
 
 

@@ -70,7 +70,7 @@ def test_results_are_photos_in_evaluation_and_have_gradients_in_training(stack):
 
 def test_the_last_blocks_combine_what_the_others_see(stack):
     net = arbitrary()
-    torch.testing.assert_close(net.combined(stack, net.features(stack)), net(stack))
+    torch.testing.assert_close(net.combined(stack, net.features(stack), net.measured(stack)), net(stack))
     assert net.features(stack).shape == (2, 4, 6, 8)  # of 21 x 30 pixels, padded to 24 x 32
 
 

@@ -20,7 +20,7 @@ def script(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPTS)
     torch.set_default_dtype(torch.float32)  # which a user has
     yield importlib.import_module
-    for name in ('fusion_scenes', 'tune_fusion'):
+    for name in ('fusion_scenes', 'tune_fusion', 'fit_trust'):
         sys.modules.pop(name, None)
 
 
@@ -60,6 +60,24 @@ def test_a_training_gains_and_leaves_the_first_blocks_as_they_are(script, tmp_pa
     old, new = load_fusion(begun), load_fusion(out)
     assert torch.equal(new.intro.weight, old.intro.weight.half().float())
     assert not torch.equal(new.tail.weight, old.tail.weight.half().float())
+
+
+def test_a_network_that_harms_is_trusted_less_and_stays_as_it_is(script, tmp_path, begun, capsys, monkeypatch):
+    places = [scenes(tmp_path / name, number, number) for name, number in (('train', 4), ('val', 2))]
+    out, again = tmp_path / 'new.safetensors', tmp_path / 'again.safetensors'
+    module = script('fit_trust')
+    monkeypatch.setattr(module, 'MEMBERS', 2)
+    call = [places[0], '--val', places[1], '--weights', str(begun), '--steps', '60', '--lr', '0.05', '--width', '3']
+    assert module.main([*call, '-o', str(out)]) == 0
+    losses = [float(line.split('loss ')[1].split(',')[0]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[1] < losses[0] - 0.5  # dB
+    old, new = load_fusion(begun), load_fusion(out)
+    assert new.trust.hidden.weight.shape[0] == 6
+    assert torch.equal(new.tail.weight, old.tail.weight.half().float())
+    options = ['--weights', str(out), '-o', str(again), '--steps', '4', '--every', '2', '--batch', '2', '--lr', '0.02']
+    assert script('tune_fusion').main([places[0], '--val', places[1], *options]) == 0
+    losses = [float(line.split('loss ')[1].split(',')[0]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[-1] < losses[0]
 
 
 def test_a_scene_depends_on_its_number_only(script, tmp_path):

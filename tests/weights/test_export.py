@@ -157,7 +157,7 @@ def test_a_correlation_kpn_of_one_size(folder):
 
 @torch.no_grad()
 def test_a_fusion_of_any_size(folder):
-    net = IterateFusion((2, 4), width=4, deep_width=6, blocks=2, deep_blocks=1).eval()
+    net = IterateFusion((2, 4), width=4, deep_width=6, blocks=2, deep_blocks=1, trust_width=4).eval()
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.1)  # a fresh one's blocks do nothing
     session = onnx_of(net, folder / 'fusion.onnx')
