@@ -15,6 +15,7 @@ from basis_blur.cli.one_photo import by_network, by_richardson_lucy, deblur_phot
 from basis_blur.cli.plan import Task, Wanted, check_outputs, plan
 from basis_blur.foundation.choices import DEFAULT_RESTORER, DEFAULT_WEIGHTS, RESTORATIONS
 from basis_blur.foundation.errors import InputError, printable, sentence_of
+from basis_blur.photos.refusing import check_is_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,9 +192,12 @@ def run(args: argparse.Namespace) -> int:
         tasks = [task for task in tasks if not all(path.exists() for path in task.outputs(wanted))]
         print(f'{found - len(tasks)} of {found} results are there and are left as they are.')
 
+    failures, is_only = 0, len(args.inputs) == 1 and not args.inputs[0].is_dir()
+    if is_only and tasks:
+        check_is_photo(tasks[0].photo)
+
     from tqdm import tqdm
 
-    failures, is_only = 0, len(args.inputs) == 1 and not args.inputs[0].is_dir()
     with estimation.plain_warnings(COMMAND):
         done = _outcomes(args, wanted, tasks, is_only)
         for line, sentence in tqdm(

@@ -46,6 +46,7 @@ _BEGINS = {
 _HEIF_BRANDS = {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs', b'mif1', b'msf1', b'mif2'}
 _AVIF_BRANDS = {b'avif', b'avis'}
 _RAW_BRANDS = {b'crx '}
+MOST_BYTES_OF_BRANDS = 256  # bytes from the beginning on in which brands are looked for
 
 
 def format_of(data: bytes) -> str | None:
@@ -59,7 +60,7 @@ def format_of(data: bytes) -> str | None:
     if data[:4] == b'RIFF':
         return {b'WEBP': 'WEBP', b'AVI ': 'video'}.get(data[8:12])
     if data[4:8] == b'ftyp':
-        length = min(max(int.from_bytes(data[:4], 'big'), 16), 256)
+        length = min(max(int.from_bytes(data[:4], 'big'), 16), MOST_BYTES_OF_BRANDS)
         brand = data[8:12]
         brands = {brand, *(data[place : place + 4] for place in range(16, length, 4))}
         for name, known in (('AVIF', _AVIF_BRANDS), ('HEIF', _HEIF_BRANDS), ('raw', _RAW_BRANDS)):

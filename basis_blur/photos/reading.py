@@ -9,7 +9,6 @@ the colours that PNG tells by chunks.
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import warnings
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError, features
+from PIL import features
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
@@ -28,19 +27,12 @@ from basis_blur.photos.descriptions import upright_xmp
 from basis_blur.photos.exif import UPRIGHT, orientation_told, upright_block
 from basis_blur.photos.formats import format_of
 from basis_blur.photos.heif import decode_heif
-from basis_blur.photos.photo import FULL_SCALE, MAX_BYTES, Photo, Stored, no_warnings
+from basis_blur.photos.photo import FULL_SCALE, MAX_BYTES, Photo, Stored
 from basis_blur.photos.png import decode_png
 from basis_blur.photos.profiles import gamma_of_profile
 from basis_blur.photos.raw import decode_raw
+from basis_blur.photos.refusing import refusal
 from basis_blur.photos.tiff import decode_tiff, is_camera_raw
-
-EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'  # words for the formats that are read, for messages
-# First bytes of files that are often given in place of a photo, and which Pillow does not name -> what they are.
-UNREAD = {
-    b'\xff\x0a': 'a JPEG XL file', b'\0\0\0\x0cJXL ': 'a JPEG XL file', b'v/1\x01': 'an OpenEXR file',
-    b'%PDF': 'a PDF file', b'version https://git-lfs': 'a pointer of Git LFS and not the photo itself',
-    b'<!DOCTYPE': 'a web page', b'<html': 'a web page', b'<svg': 'an SVG file',
-}  # fmt: skip
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -90,9 +82,7 @@ def _decode(path: Path, data: bytes) -> Stored:
     if found == 'TIFF' and is_camera_raw(data):
         found = 'raw'
     if found is None or found not in DECODERS:
-        words = 'a video' if found == 'video' else _format_name(data)
-        advice = 'save the picture that you want as one of these' if found == 'video' else 'convert it to one of these'
-        raise InputError(f'{path} is {words}, expected {EXPECTED}; {advice}.')
+        raise refusal(path, data)
     return DECODERS[found](path, data)
 
 
@@ -105,19 +95,8 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f'there is no file {path} (looked from {Path.cwd()}); correct the path.') from error
     if not data:
-        raise InputError(f'{path} is empty (0 bytes), expected a photo; copy it again.')
+        raise refusal(path, data)
     return data
-
-
-def _format_name(data: bytes) -> str:
-    for begin, name in UNREAD.items():
-        if data.startswith(begin):
-            return name
-    try:
-        with no_warnings(), Image.open(io.BytesIO(data)) as image:
-            return f'a {image.format} file'
-    except (UnidentifiedImageError, Image.DecompressionBombError):
-        return 'not a photo file'
 
 
 def turn_upright(samples: np.ndarray, orientation: int) -> np.ndarray:

@@ -568,6 +568,26 @@ def test_help_waits_for_no_library():
     assert done.stdout.strip() == '[]'
 
 
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;', 'is a GIF file, expected PNG'),
+        (b'\0\0\0\x18ftypmp42', 'is a video, expected PNG'),
+        (b'hello', 'is not a photo file, expected PNG'),
+        (b'', 'is empty (0 bytes)'),
+    ],
+)
+def test_what_is_no_photo_is_refused_before_pytorch_is_loaded(tmp_path, content, words):
+    (tmp_path / 'holiday.jpg').write_bytes(content)
+    code = (
+        'import sys; from basis_blur.cli.main import main; code = main(["deblur", "holiday.jpg"]); '
+        'print(code, [name for name in ("torch", "cv2") if name in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == '2 []'
+    assert f'holiday.jpg {words}' in done.stderr
+
+
 def test_ctrl_c_keeps_the_photos_that_are_done(tmp_path, negatives, monkeypatch, capsys):
     import basis_blur.cli.deblur as command
 
