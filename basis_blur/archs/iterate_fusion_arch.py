@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -231,12 +231,13 @@ def measures(stack: Tensor) -> Tensor:
     coarse, fine, fine_change = (_finer(x, side) for x, side in ((photo, 5), (photo, 3), (change, 3)))
     slopes, slopes_late = _slopes(photo), _slopes(late)
     twist = _slopes(slopes[:, :COLOURS])[:, COLOURS:]  # difference along both axes, which noise has and edges have not
-    energies = [
+    # Maps are made one after the other, since each is as large as the photo.
+    energies = (
         x.square() for x in (early - photo, change, late - early, coarse, fine, fine_change, slopes, slopes_late, twist)
-    ]
-    sizes = [x.abs().clamp_max(most) for x in (fine, change, twist) for most in (*SMALL, 1.0)]
-    alike = [slopes * _moved(slopes, lag) for lag in LAGS]
-    means = _window_means([*energies, *sizes, change * coarse, *alike, photo])
+    )
+    sizes = (x.abs().clamp_max(most) for x in (fine, change, twist) for most in (*SMALL, 1.0))
+    alike = (slopes * _moved(slopes, lag) for lag in LAGS)
+    means = _window_means(itertools.chain(energies, sizes, [change * coarse], alike, [photo]))
     least = LEAST_SQUARE**0.5
     # ONNX exporters leave out a term as small as LEAST_SQUARE, so 1 is added.
     squares, small = LEAST_SQUARE * (means[:, :9] / LEAST_SQUARE + 1), least * (means[:, 9:18] / least + 1)
@@ -266,7 +267,7 @@ def _moved(slopes: Tensor, lag: int) -> Tensor:
     return torch.cat([F.pad(along_width, (0, lag))[..., lag:], F.pad(along_height, (0, 0, 0, lag))[..., lag:, :]], 1)
 
 
-def _window_means(maps: Sequence[Tensor]) -> Tensor:
+def _window_means(maps: Iterable[Tensor]) -> Tensor:
     """Return the means of maps (N, any, H, W) over their channels and the cells around: (N, number, H/8, W/8)."""
     cells = torch.cat([F.avg_pool2d(x.mean(1, keepdim=True), SIZE_MULTIPLE) for x in maps], 1)
     there = F.avg_pool2d(torch.ones_like(cells[:, :1]), WINDOW, 1, WINDOW // 2)  # share of a window within the photo

@@ -61,6 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--steps', type=int, default=300, help='steps of each member (default: %(default)s)')
     parser.add_argument('--lr', type=float, default=5e-3, help='learning rate, falling as a cosine (default: 0.005)')
     parser.add_argument('--harm', type=float, default=4.0, help='weight of harm in the loss (default: %(default)s)')
+    parser.add_argument(
+        '--favour',
+        type=float,
+        default=0.0,
+        help="number that is added afterwards to the softmax's input for the network, which trusts it more "
+        '(default: %(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed (default: %(default)s)')
     return parser
 
@@ -74,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept, held_out = (kept_of(net, sorted(folder.glob('*.pt'))) for folder in (args.scenes, args.val))
     print(f'trusted: {scored(None, held_out, args.harm)}', flush=True)
     fit(net, kept, args)
+    with torch.no_grad():
+        net.trust.out.bias[2] += args.favour
     print(f'fitted: {scored(net, held_out, args.harm)}', flush=True)
     save_network(net.half(), args.output)
     return 0
