@@ -387,7 +387,7 @@ def _size(path: Path) -> tuple[int, int] | None:
     """Return width and height of the upright photo; None if its head cannot be read; reading it will then say why."""
     from PIL import Image, UnidentifiedImageError
 
-    from basis_blur.photos.photo import no_warnings
+    from basis_blur.photos.pillow_warnings import no_warnings
 
     try:
         with no_warnings(), Image.open(path) as image:

@@ -34,7 +34,8 @@ from basis_blur.foundation.files import check_is_file, real_path
 from basis_blur.photos.decoding import decode_photo, decode_tiff_photo
 from basis_blur.photos.exif import orientation_of
 from basis_blur.photos.formats import DATA_SUFFIXES, JPEG_SUFFIXES, TIFF_BEGINS
-from basis_blur.photos.photo import MAX_BYTES, no_warnings
+from basis_blur.photos.photo import MAX_BYTES
+from basis_blur.photos.pillow_warnings import no_warnings
 from basis_blur.photos.png import SIGNATURE, without_texts
 
 LONGEST_KEY = 200  # longest part of a name in a key, characters; longer names end in a digest

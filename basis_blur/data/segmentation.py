@@ -37,7 +37,7 @@ from PIL import Image
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file, parse_json
 from basis_blur.photos.folders import normal_name
-from basis_blur.photos.photo import no_warnings
+from basis_blur.photos.pillow_warnings import no_warnings
 
 FORMS = ('none', 'labels', 'ade20k', 'ade20k_2016', 'coco')  # formats of masks
 MOST_OBJECTS = 255  # largest number of objects of a photo, since labels are uint8

@@ -13,7 +13,8 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.descriptions import RESOURCES_OF_JPEG, XMP_OF_JPEG, iptc_of_resources
-from basis_blur.photos.photo import Stored, check_size, colour_error, no_warnings, sound_dpi
+from basis_blur.photos.photo import Stored, check_size, colour_error, sound_dpi
+from basis_blur.photos.pillow_warnings import no_warnings
 
 # Errors that Pillow raises for damaged files.
 MALFORMED = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)

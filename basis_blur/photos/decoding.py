@@ -20,7 +20,8 @@ from PIL import Image
 from basis_blur.foundation.errors import InputError
 from basis_blur.photos.exif import orientation_of
 from basis_blur.photos.formats import TIFF_BEGINS
-from basis_blur.photos.photo import check_size, no_warnings
+from basis_blur.photos.photo import check_size
+from basis_blur.photos.pillow_warnings import no_warnings
 from basis_blur.photos.reading import photo_of, turn_upright
 from basis_blur.photos.tiff import size_of_tiff
 

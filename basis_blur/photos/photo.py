@@ -7,9 +7,6 @@ Convention: pixels are upright. A photo that its EXIF orientation tells to turn 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +94,3 @@ def check_size(path: Path, width: int, height: int) -> None:
 def colour_error(path: Path, found: str) -> InputError:
     """Return the error for colours that are not read."""
     return InputError(f'{path} is {found}, expected gray or RGB; convert it to sRGB in an image editor.')
-
-
-@contextmanager
-def no_warnings() -> Iterator[None]:
-    """Keep Pillow's warnings of large photos and of damaged tags off the standard error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        yield

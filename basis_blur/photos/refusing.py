@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from pathlib import Path
 
 from basis_blur.foundation.errors import InputError
 from basis_blur.foundation.files import check_is_file
 from basis_blur.photos.formats import MOST_BYTES_OF_BRANDS, format_of
+from basis_blur.photos.pillow_warnings import no_warnings
 
 EXPECTED = 'PNG, JPEG, TIFF, WebP, AVIF, HEIC or camera raw'  # words for the formats that are read, for messages
 # First bytes of files that are often given in place of a photo, and which Pillow does not name -> what they are.
@@ -57,9 +57,7 @@ def _format_name(data: bytes) -> str:
         if data.startswith(begin):
             return name
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(io.BytesIO(data)) as image:
-                return f'a {image.format} file'
+        with no_warnings(), Image.open(io.BytesIO(data)) as image:
+            return f'a {image.format} file'
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return 'not a photo file'

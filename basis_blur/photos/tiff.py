@@ -40,7 +40,8 @@ from basis_blur.photos.exif import (
     entries_for_tiff,
     orientation_of,
 )
-from basis_blur.photos.photo import FULL_SCALE, INCH, Photo, Stored, check_size, colour_error, no_warnings, sound_dpi
+from basis_blur.photos.photo import FULL_SCALE, INCH, Photo, Stored, check_size, colour_error, sound_dpi
+from basis_blur.photos.pillow_warnings import no_warnings
 from basis_blur.photos.tags import ByteOrder, Directory, Entry, Structure
 
 # Number of PhotometricInterpretation -> what it means.

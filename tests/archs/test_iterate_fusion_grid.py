@@ -2,19 +2,9 @@
 
 import pytest
 import torch
+from fusions import arbitrary
 
-from basis_blur.archs.iterate_fusion_arch import CELL, SLACK, IterateFusion, without_grid
-
-SIZES = {'iterations': (1, 3), 'width': 4, 'deep_width': 6, 'blocks': 2, 'deep_blocks': 1}
-
-
-def arbitrary(std=0.1):
-    """A network none of whose weights is 0."""
-    torch.manual_seed(0)
-    net = IterateFusion(**SIZES).double()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=std)
-    return net
+from basis_blur.archs.iterate_fusion_arch import CELL, SLACK, without_grid
 
 
 def grid_power(image):

@@ -2,22 +2,18 @@
 
 import pytest
 import torch
+from fusions import SIZES, arbitrary
 
 from basis_blur.archs.iterate_fusion_arch import FIRST_STEP, MEASURES, WINDOW, IterateFusion, measures
 from basis_blur.restoration.fusion import fuse
 
-SIZES = {'iterations': (1, 3), 'width': 4, 'deep_width': 6, 'blocks': 0, 'deep_blocks': 0}
 FIRST, CHANGE, _, _, FINE, _, SLOPES, SLOPES_LATE, TWIST = range(9)
 ALIKE, BRIGHTNESS, RATIO = slice(19, 22), 22, 23
 
 
-def arbitrary(**changed):
-    """A network none of whose weights is 0."""
-    torch.manual_seed(0)
-    net = IterateFusion(**{**SIZES, 'trust_width': 5, **changed}).double().eval()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return net
+def trusting():
+    """A network without blocks, none of whose weights is 0, that decides how far it is trusted."""
+    return arbitrary(blocks=0, deep_blocks=0, trust_width=5).eval()
 
 
 @pytest.fixture
@@ -27,7 +23,7 @@ def stack():
 
 @pytest.mark.parametrize('chosen', [0, 1, 2])
 def test_the_shares_are_of_the_photo_the_first_step_and_the_network(stack, chosen):
-    net = arbitrary()
+    net = trusting()
     with torch.no_grad():
         net.trust.out.bias.copy_(1000 * torch.eye(3)[chosen])
     photo, first, second = stack.split(3, 1)
@@ -46,7 +42,7 @@ def test_an_old_network_is_trusted_wholly_and_a_fresh_one_for_the_most_part(stac
 
 
 def test_tiles_make_no_difference():
-    net = arbitrary()
+    net = trusting()
     torch.nn.init.normal_(net.trust.hidden.weight)
     torch.nn.init.normal_(net.trust.out.weight)
     photo, iterates = torch.rand(1, 3, 280, 20) * torch.linspace(0, 1, 280)[:, None], torch.rand(1, 6, 280, 20)
@@ -56,7 +52,7 @@ def test_tiles_make_no_difference():
 
 
 def test_nothing_reaches_further_than_it_says():
-    net = arbitrary()
+    net = trusting()
     assert net.reach == 8 * (WINDOW // 2 + 2)
     stack = torch.rand(1, 9, 2 * net.reach + 24, 8)
     other = stack.clone()
